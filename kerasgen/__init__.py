@@ -1,0 +1,12 @@
+"""kerasgen: generative image models for Keras 3, and export that is proven equal.
+
+The rooms are imported when used: `kerasgen.models`, `kerasgen.data`, `kerasgen.samplers`,
+`kerasgen.export`, `kerasgen.networks`, `kerasgen.layers`, `kerasgen.losses`.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+# Only a default: a trained network (layers, losses, networks) runs under any Keras backend.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
