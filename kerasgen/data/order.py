@@ -1,0 +1,75 @@
+"""The order of examples: a pure function of the seed and of the place in the training."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kerasgen.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def shuffled_index(position: Any, count: int, seed: int, stream: int = 0) -> Any:
+    """The example, in [0, count), at `position` (int64 tensor) of an endless shuffled order.
+
+    The positions from k·count to (k + 1)·count hold each example once, in an order of their own for each k. No
+    buffer is kept. Different `stream`s of one seed have unrelated orders.
+    """
+    import tensorflow as tf
+
+    # index_shuffle takes two numbers as its seed; a large odd factor keeps the pairs (seed, stream) apart.
+    key = tf.stack([tf.constant(seed + stream * 0x9E3779B97F4A7C1, tf.int64), position // count])
+    return tf.random.experimental.index_shuffle(position % count, key, tf.constant(count - 1, tf.int64))
+
+
+def batches(
+    source: str,
+    example: Callable[[Any], dict[str, Any]],
+    count: int,
+    batch_size: int,
+    training: bool,
+    start_step: int | None = None,
+) -> "tf.data.Dataset":
+    """Batches of `example(position)` for the int64 positions of an epoch.
+
+    In training, epoch e has the positions from e·P on, P being `count` without what fills no whole batch. The first
+    iteration is epoch 0, the next one is epoch 1, …; with `start_step`, one endless iteration begins at that batch.
+    Otherwise each iteration has the positions 0 to count, and its last batch may be small.
+
+    Raises:
+        UserError: there is less than one batch, or `start_step` doesn't fit.
+    """
+    import tensorflow as tf
+
+    if batch_size < 1 or (training and count < batch_size):
+        raise UserError(
+            f"{source} has {count} examples, and batches of {batch_size} were asked for: "
+            f"choose a batch_size from 1 to {count}."
+        )
+    if start_step is not None and (not training or start_step < 0):
+        raise UserError(f"start_step is {start_step}: give 0 or more, and only for shuffled data.")
+    if not training:
+        positions = tf.data.Dataset.range(count)
+    elif start_step is None:
+        positions = _epochs(count // batch_size * batch_size)
+    else:
+        positions = tf.data.Dataset.range(start_step * batch_size, tf.int64.max)
+    examples = positions.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return examples.batch(batch_size, drop_remainder=training).prefetch(tf.data.AUTOTUNE)
+
+
+def _epochs(per_epoch: int) -> "tf.data.Dataset":
+    """The positions of one epoch: of the next one in each iteration.
+
+    `fit` begins a new iteration for each epoch and tells the dataset nothing, so the dataset counts by itself.
+    """
+    import tensorflow as tf
+
+    epoch = tf.Variable(-1, dtype=tf.int64, trainable=False)
+
+    def next_epoch(_: Any) -> tf.data.Dataset:
+        first = epoch.assign_add(1) * per_epoch
+        return tf.data.Dataset.range(first, first + per_epoch)
+
+    positions = tf.data.Dataset.range(1).flat_map(next_epoch)
+    return positions.apply(tf.data.experimental.assert_cardinality(per_epoch))

@@ -1,0 +1,106 @@
+"""The registry of sources, and batches from any of them."""
+
+from typing import TYPE_CHECKING, Any
+
+from kerasgen.data import digits, domains, folder, photos
+from kerasgen.data.order import batches, shuffled_index
+from kerasgen.data.source import Fit, Kind, Source
+from kerasgen.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# A new source is a file with a KIND, and its line here.
+SOURCES: dict[str, Kind] = {
+    "digits": digits.KIND,
+    "photos": photos.KIND,
+    "folder": folder.KIND,
+    "digits_ink": domains.DIGITS_INK,
+    "photo_dusk": domains.PHOTO_DUSK,
+}
+
+
+def available_sources() -> dict[str, str]:
+    """How each source is written, such as "folder:PATH", and one line about it."""
+    return {name + kind.usage: kind.description for name, kind in SOURCES.items()}
+
+
+def find_kind(source: str) -> tuple[Kind, str]:
+    """The registry's entry for "name:argument", and the argument.
+
+    Raises:
+        UserError: there is none, or an argument is missing or too much.
+    """
+    name, _, argument = source.partition(":")
+    if name not in SOURCES:
+        raise UserError(f"There is no data source {source!r}: choose one of {', '.join(available_sources())}.")
+    kind = SOURCES[name]
+    if argument and not kind.usage:
+        raise UserError(f"The source {name!r} takes nothing behind a colon, but got {argument!r}: write {name!r}.")
+    if kind.usage and not argument:
+        raise UserError(f"The source {source!r} needs something behind a colon: write {name}{kind.usage}.")
+    return kind, argument
+
+
+def open_source(
+    source: str,
+    split: str = "train",
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+) -> Source:
+    """Random access to one split of a source such as "digits" or "folder:PATH".
+
+    Raises:
+        UserError: there is no such source or split, or an argument doesn't fit it.
+    """
+    kind, argument = find_kind(source)
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise UserError(f"image_size is {image_size!r}: give one positive number of pixels, or (height, width).")
+    return kind.open_split(argument, split, Fit("cut", size), channels)
+
+
+def load(
+    source: str,
+    split: str = "train",
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    batch_size: int = 32,
+    shuffle: bool | None = None,
+    seed: int = 0,
+    start_step: int | None = None,
+) -> "tf.data.Dataset":
+    """Batches of images, ready for `model.fit`.
+
+    Args:
+        source: such as "digits" or "folder:PATH"; see `available_sources`.
+        split: "train" or "test".
+        image_size: pixels, one number or (height, width); None takes the source's own.
+        channels: 1 or 3; None takes the source's own.
+        batch_size: examples in a batch.
+        shuffle: a new order in each epoch (each iteration over the dataset), and full batches only (an uneven one
+            would weigh its examples more); None does so for the train split. Otherwise the order is fixed and the
+            last batch may be small.
+        seed: of the order, which is a pure function of the seed and the epoch.
+        start_step: gives an endless dataset that begins at this batch of the training, for `fit` with
+            `steps_per_epoch`: the same batches as if all before had been drawn. Only for shuffled data.
+
+    Returns:
+        A dataset of dicts {"image": float32 [batch, height, width, channels] in [0, 1](, "label": int32 [batch])}.
+
+    Raises:
+        UserError: there is no such source or split, an argument doesn't fit, or there is less than one batch.
+    """
+    opened = open_source(source, split, image_size, channels)
+    shuffle = split == "train" if shuffle is None else shuffle
+    per_epoch = max(1, opened.count // max(1, batch_size) * batch_size)
+
+    def shuffled(position: Any) -> dict[str, Any]:
+        # What fills no whole batch is left out of an epoch's order, and differs from epoch to epoch.
+        place = position // per_epoch * opened.count + position % per_epoch
+        return opened.example(shuffled_index(place, opened.count, seed))
+
+    example = shuffled if shuffle else opened.example
+    name = f"The split {split!r} of {source!r}"
+    return batches(name, example, opened.count, batch_size, training=shuffle, start_step=start_step)

@@ -1,0 +1,98 @@
+"""What a source of images is, and how pictures of any size are brought to the one that is wanted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kerasgen.errors import UserError
+
+Rule = Literal["cut", "stretch", "width", "natural", "fours"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Random access to the examples of one split.
+
+    Attributes:
+        count: how many examples there are.
+        example: from an int64 scalar tensor in [0, count) to {"image": float32 [height, width, channels] in
+            [0, 1](, "label": int32)}, in a TensorFlow graph.
+        class_names: names of the labels; empty if there are none.
+    """
+
+    count: int
+    example: Callable[[Any], dict[str, Any]]
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a picture of any size becomes the one that is wanted; sources that draw their own use only `size`.
+
+    Attributes:
+        rule: "cut" keeps the aspect and cuts out the middle, "stretch" doesn't keep it, "width" scales to the
+            width of `size` and keeps the aspect, with a height divisible by 4; "natural" leaves the picture as it
+            is, which must be no smaller than `size`; "fours" makes both sides divisible by 4 and no more.
+        size: (height, width) in pixels, or None for the source's own.
+    """
+
+    rule: Rule = "cut"
+    size: tuple[int, int] | None = None
+
+    @property
+    def shape(self) -> tuple[int | None, int | None]:
+        """(height, width) of the result, None where it depends on the picture."""
+        if self.rule in ("cut", "stretch") and self.size is not None:
+            return self.size
+        return (None, self.size[1]) if self.rule == "width" else (None, None)
+
+    def place(self, width: int, height: int) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
+        """The box (left, top, right, bottom) to take of a picture, and the (width, height) to resize it to."""
+        whole = (0, 0, width, height)
+        if self.rule == "natural":
+            return whole, (width, height)
+        if self.rule == "fours":
+            return whole, (_fours(width), _fours(height))
+        to_height, to_width = self.size
+        if self.rule == "width":
+            return whole, (to_width, _fours(height * to_width / width))
+        if self.rule == "stretch":
+            return whole, (to_width, to_height)
+        scale = min(width / to_width, height / to_height)
+        left, top = (width - scale * to_width) / 2, (height - scale * to_height) / 2
+        return (left, top, left + scale * to_width, top + scale * to_height), (to_width, to_height)
+
+
+def _fours(length: float) -> int:
+    return max(4, round(length / 4) * 4)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An entry of the registry.
+
+    Attributes:
+        description: one line for people.
+        open_split: (argument, split, fit, channels) to a `Source`; raises `UserError`.
+        usage: how the argument is written, such as ":PATH"; empty if there is none.
+        base: name of the source of which this one is a degraded copy, example by example.
+        degradation: what was done to the base's images [height, width, 3] in [0, 1].
+    """
+
+    description: str
+    open_split: Callable[[str, str, Fit, int | None], Source]
+    usage: str = ""
+    base: str | None = None
+    degradation: Callable[[Any], Any] | None = None
+
+
+def check_split(source: str, split: str) -> None:
+    """Raise `UserError` unless the split is "train" or "test"."""
+    if split not in ("train", "test"):
+        raise UserError(f"{source!r} has no split {split!r}: choose 'train' or 'test'.")
+
+
+def check_channels(channels: int | None) -> None:
+    """Raise `UserError` unless pictures can be read with that many channels."""
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels is {channels}: pictures can be read with 1 (grey) or 3 (RGB).")

@@ -1,0 +1,161 @@
+"""Two domains without pairs, as CycleGAN trains on them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kerasgen.data.order import batches, shuffled_index
+from kerasgen.data.pipeline import find_kind
+from kerasgen.data.source import Fit, Source
+from kerasgen.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+MODES = ("resize_and_crop", "crop", "scale_width", "none")
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One domain: `example` gives {"image"(, "truth")}, the truth being its translation."""
+
+    count: int
+    example: Callable[[Any], dict[str, Any]]
+
+
+def load_unpaired(
+    source_a: str,
+    source_b: str,
+    split: str = "train",
+    *,
+    image_size: int = 256,
+    channels: int = 3,
+    batch_size: int = 1,
+    mode: str = "resize_and_crop",
+    seed: int = 0,
+    start_step: int | None = None,
+) -> "tf.data.Dataset":
+    """Batches from two domains for `CycleGAN.fit`.
+
+    An epoch is as long as the larger domain; the other one starts over in a new order. In training both are shuffled
+    independently; order, crops and flips are a pure function of the seed and the place in the training. Other splits
+    come in order, without randomness, and the last batch may be small.
+
+    Where one source is a degraded copy of the other ("digits" and "digits_ink", "photos" and "photo_dusk"), training
+    takes A from one half of the examples and B from the other, so that no pair is ever seen, and the test split
+    brings the truth.
+
+    Args:
+        source_a: such as "folder:horses"; see `available_sources`.
+        source_b: such as "folder:zebras".
+        split: "train" or "test".
+        image_size: pixels of the square images.
+        channels: 1 or 3.
+        batch_size: examples in a batch.
+        mode: "resize_and_crop" stretches to 286/256 of `image_size` and cuts a random square out, as the paper does
+            (the test split: stretches to `image_size`); "crop" cuts a random square out of the picture as it is (the
+            test split: the middle); "scale_width" scales to that width and keeps the aspect; "none" leaves pictures
+            as they are, but for sides divisible by 4. In training all but "none" flip one image in two.
+        seed: of the order, crops and flips.
+        start_step: gives an endless dataset that begins at this batch of the training; see `load`.
+
+    Returns:
+        A dataset of dicts {"a": float32 [batch, height, width, channels] in [-1, 1], "b": the same}; the test split
+        also has "truth_b" (what a should become) and "truth_a" (what b should become) where they are known.
+
+    Raises:
+        UserError: there is no such source, split or mode, pictures are smaller than the crop, images of different
+            sizes don't make a batch, or there is less than one batch.
+    """
+    if mode not in MODES:
+        raise UserError(f"There is no mode {mode!r}: choose one of {', '.join(MODES)}.")
+    if image_size < 1:
+        raise UserError(f"image_size is {image_size}: give a positive number of pixels.")
+    training = split == "train"
+    sides = _sides(source_a, source_b, split, _fit(mode, image_size, training), channels)
+
+    def example(position: Any) -> dict[str, Any]:
+        found = {}
+        for stream, (name, other) in enumerate((("a", "b"), ("b", "a"))):
+            side = sides[stream]
+            index = shuffled_index(position, side.count, seed, stream) if training else position % side.count
+            read = side.example(index)
+            key = (seed, 2 * position + stream) if training else None
+            found[name] = _finish(read["image"], mode, image_size, key)
+            if "truth" in read:
+                found[f"truth_{other}"] = _finish(read["truth"], mode, image_size, key)
+        return found
+
+    name = f"The split {split!r} of {source_a!r} and {source_b!r}"
+    count = max(side.count for side in sides)
+    dataset = batches(name, example, count, batch_size, training=training, start_step=start_step)
+    if batch_size > 1 and any(None in spec.shape[1:] for spec in dataset.element_spec.values()):
+        raise UserError(
+            f"mode {mode!r} keeps pictures of different sizes, which don't make a batch of {batch_size}: "
+            "choose batch_size=1, or another mode."
+        )
+    return dataset
+
+
+def _fit(mode: str, size: int, training: bool) -> Fit:
+    if mode == "resize_and_crop":
+        enlarged = round(size * 286 / 256) if training else size
+        return Fit("stretch", (enlarged, enlarged))
+    return Fit({"crop": "natural", "scale_width": "width", "none": "fours"}[mode], (size, size))
+
+
+def _sides(source_a: str, source_b: str, split: str, fit: Fit, channels: int) -> tuple[_Side, _Side]:
+    if source_a == source_b:
+        raise UserError(f"Both domains are {source_a!r}: give two different sources.")
+    (kind_a, argument_a), (kind_b, argument_b) = find_kind(source_a), find_kind(source_b)
+    if (kind_a.base or source_a) == (kind_b.base or source_b):
+        if channels != 3:
+            raise UserError(f"channels is {channels}, but {source_a!r} or {source_b!r} has colors: give channels=3.")
+        base_kind, argument = find_kind(kind_a.base or source_a)
+        base = base_kind.open_split(argument, split, fit, channels)
+        return _related(base, kind_a.degradation or _same, kind_b.degradation or _same, split)
+    opened_a = kind_a.open_split(argument_a, split, fit, channels)
+    opened_b = kind_b.open_split(argument_b, split, fit, channels)
+    return _Side(opened_a.count, opened_a.example), _Side(opened_b.count, opened_b.example)
+
+
+def _same(image: Any) -> Any:
+    return image
+
+
+def _related(base: Source, to_a: Callable, to_b: Callable, split: str) -> tuple[_Side, _Side]:
+    """Two domains that are copies of one source: from disjoint halves to train on, with the truth to test on."""
+    if split == "train":
+        half = base.count // 2
+        return _Side(half, _view(base, to_a, 0)), _Side(base.count - half, _view(base, to_b, half))
+    # B begins elsewhere, so that no element holds a pair beside its own truth.
+    return _Side(base.count, _view(base, to_a, 0, to_b)), _Side(base.count, _view(base, to_b, base.count // 2, to_a))
+
+
+def _view(base: Source, own: Callable, first: int, other: Callable | None = None) -> Callable[[Any], dict[str, Any]]:
+    def example(index: Any) -> dict[str, Any]:
+        image = base.example((index + first) % base.count)["image"]
+        return {"image": own(image)} if other is None else {"image": own(image), "truth": other(image)}
+
+    return example
+
+
+def _finish(image: Any, mode: str, size: int, key: tuple[int, Any] | None) -> Any:
+    """An image in [0, 1] in [-1, 1], cropped and flipped by `key` (the middle and unflipped without)."""
+    import tensorflow as tf
+
+    image = image * 2.0 - 1.0
+    if mode == "none":
+        return image
+    draws = (
+        None if key is None else tf.random.stateless_uniform([3], seed=tf.stack([tf.cast(k, tf.int64) for k in key]))
+    )
+    if mode in ("resize_and_crop", "crop"):
+        room = tf.shape(image)[:2] - size
+        share = [0.5, 0.5] if draws is None else draws[:2]
+        # A draw below 1 can round to 1 after the product, hence the minimum.
+        corner = tf.minimum(tf.cast(tf.cast(room + 1, tf.float32) * share, tf.int32), room)
+        image = tf.slice(image, [corner[0], corner[1], 0], [size, size, image.shape[-1]])
+    if draws is None:
+        return image
+    return tf.cond(draws[2] < 0.5, lambda: image[:, ::-1], lambda: image)
