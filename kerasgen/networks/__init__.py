@@ -1,0 +1,15 @@
+"""Networks, built functionally from keras.ops layers: they run under every Keras backend."""
+
+from kerasgen.networks.conv import conv_decoder, conv_encoder
+from kerasgen.networks.patchgan import patchgan, pixel_discriminator
+from kerasgen.networks.resnet import resnet_generator
+from kerasgen.networks.unet import unet_generator
+
+__all__ = [
+    "conv_decoder",
+    "conv_encoder",
+    "patchgan",
+    "pixel_discriminator",
+    "resnet_generator",
+    "unet_generator",
+]

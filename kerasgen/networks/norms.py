@@ -1,0 +1,40 @@
+"""What the translation networks share: the choice of normalization and the paper's initial weights."""
+
+import keras
+
+from kerasgen.errors import UserError
+from kerasgen.layers import InstanceNormalization, SyncBatchNormalization
+
+NORMS = ("instance", "batch", "none")
+
+
+def normal_init() -> keras.initializers.Initializer:
+    """Give the initial weights of CycleGAN and pix2pix: N(0, 0.02)."""
+    return keras.initializers.RandomNormal(0.0, 0.02)
+
+
+def check_norm(norm: str) -> None:
+    """Raise `UserError` unless `norm` is one of `NORMS`."""
+    if norm not in NORMS:
+        raise UserError(f"norm={norm!r} is unknown: choose one of {', '.join(map(repr, NORMS))}.")
+
+
+def check_channels(channels: int) -> None:
+    """Raise `UserError` unless `channels` is 1 to 4 (grey, grey and alpha, RGB, RGBA)."""
+    if channels not in (1, 2, 3, 4):
+        raise UserError(f"An image of {channels} channels was asked for: give 1 to 4 channels.")
+
+
+def needs_bias(norm: str) -> bool:
+    """Tell whether a convolution before this norm has a bias: batch normalization brings its own."""
+    return norm != "batch"
+
+
+def apply_norm(x: keras.KerasTensor, norm: str, name: str) -> keras.KerasTensor:
+    """Normalize `x` as `norm` says; batch normalization has PyTorch's momentum and epsilon."""
+    if norm == "instance":
+        return InstanceNormalization(name=name)(x)
+    if norm == "batch":
+        gamma = keras.initializers.RandomNormal(1.0, 0.02)
+        return SyncBatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)(x)
+    return x

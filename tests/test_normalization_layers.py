@@ -1,0 +1,72 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasgen.layers import InstanceNormalization, ReflectionPadding2D, SyncBatchNormalization
+
+IMAGES = np.random.default_rng(0).normal(3, 2, (3, 6, 5, 4)).astype("float32")
+
+
+def normalized(images, epsilon=1e-5):
+    mean, variance = images.mean((1, 2), keepdims=True), images.var((1, 2), keepdims=True)
+    return (images - mean) / np.sqrt(variance + epsilon)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("training", [False, True])
+def test_instance_norm_is_its_formula(batch, training):
+    images = IMAGES[:batch]
+    np.testing.assert_allclose(InstanceNormalization()(images, training=training), normalized(images), atol=1e-5)
+
+
+def test_the_fused_kernel_has_the_formulas_gradients():
+    images, weights = tf.constant(IMAGES[:1]), tf.constant(IMAGES[1:2])
+    layer = InstanceNormalization()
+
+    def gradients(training):
+        with tf.GradientTape() as outer:
+            outer.watch(images)
+            with tf.GradientTape() as inner:
+                inner.watch(images)
+                loss = tf.reduce_sum(tf.sin(layer(images, training=training)) * weights)
+            first = inner.gradient(loss, images)
+            slope = tf.reduce_sum(first**2)  # as the gradient penalty does
+        return first, outer.gradient(slope, images)
+
+    for fused, formula in zip(gradients(True), gradients(False), strict=True):
+        np.testing.assert_allclose(fused, formula, rtol=1e-3, atol=1e-4 * np.abs(formula).max())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_statistics_are_float32_under_bfloat16(training):
+    # A mean far from 0 needs more digits than bfloat16 has.
+    images = (IMAGES[:1] * 0.1 + 20).astype("float32")
+    rounded = tf.cast(images, tf.bfloat16)
+    layer = InstanceNormalization(dtype="mixed_bfloat16")
+    result = layer(rounded, training=training)
+    assert result.dtype == tf.bfloat16
+    np.testing.assert_allclose(
+        tf.cast(result, tf.float32), normalized(tf.cast(rounded, tf.float32).numpy()), atol=0.02
+    )
+
+
+def test_a_dynamic_batch_takes_the_formula():
+    layer = InstanceNormalization()
+    call = tf.function(
+        lambda x: layer(x, training=True), input_signature=[tf.TensorSpec((None, None, None, 4), tf.float32)]
+    )
+    np.testing.assert_allclose(call(IMAGES), normalized(IMAGES), atol=1e-5)
+
+
+def test_reflection_padding_is_numpys():
+    padded = ReflectionPadding2D(2)(IMAGES)
+    np.testing.assert_array_equal(padded, np.pad(IMAGES, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="reflect"))
+    assert ReflectionPadding2D(2).compute_output_shape((None, None, 5, 4)) == (None, None, 9, 4)
+
+
+@pytest.mark.parametrize("layer", [ReflectionPadding2D(3), InstanceNormalization(1e-3), SyncBatchNormalization()])
+def test_config_round_trip(layer):
+    config = keras.saving.serialize_keras_object(layer)
+    assert "synchronized" not in config["config"]
+    assert keras.saving.deserialize_keras_object(config).get_config() == layer.get_config()
