@@ -1,0 +1,495 @@
+"""CycleGAN: translation between two domains from unpaired images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasgen import losses
+from kerasgen.errors import UserError
+from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
+from kerasgen.models.image_pool import ImagePool
+from kerasgen.networks.patchgan import patchgan, pixel_discriminator
+from kerasgen.networks.resnet import resnet_generator
+from kerasgen.networks.unet import unet_generator
+from kerasgen.presets import Preset
+from kerasgen.schedules import LinearDecay
+
+_GENERATORS = {"resnet": resnet_generator, "unet": unet_generator}
+_DISCRIMINATORS = {"patchgan": patchgan, "pixel": pixel_discriminator}
+_NETWORKS = ("generator_a2b", "generator_b2a", "discriminator_a", "discriminator_b")
+_DIRECTIONS = {"a2b": "generator_a2b", "b2a": "generator_b2a"}
+_GRADIENT_PENALTY = 10.0
+_CONFIG_NAMES = (
+    "image_size",
+    "channels",
+    "generator",
+    "generator_options",
+    "discriminator",
+    "discriminator_options",
+    "lambda_cycle",
+    "lambda_identity",
+    "adversarial_loss",
+    "pool_size",
+    "alternate_every",
+    "seed",
+)
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class CycleGAN(GenerativeModel):
+    """Unpaired image-to-image translation (Zhu et al. 2017, 1703.10593).
+
+    Trains on dicts {"a": [batch, height, width, channels] in [-1, 1], "b": the same}; validation data may hold
+    "truth_b" (what a should become) and "truth_a", and then reports PSNR in dB and SSIM against them. The
+    generators' losses come first; the discriminators then judge the images from before the generators' update.
+    All losses are means over pixels and over the batch.
+
+    Args:
+        image_size: of the training images: pixels, or (height, width). Translation takes any size.
+        channels: of both domains, 1 to 4.
+        generator: "resnet" or "unet".
+        generator_options: further arguments of `resnet_generator` or `unet_generator`.
+        discriminator: "patchgan" or "pixel".
+        discriminator_options: further arguments of `patchgan` or `pixel_discriminator`.
+        lambda_cycle: weight of the cycle losses |G_b2a(G_a2b(a)) - a| and |G_a2b(G_b2a(b)) - b|.
+        lambda_identity: weight of |G_a2b(b) - b| and |G_b2a(a) - a|, as a multiple of `lambda_cycle`; with 0
+            these passes are not run.
+        adversarial_loss: "lsgan" (the paper's), "vanilla" or "wgan_gp" (penalty weight 10).
+        pool_size: generated images remembered for each discriminator; 0 for none.
+        alternate_every: 0 updates generators and discriminators in each step; k updates the discriminators for
+            k steps, then the generators for k, and so on. One device only.
+        seed: of the pool's draws and of the gradient penalty's.
+        generator_a2b, generator_b2a, discriminator_a, discriminator_b: your own networks instead.
+
+    Raises:
+        UserError: an argument doesn't fit.
+    """
+
+    unpaired = True
+    loss_names = (
+        "generator_loss",
+        "discriminator_loss",
+        "adversarial_a2b",
+        "adversarial_b2a",
+        "cycle_a",
+        "cycle_b",
+        "identity_a",
+        "identity_b",
+        "discriminator_a_loss",
+        "discriminator_b_loss",
+    )
+    validation_names = ("psnr_a2b", "ssim_a2b", "psnr_b2a", "ssim_b2a")
+
+    def __init__(
+        self,
+        image_size: int | Sequence[int] = 256,
+        channels: int = 3,
+        *,
+        generator: str = "resnet",
+        generator_options: dict[str, Any] | None = None,
+        discriminator: str = "patchgan",
+        discriminator_options: dict[str, Any] | None = None,
+        lambda_cycle: float = 10.0,
+        lambda_identity: float = 0.5,
+        adversarial_loss: str = "lsgan",
+        pool_size: int = 50,
+        alternate_every: int = 0,
+        seed: int = 0,
+        generator_a2b: keras.Model | None = None,
+        generator_b2a: keras.Model | None = None,
+        discriminator_a: keras.Model | None = None,
+        discriminator_b: keras.Model | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        self.channels = channels
+        self.generator, self.generator_options = generator, dict(generator_options or {})
+        self.discriminator, self.discriminator_options = discriminator, dict(discriminator_options or {})
+        self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
+        self.adversarial_loss, self.pool_size = adversarial_loss, pool_size
+        self.alternate_every, self.seed = alternate_every, seed
+        self._check_arguments()
+
+        given = dict(zip(_NETWORKS, (generator_a2b, generator_b2a, discriminator_a, discriminator_b), strict=True))
+        self._custom = {name: network for name, network in given.items() if network is not None}
+        for name, network in given.items():
+            setattr(self, name, network if network is not None else self._new_network(name))
+        self._check_size()
+
+        self.pool_a, self.pool_b = ImagePool(pool_size, seed), ImagePool(pool_size, seed + 1)
+        for pool in (self.pool_a, self.pool_b):
+            pool.build((None, *self.image_size, channels))
+        self.seed_generator = ReplicaSeedGenerator(seed)
+        if alternate_every:
+            self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
+        self.built = True
+
+    def _new_network(self, name: str) -> keras.Model:
+        if name.startswith("generator"):
+            return _GENERATORS[self.generator](self.channels, name=name, **self.generator_options)
+        return _DISCRIMINATORS[self.discriminator](self.channels, name=name, **self.discriminator_options)
+
+    def _check_arguments(self) -> None:
+        choices = (
+            ("generator", _GENERATORS),
+            ("discriminator", _DISCRIMINATORS),
+            ("adversarial_loss", ("lsgan", "vanilla", "wgan_gp")),
+        )
+        for name, known in choices:
+            if getattr(self, name) not in known:
+                raise UserError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(known)}.")
+        for name in ("lambda_cycle", "lambda_identity", "pool_size", "alternate_every"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} is {getattr(self, name)}: give 0 or more.")
+
+    def _check_size(self) -> None:
+        multiple = max(_multiple(self.generator_a2b), _multiple(self.generator_b2a))
+        if any(size % multiple for size in self.image_size):
+            raise UserError(
+                f"image_size is {self.image_size[0]}×{self.image_size[1]}, but these generators halve images until "
+                f"they need multiples of {multiple}: choose such a size."
+            )
+
+    # -- training -------------------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        generator_optimizer: keras.optimizers.Optimizer | None = None,
+        discriminator_optimizer: keras.optimizers.Optimizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Set the optimizers; each updates both generators or both discriminators.
+
+        Left out, they are the paper's: Adam with learning rate 2e-4 and beta_1 0.5. Its decay depends on the
+        length of the training: `Adam(LinearDecay(2e-4, half, half), beta_1=0.5, epsilon=1e-8)`.
+        """
+        super().compile(optimizer=None, **kwargs)
+        self.generator_optimizer = _prepared(generator_optimizer, self.generator_variables)
+        self.discriminator_optimizer = _prepared(discriminator_optimizer, self.discriminator_variables)
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        return [self.generator_optimizer, self.discriminator_optimizer] if self.compiled else []
+
+    @property
+    def generator_variables(self) -> list[keras.Variable]:
+        """What the generators' optimizer updates."""
+        return self.generator_a2b.trainable_variables + self.generator_b2a.trainable_variables
+
+    @property
+    def discriminator_variables(self) -> list[keras.Variable]:
+        """What the discriminators' optimizer updates."""
+        return self.discriminator_a.trainable_variables + self.discriminator_b.trainable_variables
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        data = keras.utils.unpack_x_y_sample_weight(data)[0]
+        a, b = self._domains(data)
+        self._check_image_size(a, b)
+        with tf.GradientTape() as generator_tape:
+            generator_losses, fake_a, fake_b = self.generator_losses(a, b, training=True)
+            generator_loss = tf.reduce_mean(generator_losses["generator_loss"])
+        fake_a, fake_b = self.pool_a(fake_a), self.pool_b(fake_b)
+        with tf.GradientTape() as discriminator_tape:
+            discriminator_losses = self.discriminator_losses(a, b, fake_a, fake_b)
+            discriminator_loss = tf.reduce_mean(discriminator_losses["discriminator_loss"])
+        # Both tapes have read the weights already, so the first update doesn't change the second's gradients.
+        self._alternate(
+            lambda: self.update(
+                discriminator_tape, discriminator_loss, self.discriminator_variables, self.discriminator_optimizer
+            ),
+            lambda: self.update(generator_tape, generator_loss, self.generator_variables, self.generator_optimizer),
+        )
+        tracked = {**generator_losses, **discriminator_losses}
+        self.track(tracked)
+        return self.results(*tracked)
+
+    def _check_image_size(self, *batches: Any) -> None:
+        for images in batches:
+            if tuple(images.shape[1:3]) != self.image_size:
+                raise UserError(
+                    f"The model was made for images of {self.image_size[0]}×{self.image_size[1]} pixels, but got "
+                    f"{images.shape[1]}×{images.shape[2]}: load them so, or give the model another image_size."
+                )
+
+    def _alternate(self, update_discriminators: Any, update_generators: Any) -> None:
+        if not self.alternate_every:
+            update_generators()
+            update_discriminators()
+            return
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            raise UserError("alternate_every works on one device only: set it to 0 for distributed training.")
+        generators_turn = (self.step // self.alternate_every) % 2 == 1
+        tf.cond(generators_turn, _returning_zero(update_generators), _returning_zero(update_discriminators))
+        self.step.assign_add(1)
+
+    def generator_losses(self, a: Any, b: Any, training: bool = False) -> tuple[dict[str, Any], Any, Any]:
+        """The generators' losses on images of both domains, and the translations that they came from.
+
+        Returns:
+            Losses [batch] by name ("generator_loss" is the weighted sum), images like a, images like b.
+        """
+        a2b, b2a = self.generator_a2b, self.generator_b2a
+        fake_b, fake_a = a2b(a, training=training), b2a(b, training=training)
+        terms = {
+            "adversarial_a2b": losses.adversarial_generator_loss(
+                self.discriminator_b(fake_b, training=training), self.adversarial_loss
+            ),
+            "adversarial_b2a": losses.adversarial_generator_loss(
+                self.discriminator_a(fake_a, training=training), self.adversarial_loss
+            ),
+            "cycle_a": losses.absolute_error(a, b2a(fake_b, training=training)),
+            "cycle_b": losses.absolute_error(b, a2b(fake_a, training=training)),
+        }
+        total = terms["adversarial_a2b"] + terms["adversarial_b2a"]
+        total += self.lambda_cycle * (terms["cycle_a"] + terms["cycle_b"])
+        if self.lambda_identity:
+            terms["identity_a"] = losses.absolute_error(a, b2a(a, training=training))
+            terms["identity_b"] = losses.absolute_error(b, a2b(b, training=training))
+            total += self.lambda_cycle * self.lambda_identity * (terms["identity_a"] + terms["identity_b"])
+        return {"generator_loss": total, **terms}, fake_a, fake_b
+
+    def discriminator_losses(self, a: Any, b: Any, fake_a: Any, fake_b: Any) -> dict[str, Any]:
+        """The discriminators' losses [batch] by name; "discriminator_loss" is their sum."""
+        loss_a = self._discriminator_loss(self.discriminator_a, a, tf.stop_gradient(fake_a))
+        loss_b = self._discriminator_loss(self.discriminator_b, b, tf.stop_gradient(fake_b))
+        return {
+            "discriminator_loss": loss_a + loss_b,
+            "discriminator_a_loss": loss_a,
+            "discriminator_b_loss": loss_b,
+        }
+
+    def _discriminator_loss(self, discriminator: keras.Model, real: Any, fake: Any) -> Any:
+        loss = losses.adversarial_discriminator_loss(
+            discriminator(real, training=True), discriminator(fake, training=True), self.adversarial_loss
+        )
+        if self.adversarial_loss == "wgan_gp":
+            seed = self.seed_generator.next()
+            loss += _GRADIENT_PENALTY * _gradient_penalty(discriminator, real, fake, seed)
+        return loss
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        data = keras.utils.unpack_x_y_sample_weight(data)[0]
+        a, b = self._domains(data)
+        values, fake_a, fake_b = self.generator_losses(a, b)
+        for truth, fake, direction in (("truth_b", fake_b, "a2b"), ("truth_a", fake_a, "b2a")):
+            if truth in data:
+                values |= _paired_quality(fake, data[truth], direction)
+        self.track(values)
+        return self.results(*values)
+
+    def _domains(self, data: Any) -> tuple[Any, Any]:
+        if not isinstance(data, dict) or not {"a", "b"} <= set(data):
+            raise UserError(
+                'CycleGAN trains on dicts {"a": images, "b": images}, but got '
+                f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
+                "make them with kerasgen.data.load_unpaired."
+            )
+        for name in ("a", "b"):
+            if data[name].shape[-1] != self.channels:
+                raise UserError(
+                    f"The images of domain {name} have {data[name].shape[-1]} channels, but the model has "
+                    f"{self.channels}: load them with as many, or give the model channels={data[name].shape[-1]}."
+                )
+        return tf.cast(data["a"], tf.float32), tf.cast(data["b"], tf.float32)
+
+    # -- use ------------------------------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
+        """{"a", "b"} images to {"a2b", "b2a"}, their translations; either domain may be missing."""
+        pairs = (("a", "a2b"), ("b", "b2a"))
+        return {out: getattr(self, _DIRECTIONS[out])(inputs[i], training=training) for i, out in pairs if i in inputs}
+
+    def translate(self, images: Any, direction: str = "a2b") -> np.ndarray:
+        """Translate images of any size.
+
+        Args:
+            images: [n, height, width, channels], or one [height, width, channels], in [-1, 1].
+            direction: "a2b" or "b2a".
+
+        Returns:
+            float32 images of the same shape, clipped to [-1, 1]. Sizes that the generator can't divide are
+            mirrored at the right and bottom edge first, and cut back.
+
+        Raises:
+            UserError: the direction is misspelt, or the images don't fit.
+        """
+        if direction not in _DIRECTIONS:
+            raise UserError(f"direction={direction!r} is unknown: choose 'a2b' or 'b2a'.")
+        return translate_images(getattr(self, _DIRECTIONS[direction]), images)
+
+    def preview(self, n: int = 8, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
+        if inputs is None:
+            raise UserError("A CycleGAN has pictures only of inputs: give ImageGrid a batch, inputs=….")
+        a = np.asarray(inputs["a"][:n])
+        fake = self.translate(a)
+        pictures = {"input": a, "translation": fake}
+        if "truth_b" in inputs:
+            pictures["truth"] = np.asarray(inputs["truth_b"][:n])
+        pictures["cycle"] = self.translate(fake, "b2a")
+        return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
+
+    def deployables(self) -> dict[str, keras.Model]:
+        """Both generators: images in [-1, 1] to images in [-1, 1]."""
+        return {"generator_a2b": self.generator_a2b, "generator_b2a": self.generator_b2a}
+
+    # -- recipe and config ----------------------------------------------------------------------------------
+
+    def compile_for_recipe(self, steps_per_epoch: int, epochs: int, learning_rate: float = 2e-4) -> None:
+        """Adam with beta_1 0.5, constant for half of the training, then linearly to 0."""
+        steps = max(2, steps_per_epoch * epochs)
+        schedule = LinearDecay(learning_rate, steps // 2, steps - steps // 2)
+        self.compile(_adam(schedule), _adam(schedule))
+
+    def get_config(self) -> dict[str, Any]:
+        custom = {name: keras.saving.serialize_keras_object(network) for name, network in self._custom.items()}
+        return {**super().get_config(), **{name: getattr(self, name) for name in _CONFIG_NAMES}, **custom}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "CycleGAN":
+        networks = {n: keras.saving.deserialize_keras_object(config[n]) for n in _NETWORKS if n in config}
+        return cls(**{**config, **networks})
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        if not self.compiled:
+            return None
+        names = ("generator_optimizer", "discriminator_optimizer")
+        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+
+def translate_images(generator: keras.Model, images: Any, batch_size: int = 8) -> np.ndarray:
+    """Images in [-1, 1] through any generator of this zoo; see `CycleGAN.translate`."""
+    images = np.asarray(images)
+    single = images.ndim == 3
+    images = images[None] if single else images
+    channels = generator.input_shape[-1]
+    if images.ndim != 4 or images.shape[-1] != channels or not np.issubdtype(images.dtype, np.floating):
+        raise UserError(
+            f"The images are {images.dtype} of the shape {images.shape[1:] if single else images.shape}, but float "
+            f"[n, height, width, {channels}] in [-1, 1] is needed."
+        )
+    multiple, (height, width) = _multiple(generator), images.shape[1:3]
+    padded = np.pad(images, [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)], mode="symmetric")
+    batches = (padded[i : i + batch_size] for i in range(0, len(padded), batch_size))
+    outputs = [np.clip(generator(batch, training=False), -1.0, 1.0) for batch in batches]
+    result = np.concatenate(outputs)[:, :height, :width].astype("float32")
+    return result[0] if single else result
+
+
+def _multiple(generator: keras.Model) -> int:
+    """What height and width must be divisible by: the product of the strides on the way down."""
+    convolutions = [
+        layer
+        for layer in generator.layers
+        if isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.Conv2DTranspose)
+    ]
+    return int(np.prod([layer.strides[0] for layer in convolutions], dtype=int))
+
+
+def _adam(learning_rate: Any = 2e-4) -> keras.optimizers.Adam:
+    return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.999, epsilon=1e-8)
+
+
+def _prepared(optimizer: keras.optimizers.Optimizer | None, variables: list) -> keras.optimizers.Optimizer:
+    """An optimizer with its state built, because neither saving nor tf.distribute builds it later."""
+    optimizer = optimizer or _adam()
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if keras.config.dtype_policy().name == "mixed_float16" and not scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(variables)
+    return optimizer
+
+
+def _returning_zero(update: Any) -> Any:
+    def branch() -> Any:
+        update()
+        return tf.constant(0)
+
+    return branch
+
+
+def _gradient_penalty(discriminator: keras.Model, real: Any, fake: Any, seed: Any) -> Any:
+    """(‖∇ mean logit‖₂ - 1)² at a random point between each real and generated image: [batch]."""
+    share = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], seed=seed)
+    between = real + share * (fake - real)
+    with tf.GradientTape() as tape:
+        tape.watch(between)
+        score = tf.reduce_mean(discriminator(between, training=True), axis=[1, 2, 3])
+    slope = tf.reduce_sum(tf.square(tape.gradient(score, between)), axis=[1, 2, 3])
+    return tf.square(tf.sqrt(slope + 1e-12) - 1.0)
+
+
+def _paired_quality(fake: Any, truth: Any, direction: str) -> dict[str, Any]:
+    fake, truth = tf.clip_by_value(fake, -1.0, 1.0) + 1.0, tf.cast(truth, tf.float32) + 1.0
+    values = {f"psnr_{direction}": tf.image.psnr(fake, truth, max_val=2.0)}
+    if min(fake.shape[1:3]) >= 11:  # the size of SSIM's window
+        values[f"ssim_{direction}"] = tf.image.ssim(fake, truth, max_val=2.0)
+    return values
+
+
+MODEL = CycleGAN
+PRESETS = {
+    "cyclegan_resnet_9": Preset(
+        description="the paper's CycleGAN: 9 residual blocks, for 256 pixels and more, from two folders of yours",
+        config={"image_size": 256, "generator_options": {"blocks": 9}},
+        data={"image_size": 256, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
+        recipe={"epochs": 200, "learning_rate": 2e-4},
+    ),
+    "cyclegan_resnet_6": Preset(
+        description="the paper's CycleGAN for 128 pixels: 6 residual blocks, from two folders of yours",
+        config={"image_size": 128, "generator_options": {"blocks": 6}},
+        data={"image_size": 128, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
+        recipe={"epochs": 200, "learning_rate": 2e-4},
+    ),
+    "cyclegan_unet_256": Preset(
+        description="CycleGAN with U-Nets of 8 levels and instance norm, 256 pixels, from two folders of yours",
+        config={"image_size": 256, "generator": "unet", "generator_options": {"norm": "instance"}},
+        data={"image_size": 256, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
+        recipe={"epochs": 200, "learning_rate": 2e-4},
+    ),
+    "cyclegan_unet_128": Preset(
+        description="CycleGAN with U-Nets of 7 levels and instance norm, 128 pixels, from two folders of yours",
+        config={
+            "image_size": 128,
+            "generator": "unet",
+            "generator_options": {"downsamplings": 7, "norm": "instance"},
+        },
+        data={"image_size": 128, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
+        recipe={"epochs": 200, "learning_rate": 2e-4},
+    ),
+    "cyclegan_digits_ink": Preset(
+        description="handwritten digits to blue ink on cream paper, 16×16, with a known truth; under a minute",
+        config={
+            "image_size": 16,
+            "generator_options": {"filters": 16, "blocks": 2, "downsamplings": 0, "stem_kernel": 3, "norm": "none"},
+            "discriminator_options": {"filters": 32, "downsamplings": 2, "norm": "none"},
+            "lambda_identity": 0.0,
+        },
+        data={"source_a": "digits", "source_b": "digits_ink", "image_size": 16, "batch_size": 16, "mode": "none"},
+        recipe={"epochs": 18, "learning_rate": 1e-3},
+    ),
+    "cyclegan_photo_dusk": Preset(
+        description="photographs to dusk, 32×32, with a known truth; under two minutes",
+        config={
+            "image_size": 32,
+            "generator_options": {
+                "filters": 16,
+                "blocks": 2,
+                "downsamplings": 0,
+                "stem_kernel": 3,
+                "norm": "none",
+                "residual": True,
+            },
+            "discriminator_options": {"filters": 32, "downsamplings": 2, "norm": "none"},
+            "lambda_identity": 0.0,
+        },
+        data={"source_a": "photos", "source_b": "photo_dusk", "image_size": 32, "batch_size": 8, "mode": "crop"},
+        recipe={"epochs": 20, "learning_rate": 1e-3},
+    ),
+}
