@@ -1,0 +1,60 @@
+"""Find the formats: every public module of this package that has a `SUFFIX` is one."""
+
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from kerasgen.errors import UserError
+
+
+def formats() -> dict[str, ModuleType]:
+    """Return the format modules by name; a new file is found without being registered anywhere."""
+    names = [m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name[0] != "_"]
+    modules = {name: importlib.import_module(f"{__package__}.{name}") for name in names}
+    return {name: module for name, module in modules.items() if hasattr(module, "SUFFIX")}
+
+
+def available_formats() -> dict[str, tuple[str, ...]]:
+    """Return the variants that each format can be exported in, such as `{"onnx": ("float32", ...)}`."""
+    return {name: module.VARIANTS for name, module in formats().items()}
+
+
+def find_format(name: str, variant: str) -> ModuleType:
+    """Return the module of a format.
+
+    Raises:
+        UserError: there is no such format, or it has no such variant.
+    """
+    known = formats()
+    if name not in known:
+        raise UserError(f"there is no export format {name!r}: choose one of {', '.join(known)}.")
+    variants = known[name].VARIANTS
+    if variant not in variants:
+        raise UserError(f"{name} has no variant {variant!r}: choose one of {', '.join(variants)}.")
+    return known[name]
+
+
+def artifact_path(path: Path, module: ModuleType, variant: str) -> Path:
+    """Return where an artifact goes: `digits` becomes `digits.onnx`, or `digits.float16.onnx`.
+
+    A path that ends with the format's suffix is used as it is.
+    """
+    if path.name.endswith(module.SUFFIX):
+        return path
+    middle = "" if variant == "float32" else f".{variant}"
+    return path.with_name(path.name + middle + module.SUFFIX)
+
+
+def format_of(path: Path) -> str:
+    """Return the format's name of an artifact that exists.
+
+    Raises:
+        UserError: nothing is there, or its suffix belongs to no format.
+    """
+    for name, module in formats().items():
+        if path.name.endswith(module.SUFFIX) and path.exists():
+            return name
+    suffixes = ", ".join(module.SUFFIX for module in formats().values())
+    problem = "is no artifact" if path.exists() else "doesn't exist"
+    raise UserError(f"{path} {problem}: give a path that ends with one of {suffixes}.")

@@ -1,0 +1,95 @@
+"""ONNX: what ONNX Runtime, browsers and most accelerators run. Batch, height and width may stay open."""
+
+import logging
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._runtime import Arrays, Loaded
+
+if TYPE_CHECKING:
+    from ._signature import Signature
+
+SUFFIX = ".onnx"
+VARIANTS = ("float32",)
+
+_LOG = logging.getLogger("kerasgen.export")
+
+
+def export(signature: "Signature", path: Path, variant: str, inputs: Arrays) -> None:
+    """Write the file `path`, with every size open that the model leaves open.
+
+    A functional network of layers that `_emitter_layers` knows is written directly; any other goes through
+    tf2onnx, and the log says which layer sent it there.
+
+    Raises:
+        UserError: the network draws random numbers.
+    """
+    import onnx
+
+    from ._emitter import emit
+    from ._emitter_layers import Unsupported
+    from ._graph import refuse_randomness
+    from ._tf2onnx import convert
+
+    try:
+        model = emit(signature)
+    except Unsupported as reason:
+        refuse_randomness(signature, signature.inputs, "ONNX")
+        _LOG.warning("Converting %r by tf2onnx, because %s.", signature.model.name, reason)
+        model = convert(signature)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def load(path: str, threads: int = 0) -> Loaded:
+    """Load the file in ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    start = time.perf_counter()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    seconds = time.perf_counter() - start
+    names = [output.name for output in session.get_outputs()]
+
+    def run(signature: str, inputs: Arrays) -> Arrays:
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    def described(tensors: list) -> dict:
+        return {
+            t.name: {
+                "shape": [size if isinstance(size, int) else None for size in t.shape],
+                "dtype": {"tensor(float)": "float32"}.get(t.type, t.type[7:-1]),
+            }
+            for t in tensors
+        }
+
+    operators, foreign, weight_bytes = _inspect(path)
+    return Loaded(
+        runtime=f"onnxruntime {onnxruntime.__version__}",
+        signatures={
+            "serving_default": {
+                "inputs": described(session.get_inputs()),
+                "outputs": described(session.get_outputs()),
+            }
+        },
+        run=run,
+        operators=operators,
+        foreign=foreign,
+        weight_bytes=weight_bytes,
+        load_seconds=seconds,
+    )
+
+
+def _inspect(path: str) -> tuple[dict[str, int], list[str], int]:
+    """Return a file's operators with their counts, those outside the standard, and its weights' bytes."""
+    import onnx
+
+    model = onnx.load(path)
+    nodes = list(model.graph.node)
+    foreign = sorted({node.op_type for node in nodes if node.domain not in ("", "ai.onnx")})
+    weight_bytes = sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer)
+    return dict(sorted(Counter(node.op_type for node in nodes).items())), foreign, weight_bytes
