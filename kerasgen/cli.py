@@ -1,0 +1,214 @@
+"""The command line: thin; every command is a few lines over the public API, which it imports when it runs."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kerasgen.errors import UserError
+
+app = typer.Typer(
+    help="Generative image models for Keras 3: train them, generate, and export them proven equal.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Seed = Annotated[int, typer.Option(help="Of the weights, the data's order and the noise.")]
+
+
+@app.command()
+def quickstart(
+    output: Annotated[Path, typer.Option(help="Folder for the runs and the artifacts.")] = Path("quickstart"),
+    model: Annotated[str, typer.Option(help="vae or cyclegan.")] = "vae",
+    epochs: Annotated[int | None, typer.Option(help="Fewer for a quick look; the preset's own by default.")] = None,
+) -> None:
+    """Train on real images, export in every format, verify and measure the artifacts."""
+    with _quiet_import():
+        from kerasgen.quickstart import quickstart as run_quickstart
+
+    for result in run_quickstart(output, model, epochs=epochs, say=typer.echo):
+        _print_last(result.run.history)
+        _print_measurements(result.measurements)
+        typer.echo(f"Look at the pictures in {result.run.folder}.")
+
+
+@app.command()
+def train(
+    preset: Annotated[str, typer.Argument(help="A name that `kerasgen list` shows.")],
+    output: Annotated[Path, typer.Option(help="The run folder: config.json, log.csv, pictures, model.keras.")],
+    data: Annotated[str | None, typer.Option(help="A data source, such as folder:PATH; else the preset's.")] = None,
+    data_a: Annotated[str | None, typer.Option(help="Domain A of a model that translates.")] = None,
+    data_b: Annotated[str | None, typer.Option(help="Domain B of a model that translates.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="The preset's own by default.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a preset on a data source, or on two."""
+    with _quiet_import():
+        from kerasgen.train import train as run_training
+
+    given = [source for source in (data, data_a, data_b) if source is not None]
+    sources = None if not given else given[0] if len(given) == 1 else tuple(given)
+    run = run_training(preset, output, data=sources, epochs=epochs, seed=seed)
+    _print_last(run.history)
+    typer.echo(f"The model is {run.folder / 'model.keras'}; look at the pictures and curves.png beside it.")
+
+
+@app.command()
+def generate(
+    model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file.")],
+    output: Annotated[Path, typer.Option(help="Folder for grid.png and the single pictures.")],
+    n: Annotated[int, typer.Option(help="How many pictures.")] = 64,
+    label: Annotated[int | None, typer.Option(help="A class, for a conditional model; else all in turn.")] = None,
+    temperature: Annotated[float, typer.Option(help="Of the prior: below 1 more typical, above more varied.")] = 1.0,
+    seed: Seed = 0,
+) -> None:
+    """Generate pictures with a trained VAE."""
+    with _quiet_import():
+        from kerasgen.pictures import grid, save_png, to_uint8
+        from kerasgen.samplers import PriorSampler
+        from kerasgen.train import load_run
+
+    vae = load_run(model)
+    if not hasattr(vae, "generate"):
+        raise UserError(f"{model} holds a {type(vae).__name__}, which generates nothing from noise: give a VAE.")
+    sampler = PriorSampler(vae.latent_dim, temperature)
+    images = to_uint8(vae.generate(n, labels=label, seed=seed, sampler=sampler))
+    save_png(output / "grid.png", grid(images))
+    for i, image in enumerate(images):
+        save_png(output / f"{i:04d}.png", image)
+    typer.echo(f"{n} pictures are in {output}; look at grid.png.")
+
+
+@app.command()
+def translate(
+    model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file of a CycleGAN or of a generator.")],
+    input: Annotated[Path, typer.Option(help="Folder of jpg, png, bmp and webp pictures of any size.")],
+    output: Annotated[Path, typer.Option(help="Folder for the translations, PNG files of the same names.")],
+    direction: Annotated[str, typer.Option(help="a2b or b2a.")] = "a2b",
+) -> None:
+    """Translate a folder of pictures with a trained CycleGAN."""
+    with _quiet_import():
+        from kerasgen.train import load_run
+        from kerasgen.translate import translate_folder
+
+    result = translate_folder(load_run(model), input, output, direction)
+    typer.echo(f"{len(result.written)} pictures are in {output}; {len(result.skipped)} were skipped.")
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file of any Keras model.")],
+    output: Annotated[Path, typer.Option(help="Folder for the artifacts.")],
+    format: Annotated[str, typer.Option(help="Formats, separated by commas; `kerasgen list` shows them.")] = (
+        "saved_model,tflite,onnx"
+    ),
+    variant: Annotated[str, typer.Option(help="float32, or what else each of the formats offers.")] = "float32",
+) -> None:
+    """Export a trained model's networks, each artifact verified in a fresh process before it is published."""
+    with _quiet_import():
+        from kerasgen.export import benchmark, export_model
+        from kerasgen.train import load_run
+
+    loaded = load_run(model)
+    networks = loaded.deployables() if hasattr(loaded, "deployables") else {model.stem: loaded}
+    for name, network in networks.items():
+        wanted = [(f.strip(), v.strip()) for f in format.split(",") for v in variant.split(",")]
+        artifacts = [export_model(network, output / name, format=f, variant=v) for f, v in wanted]
+        _print_measurements(benchmark([artifact.path for artifact in artifacts], model=network))
+
+
+@app.command("import-torch")
+def import_torch_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="A .pth file of pytorch-CycleGAN-and-pix2pix.")],
+    output: Annotated[Path, typer.Option(help="The .keras file to write.")],
+) -> None:
+    """Turn a PyTorch generator or discriminator into a .keras file."""
+    with _quiet_import():
+        from kerasgen.torch_import import import_torch
+        from kerasgen.train import save_model
+
+    network, description = import_torch(checkpoint)
+    save_model(network, output)
+    typer.echo(f"{checkpoint} holds a {description}; it is now {output}.")
+
+
+@app.command("list")
+def list_names() -> None:
+    """Show the presets, data sources and export formats."""
+    with _quiet_import():
+        from kerasgen.data import available_sources
+        from kerasgen.export import available_formats
+        from kerasgen.presets import presets
+
+    _print_table("Preset", {name: preset.description for name, (_, preset) in presets().items()})
+    _print_table("Data source", available_sources())
+    _print_table("Format", {name: ", ".join(variants) for name, variants in available_formats().items()})
+
+
+def _print_table(title: str, rows: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title, "")
+    for name, text in rows.items():
+        table.add_row(name, text)
+    Console().print(table)
+
+
+def _print_last(history: dict[str, list[float]]) -> None:
+    epochs = len(next(iter(history.values())))
+    last = {name: f"{values[-1]:.4g}" for name, values in history.items()}
+    _print_table(f"After {epochs} epochs", last)
+
+
+def _print_measurements(rows: list[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Format", "File", "Size", "Difference", "Latency", caption="largest difference from Keras; batch 1")
+    table.columns[1].no_wrap = True
+    for row in rows:
+        size = f"{row.bytes / 1e6:.2f} MB"
+        table.add_row(row.format, row.path.name, size, f"{row.max_difference:.1e}", f"{row.median_ms:.2f} ms")
+    Console().print(table)
+
+
+@contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Import TensorFlow without the lines that its C++ side writes before any log level counts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        import tensorflow  # noqa: F401
+
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+    yield
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"Warning: {message}", err=True)
+
+
+def main() -> None:
+    """The entry point: a user's mistake is one sentence and exit code 2."""
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""A folder of pictures through a trained generator."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kerasgen.data.folder import picture_files, read_picture
+from kerasgen.data.source import Fit
+from kerasgen.errors import UserError
+from kerasgen.pictures import save_png, to_uint8
+
+if TYPE_CHECKING:
+    import keras
+
+_DIRECTIONS = ("a2b", "b2a")
+_PROBE = 256  # pixels of a size that every generator of this zoo can divide
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What became of a folder.
+
+    Attributes:
+        written: the PNG files, in the order of their names.
+        skipped: the inputs that can't be read, or are too large for the memory.
+    """
+
+    written: tuple[Path, ...]
+    skipped: tuple[Path, ...]
+
+
+def translate_folder(
+    model: "keras.Model", input_folder: str | os.PathLike, output_folder: str | os.PathLike, direction: str = "a2b"
+) -> Translated:
+    """Translate every jpg, png, bmp and webp picture below a folder, each at its own size.
+
+    A picture is turned upright by its EXIF data, laid on white where it is transparent, and read in grey or in RGB
+    as the generator wants; 16-bit grey is scaled to 8 bits. `cats/tom.jpg` becomes `cats/tom.png` in the output
+    folder. A file that can't be read, or is too large for the memory, is named in a warning and skipped. A bar shows
+    the progress.
+
+    Args:
+        model: a `CycleGAN`, or a generator alone: [n, height, width, 1 or 3] in [-1, 1] to the same.
+        input_folder: the pictures.
+        output_folder: made if it is missing; pictures of the same names are replaced.
+        direction: "a2b" or "b2a"; a generator alone has one direction only, "a2b".
+
+    Raises:
+        UserError: the model can't translate in that direction, the input folder is missing, holds no readable
+            picture or holds the output folder, two pictures would become one file, or the output can't be written.
+    """
+    generator = _generator(model, direction)
+    targets = _targets(Path(input_folder), Path(output_folder))
+    written, skipped = [], []
+    for path, target in _with_bar(targets):
+        picture = _translated(generator, path)
+        if picture is None:
+            skipped.append(path)
+        else:
+            save_png(target, picture)
+            written.append(target)
+    if not written:
+        raise UserError(
+            f"None of the {len(skipped)} pictures in {input_folder} could be translated: see the warnings."
+        )
+    return Translated(tuple(written), tuple(skipped))
+
+
+def _generator(model: "keras.Model", direction: str) -> "keras.Model":
+    from kerasgen.models import GenerativeModel
+
+    if direction not in _DIRECTIONS:
+        raise UserError(f"direction={direction!r} is unknown: choose 'a2b' or 'b2a'.")
+    if isinstance(model, GenerativeModel):
+        generator = getattr(model, f"generator_{direction}", None)
+        if generator is None:
+            raise UserError(
+                f"The model is a {type(model).__name__}, which can't translate {direction}: "
+                "give a CycleGAN, or the .keras file of a generator."
+            )
+    elif direction == "a2b":
+        generator = model
+    else:
+        raise UserError("The model is a single generator, which has one direction only: leave b2a out.")
+    _check(generator)
+    return generator
+
+
+def _check(generator: "keras.Model") -> None:
+    """Raise `UserError` unless images of any size become images of that size."""
+    takes = getattr(generator, "input_shape", None)
+    if not isinstance(takes, tuple) or len(takes) != 4 or takes[-1] not in (1, 3) or takes[1:3] != (None, None):
+        raise UserError(
+            f"The model {generator.name!r} takes inputs of the shape {takes}, but a generator for pictures takes "
+            "(None, None, None, 1 or 3): give one made for any size, in grey or RGB."
+        )
+    gives = tuple(generator.compute_output_shape((1, _PROBE, _PROBE, takes[-1])))
+    if gives[1:3] != (_PROBE, _PROBE) or gives[-1] not in (1, 3):
+        raise UserError(
+            f"The model {generator.name!r} makes {gives[1:]} of a picture of {_PROBE}×{_PROBE}, but a generator "
+            "keeps the size and makes grey or RGB: give a generator, not a discriminator."
+        )
+
+
+def _targets(source: Path, output: Path) -> list[tuple[Path, Path]]:
+    """Each picture and the PNG that it becomes."""
+    if not source.is_dir():
+        raise UserError(f"There is no folder {source}: give the folder of the pictures to translate.")
+    if source.resolve() in (output.resolve(), *output.resolve().parents):
+        raise UserError(
+            f"The output folder {output} is the input folder {source} or lies in it, where the next run would take "
+            "it for input: choose one outside."
+        )
+    paths = [file.path for file in picture_files(source)]
+    if not paths:
+        raise UserError(f"The folder {source} holds no jpg, jpeg, png, bmp or webp picture: put some there.")
+    taken: dict[Path, Path] = {}
+    for path in paths:
+        target = output / path.relative_to(source).with_suffix(".png")
+        if target in taken:
+            raise UserError(f"{taken[target]} and {path} would both become {target}: rename one of them.")
+        taken[target] = path
+    return [(path, target) for target, path in taken.items()]
+
+
+def _with_bar(items: list[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("translating"), BarColumn(), MofNCompleteColumn(), TextColumn("pictures"))
+    with Progress(*columns, TimeRemainingColumn()) as progress:
+        yield from progress.track(items)
+
+
+def _translated(generator: "keras.Model", path: Path) -> np.ndarray | None:
+    """uint8 [height, width, 3], or None with a warning."""
+    import tensorflow as tf
+    from PIL import Image
+
+    from kerasgen.models.cyclegan import translate_images
+
+    try:
+        picture = read_picture(path, Fit("natural"), generator.input_shape[-1])
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        warnings.warn(f"{path} is skipped, because it can't be read as a picture: {error}", stacklevel=3)
+        return None
+    try:
+        translated = translate_images(generator, picture.astype("float32") / 127.5 - 1.0)
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        height, width = picture.shape[:2]
+        message = f"{path} is skipped, because its {width}×{height} pixels need more memory than there is: shrink it."
+        warnings.warn(message, stacklevel=3)
+        return None
+    return to_uint8(translated[None] * 0.5 + 0.5)[0]

@@ -1,0 +1,187 @@
+"""The command line, called as the installed command calls it."""
+
+import csv
+import json
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kerasgen import cli
+
+
+@pytest.fixture
+def kerasgen(monkeypatch, capfd):
+    """Runs a command; gives (exit code, standard output, standard error)."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["kerasgen", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # as in a user's Python; main() sets how they are shown
+            with pytest.raises(SystemExit) as stopped:
+                cli.main()
+        return stopped.value.code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A short training of vae_digits."""
+    from kerasgen.train import train
+
+    return train("vae_digits", tmp_path_factory.mktemp("runs") / "digits", epochs=2, seed=1).folder
+
+
+def test_a_run_folder_says_all_of_the_run(run_folder):
+    files = sorted(p.relative_to(run_folder).as_posix() for p in run_folder.rglob("*") if p.is_file())
+    pictures = [f"pictures/epoch_000{i}.png" for i in range(3)]
+    assert files == sorted(
+        ["config.json", "log.csv", "model.keras", "state.npz", "curves.png", "reconstructions.png", *pictures]
+    )
+    config = json.loads((run_folder / "config.json").read_text())
+    assert config["preset"] == "vae_digits"
+    assert config["seed"] == 1
+    assert config["epochs"] == 2
+    assert config["config"]["latent_dim"] == 12
+    assert {"tensorflow", "keras", "kerasgen"} <= config["versions"].keys()
+    with open(run_folder / "log.csv", newline="") as file:
+        elbo = [float(row["val_elbo"]) for row in csv.DictReader(file)]
+    assert len(elbo) == 2
+    assert elbo[1] > elbo[0]
+
+
+def test_the_same_seed_trains_the_same_model(run_folder, tmp_path):
+    from kerasgen.train import load_run, train
+
+    again = train("vae_digits", tmp_path / "again", epochs=2, seed=1).model
+    for a, b in zip(load_run(run_folder).get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_train_generate_and_export(kerasgen, tmp_path):
+    code, out, _ = kerasgen("train", "vae_digits", "--output", tmp_path / "run", "--epochs", 1)
+    assert code == 0
+    assert "val_elbo" in out
+    code, out, _ = kerasgen("generate", tmp_path / "run", "--output", tmp_path / "new", "--n", 6, "--label", 3)
+    assert code == 0
+    assert len(list((tmp_path / "new").glob("000?.png"))) == 6
+    with Image.open(tmp_path / "new" / "0000.png") as image:
+        assert image.size == (16, 16)
+    code, out, _ = kerasgen("export", tmp_path / "run", "--output", tmp_path / "out", "--format", "onnx, tflite")
+    assert code == 0
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert {"decoder.onnx", "decoder.tflite", "encoder.onnx", "encoder.tflite"} <= names
+    assert "decoder.onnx" in out
+    options = ("--format", "tflite", "--variant", "float32,float16")
+    code, out, _ = kerasgen("export", tmp_path / "run", "--output", tmp_path / "half", *options)
+    assert code == 0
+    sizes = {p.name: p.stat().st_size for p in (tmp_path / "half").glob("*.tflite")}
+    assert sizes["decoder.float16.tflite"] < 0.6 * sizes["decoder.tflite"]
+
+
+def test_train_on_a_folder_of_pictures(kerasgen, tmp_path):
+    from sklearn.datasets import load_sample_image
+
+    (tmp_path / "pictures").mkdir()
+    photo = Image.fromarray(load_sample_image("china.jpg"))
+    for i in range(36):
+        photo.crop((10 * i, 5 * i, 10 * i + 96, 5 * i + 96)).save(tmp_path / "pictures" / f"{i}.jpg")
+    (tmp_path / "pictures" / "broken.jpg").write_bytes(b"no picture")
+    source = f"folder:{tmp_path / 'pictures'}"
+    code, _, err = kerasgen("train", "vae_64", "--data", source, "--output", tmp_path / "run", "--epochs", 1)
+    assert code == 0
+    assert "broken.jpg" in err
+    assert (tmp_path / "run" / "model.keras").exists()
+
+
+def test_translate_a_folder_with_a_run_and_with_a_generator_alone(kerasgen, tmp_path):
+    from sklearn.datasets import load_sample_image
+
+    from kerasgen.models import CycleGAN
+    from kerasgen.train import save_model
+
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    photo = Image.fromarray(load_sample_image("flower.jpg")).resize((90, 61))
+    photo.save(tmp_path / "in" / "sub" / "flower.bmp")
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"no picture")
+    options = {"generator_options": {"filters": 4, "blocks": 1}, "discriminator_options": {"filters": 4}}
+    gan = CycleGAN(32, **options)
+    save_model(gan, tmp_path / "run" / "model.keras")
+    save_model(gan.generator_b2a, tmp_path / "net_G_B.keras")
+
+    found = []
+    for model, output, *rest in (
+        (tmp_path / "run", tmp_path / "one", "--direction", "b2a"),
+        (tmp_path / "net_G_B.keras", tmp_path / "two"),
+    ):
+        code, out, err = kerasgen("translate", model, "--input", tmp_path / "in", "--output", output, *rest)
+        assert code == 0, err
+        assert f"1 pictures are in {output}; 1 were skipped." in out
+        assert f"Warning: {tmp_path / 'in' / 'broken.jpg'} is skipped" in err
+        with Image.open(output / "sub" / "flower.png") as image:
+            found.append(np.asarray(image))
+    expected = gan.translate(np.asarray(photo, np.float32) / 127.5 - 1, "b2a")
+    np.testing.assert_allclose(found[0], (expected + 1) * 127.5, atol=0.6)
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_list_names_everything(kerasgen):
+    code, out, _ = kerasgen("list")
+    assert code == 0
+    for name in ("vae_digits", "cyclegan_resnet_9", "digits", "folder:PATH", "saved_model", "tflite", "onnx"):
+        assert name in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "vae_digit", "--output", "{}"), "no preset 'vae_digit'"),
+        (("train", "vae_digits", "--output", "{}", "--data", "digit"), "no data source 'digit'"),
+        (("train", "vae_digits", "--output", "{}", "--data", "folder:/nowhere"), "/nowhere"),
+        (("train", "vae_digits", "--output", "{}", "--epochs", "0"), "at least 1"),
+        (("train", "vae_64", "--output", "{}"), "--data folder:PATH"),
+        (("train", "cyclegan_resnet_9", "--output", "{}"), "--data-a"),
+        (("generate", "/nowhere", "--output", "{}"), "no model at /nowhere"),
+        (("export", "/nowhere", "--output", "{}"), "no model at /nowhere"),
+        (("translate", "/nowhere", "--input", "/nowhere", "--output", "{}"), "no model at /nowhere"),
+        (("translate", "/nowhere", "--output", "{}"), "--input"),
+        (("quickstart", "--model", "gan", "--output", "{}"), "no quickstart for 'gan'"),
+        (("train", "vae_digits"), "--output"),
+    ],
+)
+def test_mistakes_get_a_sentence_and_exit_code_2(kerasgen, tmp_path, arguments, message):
+    code, _, err = kerasgen(*(a.format(tmp_path / "out") for a in arguments))
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_mistakes_with_a_trained_model(kerasgen, run_folder, tmp_path):
+    for arguments, message in (
+        (("train", "vae_digits", "--output", run_folder), "holds a run already"),
+        (("generate", run_folder, "--output", tmp_path, "--label", 10), "classes 0 to 9"),
+        (("generate", run_folder, "--output", tmp_path, "--temperature", 0), "positive"),
+        (("translate", run_folder, "--input", tmp_path, "--output", tmp_path / "out"), "which can't translate a2b"),
+        (
+            ("translate", run_folder, "--input", tmp_path, "--output", tmp_path / "out", "--direction", "ab"),
+            "direction='ab' is unknown",
+        ),
+        (("export", run_folder, "--output", tmp_path, "--format", "pb"), "'pb'"),
+        (("export", run_folder, "--output", tmp_path, "--variant", "int3"), "no variant 'int3'"),
+        (("export", run_folder / "log.csv", "--output", tmp_path), "can't be read as a Keras model"),
+    ):
+        code, _, err = kerasgen(*arguments)
+        assert code == 2, err
+        assert message in err
+    (tmp_path / "file").write_text("")
+    code, _, err = kerasgen("generate", run_folder, "--output", tmp_path / "file")
+    assert code == 2
+    assert "can't be written" in err
+    code, _, err = kerasgen("train", "vae_digits", "--output", tmp_path / "file", "--epochs", 1)
+    assert code == 2
+    assert "can't be written" in err
