@@ -1,0 +1,34 @@
+"""The examples, run as a user runs them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.mark.slow
+def test_train_vae(tmp_path):
+    command = [sys.executable, EXAMPLES / "train_vae.py", tmp_path, "1"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    names = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")}
+    assert {"sevens.png", "vae.keras", "decoder.tflite", "pictures/epoch_0001.png"} <= names
+
+
+@pytest.mark.slow
+def test_train_cyclegan(tmp_path):
+    for name, photo in (("a", "china.jpg"), ("b", "flower.jpg")):
+        (tmp_path / name).mkdir()
+        picture = Image.fromarray(load_sample_image(photo)).resize((160, 106))
+        for i in range(4):
+            picture.crop((20 * i, 5 * i, 20 * i + 62, 5 * i + 50)).save(tmp_path / name / f"{i}.png")
+    command = [sys.executable, EXAMPLES / "train_cyclegan.py", "a", "b", "out", "1", "32"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*")}
+    assert {"cyclegan.keras", "pictures/epoch_0001.png", "a2b/0.png", "b2a/3.png"} <= names
+    with Image.open(tmp_path / "out" / "a2b" / "0.png") as image:
+        assert image.size == (62, 50)
