@@ -6,23 +6,29 @@
     assert verify(artifact.path, decoder).passed
     rows = benchmark([artifact.path])
 
-One format is one file of this package: `SUFFIX`, `VARIANTS`, `export()` and `load()`.
+One format is one file of this package: `SUFFIX`, `VARIANTS`, `export()` and `load()`, and where it has more than
+others, `OPTIONS` and `signatures()`.
 """
 
 from ._formats import available_formats
 from ._gate import Check, GateError
-from ._publish import Artifact, export_model
+from ._publish import Artifact, export_model, read_manifest
+from ._spec import ImageSpec
 from .benchmark import Measurement, benchmark
-from .verify import Report, verify
+from .verify import Comparison, Report, spec_of, verify
 
 __all__ = [
     "Artifact",
     "Check",
+    "Comparison",
     "GateError",
+    "ImageSpec",
     "Measurement",
     "Report",
     "available_formats",
     "benchmark",
     "export_model",
+    "read_manifest",
+    "spec_of",
     "verify",
 ]

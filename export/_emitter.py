@@ -1,8 +1,8 @@
 """The direct way to ONNX: a functional Keras network, layer by layer, as the few operators that it is.
 
 Pictures are NCHW inside, as ONNX wants them, with one Transpose at each picture that enters or leaves, so that
-the artifact keeps the network's own NHWC signature. Compared with a converted TensorFlow graph that is a tenth of
-the nodes, and every instance normalization is one operator.
+the artifact keeps the network's own NHWC signature; the layout "nchw" has none. Compared with a converted TensorFlow
+graph that is a tenth of the nodes, and every instance normalization is one operator.
 """
 
 from typing import TYPE_CHECKING
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from ._signature import Signature, TensorInfo
 
-_OPSET, _IR_VERSION = 18, 8  # what runtimes of 2023 and later read
-_FREE_DIMENSIONS = {0: "batch", 1: "height", 2: "width"}
+# The file format's version that belongs to each opset: old runtimes refuse newer ones.
+IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10}
+_TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
 
-def emit(signature: "Signature") -> "onnx.ModelProto":
+def emit(signature: "Signature", opset: int = 18) -> "onnx.ModelProto":
     """Return the ONNX model of a functional network.
 
     Raises:
@@ -32,45 +33,70 @@ def emit(signature: "Signature") -> "onnx.ModelProto":
     if not getattr(model, "inputs", None):
         raise Unsupported(f"{model.name!r} is not a functional model")
     emitter = Emitter()
-    values = []
-    for name, info in signature.inputs.items():
-        if info.dtype != "float32":
-            raise Unsupported(f"the input {name!r} is {info.dtype}")
-        value = Value(name, len(info.shape))
-        picture = value.rank == 4
-        values.append(Value(emitter.node("Transpose", [name], perm=[0, 3, 1, 2]), 4) if picture else value)
-    outputs = emitter.run(model, values)
+    outputs = emitter.run(model, [_enter(emitter, signature, name) for name in signature.inputs])
     for name, value in zip(signature.outputs, outputs, strict=True):
-        if value.rank == 4:
-            emitter.node("Transpose", [value.name], output=name, perm=[0, 2, 3, 1])
-        else:
-            emitter.node("Identity", [value.name], output=name)
+        _leave(emitter, signature, name, value)
     emitter.merge_paddings()
     emitter.merge_croppings()
     graph = helper.make_graph(
         emitter.nodes,
         model.name,
-        [_described(name, info, "") for name, info in signature.inputs.items()],
-        [_described(name, info, f"{name}_") for name, info in signature.outputs.items()],
+        [_described(signature, name, info, "") for name, info in signature.inputs.items()],
+        [_described(signature, name, info, f"{name}_") for name, info in signature.outputs.items()],
         initializer=emitter.used_initializers(),
     )
     return helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", _OPSET)],
-        ir_version=_IR_VERSION,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=IR_VERSIONS[opset],
         producer_name="kerasgen",
     )
 
 
-def _described(name: str, info: "TensorInfo", prefix: str) -> "onnx.ValueInfoProto":
+def _enter(emitter: "Emitter", signature: "Signature", name: str) -> Value:
+    """From what a client sends to what the first layer takes."""
+    from onnx import TensorProto
+
+    info, value = signature.inputs[name], name
+    if info.dtype != "float32" and name not in signature.pictures:
+        raise Unsupported(f"the input {name!r} is {info.dtype}")
+    if len(info.shape) == 4 and signature.layout == "nhwc":
+        value = emitter.node("Transpose", [value], perm=_TO_NCHW)
+    if name in signature.pictures:
+        value = emitter.node("Cast", [value], to=TensorProto.FLOAT)
+        value = emitter.node("Mul", [value, emitter.scalar(signature.image.scale)])
+        value = emitter.node("Add", [value, emitter.scalar(signature.image.value_range[0])])
+    return Value(value, len(info.shape))
+
+
+def _leave(emitter: "Emitter", signature: "Signature", name: str, value: Value) -> None:
+    """From what the last layer gives to what a client gets, under its name."""
+    from onnx import TensorProto
+
+    last = value.name
+    if name in signature.pictures:
+        last = emitter.node("Sub", [last, emitter.scalar(signature.image.value_range[0])])
+        last = emitter.node("Mul", [last, emitter.scalar(1.0 / signature.image.scale)])
+        last = emitter.node("Clip", [last, emitter.scalar(0.0), emitter.scalar(255.0)])
+        last = emitter.node("Add", [last, emitter.scalar(0.5)])
+        last = emitter.node("Cast", [last], to=TensorProto.UINT8)
+    if value.rank == 4 and signature.layout == "nhwc":
+        emitter.node("Transpose", [last], output=name, perm=_TO_NHWC)
+    else:
+        emitter.node("Identity", [last], output=name)
+
+
+def _described(signature: "Signature", name: str, info: "TensorInfo", prefix: str) -> "onnx.ValueInfoProto":
     # An output may have another size than the input: only the batch is surely the same.
     from onnx import TensorProto, helper
 
+    height = 2 if signature.layout == "nchw" else 1
+    free = {0: "batch"} | ({height: f"{prefix}height", height + 1: f"{prefix}width"} if len(info.shape) == 4 else {})
     shape = [
-        size if size is not None else ("batch" if axis == 0 else prefix + _FREE_DIMENSIONS.get(axis, f"size_{axis}"))
-        for axis, size in enumerate(info.shape)
+        size if size is not None else free.get(axis, f"{prefix}size_{axis}") for axis, size in enumerate(info.shape)
     ]
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+    kind = TensorProto.UINT8 if name in signature.pictures else TensorProto.FLOAT
+    return helper.make_tensor_value_info(name, kind, shape)
 
 
 class Emitter:
@@ -142,6 +168,12 @@ class Emitter:
         import numpy as np
 
         return self.constant(np.array(values, "int64"))
+
+    def scalar(self, value: float) -> str:
+        """Keep one float32."""
+        import numpy as np
+
+        return self.constant(np.array(value, "float32"))
 
     def used_initializers(self) -> "list[onnx.TensorProto]":
         """Return the constants that an operator still reads."""

@@ -208,8 +208,8 @@ def identity(emitter: "Emitter", layer: "keras.Layer", inputs: list[Value]) -> V
 def rescaling(emitter: "Emitter", layer: "keras.Layer", inputs: list[Value]) -> Value:
     if np.size(layer.scale) != 1 or np.size(layer.offset) != 1:
         raise Unsupported(f"the layer {layer.name!r} scales each channel differently")
-    name = emitter.node("Mul", [inputs[0].name, emitter.constant(np.float32(layer.scale).reshape(()))])
-    name = emitter.node("Add", [name, emitter.constant(np.float32(layer.offset).reshape(()))])
+    name = emitter.node("Mul", [inputs[0].name, emitter.scalar(float(layer.scale))])
+    name = emitter.node("Add", [name, emitter.scalar(float(layer.offset))])
     return Value(name, inputs[0].rank)
 
 
@@ -278,7 +278,7 @@ def _softmax(emitter: "Emitter", value: Value) -> Value:
 
 
 def _clip(emitter: "Emitter", value: Value, most: float) -> Value:
-    limits = [emitter.constant(np.float32(limit).reshape(())) for limit in (0.0, most)]
+    limits = [emitter.scalar(limit) for limit in (0.0, most)]
     return Value(emitter.node("Clip", [value.name, *limits]), value.rank)
 
 

@@ -2,10 +2,36 @@
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from kerasgen.errors import UserError
+
+from ._runtime import Arrays
+from ._signature import Signature, facing
+from ._spec import ImageSpec
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a format is asked to write.
+
+    Attributes:
+        signatures: by name, `serving_default` first: `Signature`, or what is used like one.
+        variant: one of the format's.
+        inputs: real inputs of `serving_default`, as a client sends them.
+        opset: ONNX's, if one is asked for.
+        notes: what a client must know, to be kept inside the artifact.
+    """
+
+    signatures: Mapping[str, Any]
+    variant: str
+    inputs: Arrays
+    opset: int | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def formats() -> dict[str, ModuleType]:
@@ -20,11 +46,11 @@ def available_formats() -> dict[str, tuple[str, ...]]:
     return {name: module.VARIANTS for name, module in formats().items()}
 
 
-def find_format(name: str, variant: str) -> ModuleType:
+def find_format(name: str, variant: str, options: Mapping[str, Any]) -> ModuleType:
     """Return the module of a format.
 
     Raises:
-        UserError: there is no such format, or it has no such variant.
+        UserError: there is no such format, or it has no such variant or option.
     """
     known = formats()
     if name not in known:
@@ -32,7 +58,19 @@ def find_format(name: str, variant: str) -> ModuleType:
     variants = known[name].VARIANTS
     if variant not in variants:
         raise UserError(f"{name} has no variant {variant!r}: choose one of {', '.join(variants)}.")
+    for option, value in options.items():
+        if value and option not in getattr(known[name], "OPTIONS", ()):
+            raise UserError(f"{name} has no option {option!r}, but {value!r} was given: leave it out.")
     return known[name]
+
+
+def signatures_of(
+    module: ModuleType, network: Signature, image: ImageSpec | None, also: Mapping[str, Signature], layout: str
+) -> dict[str, Any]:
+    """Return what an artifact of this format offers by name, `serving_default` first."""
+    if hasattr(module, "signatures"):
+        return module.signatures(network, image, also)
+    return {"serving_default": facing(network, image, layout)}
 
 
 def artifact_path(path: Path, module: ModuleType, variant: str) -> Path:

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from typing import Any
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 
-from ._formats import artifact_path, find_format
-from ._gate import SIGNATURE, GateError, Inspection, inspect
-from ._signature import network_and_inputs
+from ._formats import Request, artifact_path, find_format, signatures_of
+from ._gate import SIGNATURE, GateError, Inspection, inspect, tolerance_text
+from ._golden import golden_pair
+from ._inputs import check_sizes, network_and_inputs
+from ._runtime import Arrays
+from ._signature import Signature
+from ._spec import ImageSpec
 
 _PACKAGES = ("kerasgen", "keras", "tensorflow", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert")
 
@@ -30,7 +35,7 @@ class Artifact:
         sha256: of the file, or of a folder's files in the order of their names.
         bytes: its size.
         signatures: by name, the shapes and dtypes of inputs and outputs.
-        parity: the largest difference from Keras, on how many examples, and the check with its limit.
+        parity: the largest difference from Keras, on how many examples, and each signature's check with its limit.
         manifest: the JSON file beside it that says all of this.
     """
 
@@ -49,35 +54,58 @@ def export_model(
     path: str | os.PathLike,
     format: str = "saved_model",
     variant: str = "float32",
+    *,
     inputs: Any = None,
+    image: ImageSpec | None = None,
+    also: Mapping[str, Any] | None = None,
+    layout: str | None = None,
+    opset: int | None = None,
+    license: str = "",
 ) -> Artifact:
     """Export a Keras model, prove the artifact equal to it in a fresh process, and publish it atomically.
 
     The artifact is loaded by its own runtime (a TensorFlow V1 session as TensorFlow Serving makes it, LiteRT,
     ONNX Runtime) in a process that imports neither Keras nor kerasgen. It must load, have the signature
     "serving_default" with the model's own input and output names, consist of built-in operators, hold its weights
-    (and a SavedModel not more than 1.1 times their bytes), be finite, and differ from Keras by at most 1e-4.
-    A variant that rounds its weights must reach a PSNR instead: 60 dB for "float16", 33 dB for "dynamic_int8".
+    (and a SavedModel not more than 1.1 times their bytes), be finite, and differ from Keras by at most 1e-4, or by
+    one level where it gives uint8 pictures. A variant that rounds its weights must reach a PSNR instead: 60 dB for
+    "float16", 33 dB for "dynamic_int8". A model of mixed precision is exported in float32.
 
     Args:
         model: any built Keras model on the TensorFlow backend.
         path: "saved_models/digits" becomes `saved_models/digits.onnx` and so on; a manifest stands beside it.
         format: one of `available_formats()`.
         variant: one of the format's.
-        inputs: a batch of real inputs (an array, list, or dict by name) to compare on; by default seeded
-            values. TFLite fixes sizes that the model leaves open to theirs, or else to 64. A subclassed model
-            whose inputs Keras didn't record needs them.
+        inputs: a batch of real inputs (an array, list, or dict by name) as the model takes them, to compare on;
+            with `image`, pictures may be uint8. By default seeded values. TFLite fixes sizes that the model leaves
+            open to theirs. A subclassed model whose inputs Keras didn't record needs them.
+        image: makes pictures enter and leave as uint8. A SavedModel then has more signatures: "float" (the model
+            itself), "bytes" (PNG or JPEG files to PNG files, if one picture becomes one picture), and "generate"
+            (a seed and a count to pictures, if a latent, called z or the only input, becomes pictures).
+        also: SavedModel only: further models by the name of their signature, or pairs of a model and a batch of its
+            inputs; they share the variables that they have in common with `model`.
+        layout: ONNX only: "nhwc", Keras' own and the default, or "nchw".
+        opset: ONNX only: 13 to 22; 18 by default.
+        license: of the weights, such as "CC-BY-4.0", for the manifest.
 
     Raises:
         UserError: an argument doesn't fit, or the path can't be written.
         GateError: the artifact failed a check; what stood at the path before is untouched.
     """
-    module = find_format(format, variant)
-    network, arrays = network_and_inputs(model, inputs)
+    module = find_format(format, variant, {"also": also, "layout": layout, "opset": opset})
+    if layout not in (None, "nhwc", "nchw"):
+        raise UserError(f"there is no layout {layout!r}: choose 'nhwc' or 'nchw'.")
+    network, arrays = network_and_inputs(model, inputs, image)
+    others = {name: _network_of(other, image) for name, other in (also or {}).items()}
+    also_networks = {name: other for name, (other, _) in others.items()}
+    signatures = signatures_of(module, network, image, also_networks, layout or "nhwc")
+    sent = {name: s.examples(others[name][1] if name in others else arrays) for name, s in signatures.items()}
+    check_sizes(signatures[SIGNATURE], sent[SIGNATURE])
+    notes = _notes(signatures, sent[SIGNATURE], format, variant, license)
     target = artifact_path(Path(path), module, variant)
     with atomic_write(target) as temporary:
-        module.export(network, temporary, variant, arrays)
-        inspection = inspect(format, variant, temporary, network, arrays)
+        module.export(Request(signatures, variant, sent[SIGNATURE], opset, notes), temporary)
+        inspection = inspect(format, variant, temporary, signatures, sent)
         _require(inspection, format)
         digest, size = digest_of(temporary)
     artifact = Artifact(
@@ -90,12 +118,35 @@ def export_model(
         parity={
             "max_difference": inspection.max_difference,
             "examples": len(next(iter(arrays.values()))),
-            "check": next(c.found for c in inspection.checks if c.name == "parity"),
+            "checks": {c.name: c.found for c in inspection.checks if c.name.startswith("parity")},
         },
         manifest=manifest_path(target),
     )
-    _write_manifest(artifact, inspection)
+    _write_manifest(artifact, notes, inspection)
     return artifact
+
+
+def _network_of(other: Any, image: ImageSpec | None) -> tuple[Signature, Arrays]:
+    model, inputs = other if isinstance(other, tuple) else (other, None)
+    return network_and_inputs(model, inputs, image)
+
+
+def _notes(signatures: dict[str, Any], sent: Arrays, format: str, variant: str, license: str) -> dict[str, Any]:
+    """What a client must know, kept inside the artifact too."""
+    main = signatures[SIGNATURE]
+    return {
+        "network": main.model.name,
+        "format": format,
+        "variant": variant,
+        "layout": main.layout,
+        "image": main.image.describe() if main.image else None,
+        "pictures": sorted(main.pictures),
+        "tolerance": tolerance_text(variant, bool(main.pictures)),
+        "golden": golden_pair(main, sent),
+        "license": license or "not stated",
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
 
 
 def manifest_path(path: Path) -> Path:
@@ -121,15 +172,9 @@ def _require(inspection: Inspection, format_name: str) -> None:
         raise GateError(f"The {format_name} artifact failed a check and was not published ({said}).")
 
 
-def _write_manifest(artifact: Artifact, inspection: Inspection) -> None:
-    content = asdict(artifact) | {
-        "path": artifact.path.name,
-        "signature": SIGNATURE,
-        "runtime": inspection.description["runtime"],
-        "operators": inspection.description["operators"],
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in _PACKAGES},
-    }
+def _write_manifest(artifact: Artifact, notes: dict[str, Any], inspection: Inspection) -> None:
+    found = {name: inspection.description[name] for name in ("runtime", "runtime_floor", "operators")}
+    content = {**asdict(artifact), "path": artifact.path.name, **notes, **found}
     del content["manifest"]
     with atomic_write(artifact.manifest) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")

@@ -20,7 +20,9 @@ class Loaded:
         operators: how often the file's graph has each operator.
         foreign: the operators that the plain runtime doesn't promise to have (custom, Flex, Python ...).
         weight_bytes: the bytes that the file spends on weights.
+        runtime_floor: the oldest runtime that reads the file, as far as the file says.
         load_seconds: how long the runtime took until the first run was possible.
+        partitions: into how many pieces LiteRT's CPU delegate took the graph; None for other runtimes.
     """
 
     runtime: str
@@ -29,4 +31,6 @@ class Loaded:
     operators: dict[str, int]
     foreign: list[str]
     weight_bytes: int
+    runtime_floor: str
     load_seconds: float
+    partitions: int | None = None

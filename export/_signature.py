@@ -1,21 +1,24 @@
 """What goes into a Keras network and what comes out, by name: the contract that every artifact keeps."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasgen.errors import UserError, require_tensorflow
+from kerasgen.errors import UserError
 
 from ._runtime import Arrays
+from ._spec import ImageSpec
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
     Tensors = dict[str, tf.Tensor]
+
+_TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -28,27 +31,105 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Signature:
-    """A network as a function from named tensors to named tensors, without randomness or training."""
+    """A network as a function from named tensors to named tensors, without randomness or training.
+
+    Attributes:
+        model: the Keras network.
+        inputs, outputs: what a client sends and gets.
+        network_call: the network itself on named tensors: floats, NHWC.
+        image: how pictures become floats and back.
+        pictures: the inputs and outputs that are uint8 for the client and floats for the network.
+        layout: "nhwc" or "nchw", of all tensors of rank 4 on the client's side.
+    """
 
     model: "keras.Model"
     inputs: dict[str, TensorInfo]
     outputs: dict[str, TensorInfo]
-    call: "Callable[[Tensors], Tensors]"
+    network_call: "Callable[[Tensors], Tensors]"
+    image: ImageSpec | None = None
+    pictures: frozenset[str] = frozenset()
+    layout: str = "nhwc"
 
-    def describe(self) -> dict:
-        """Return the names, shapes and dtypes in the form of `Loaded.signatures` and of the manifest."""
-        return {
-            side: {n: {"shape": list(t.shape), "dtype": t.dtype} for n, t in tensors.items()}
-            for side, tensors in (("inputs", self.inputs), ("outputs", self.outputs))
-        }
-
-    def reference(self, inputs: Arrays) -> Arrays:
-        """Return what Keras computes for a batch: on the CPU, the device that artifacts are compared on."""
+    def call(self, tensors: "Tensors") -> "Tensors":
+        """From what a client sends to what it gets, in the graph."""
         import tensorflow as tf
 
+        def enter(name: str, tensor: "tf.Tensor") -> "tf.Tensor":
+            tensor = tf.transpose(tensor, _TO_NHWC) if self._moved(self.inputs[name]) else tensor
+            return self.image.enter(tensor) if name in self.pictures else tensor
+
+        def leave(name: str, tensor: "tf.Tensor") -> "tf.Tensor":
+            tensor = self.image.leave(tensor) if name in self.pictures else tensor
+            return tf.transpose(tensor, _TO_NCHW) if self._moved(self.outputs[name]) else tensor
+
+        results = self.network_call({name: enter(name, tensor) for name, tensor in tensors.items()})
+        return {name: leave(name, tensor) for name, tensor in results.items()}
+
+    def reference(self, sent: Arrays) -> Arrays:
+        """What a client should get: Keras on the CPU, where artifacts run, with NumPy's arithmetic around it."""
+        import tensorflow as tf
+
+        floats = {}
+        for name, value in sent.items():
+            value = self.as_network(value)
+            floats[name] = self.image.to_floats(value) if name in self.pictures else value
         with tf.device("/CPU:0"):
-            outputs = self.call({name: tf.constant(value) for name, value in inputs.items()})
-        return {name: value.numpy() for name, value in outputs.items()}
+            outputs = self.network_call({name: tf.constant(value) for name, value in floats.items()})
+        return {name: self._as_client(name, tensor.numpy(), self.outputs[name]) for name, tensor in outputs.items()}
+
+    def examples(self, inputs: Arrays) -> Arrays:
+        """The network's own inputs (floats, NHWC) as a client sends them."""
+        return {name: self._as_client(name, value, self.inputs[name]) for name, value in inputs.items()}
+
+    def as_network(self, value: np.ndarray) -> np.ndarray:
+        """A tensor of the client's in NHWC."""
+        return value.transpose(_TO_NHWC) if self.layout == "nchw" and value.ndim == 4 else value
+
+    def _as_client(self, name: str, value: np.ndarray, info: TensorInfo) -> np.ndarray:
+        value = self.image.to_pictures(value) if name in self.pictures else value
+        return np.ascontiguousarray(value.transpose(_TO_NCHW)) if self._moved(info) else value
+
+    def _moved(self, info: TensorInfo) -> bool:
+        return self.layout == "nchw" and len(info.shape) == 4
+
+
+def facing(network: Signature, image: ImageSpec | None, layout: str = "nhwc") -> Signature:
+    """Return a network as a client sees it: with uint8 pictures if `image` is given, and in this layout.
+
+    Raises:
+        UserError: the size of `image` is another than the network's own.
+    """
+    pictures = {
+        name
+        for name, info in (network.inputs | network.outputs).items()
+        if image is not None and info.dtype == "float32" and len(info.shape) == 4 and info.shape[3] in (1, 2, 3, 4)
+    }
+
+    def outside(name: str, info: TensorInfo) -> TensorInfo:
+        shape, dtype = info.shape, info.dtype
+        if name in pictures:
+            dtype = "uint8"
+            if name in network.inputs:
+                sides = [_agreed(*pair) for pair in zip(image.height_width, shape[1:3], strict=True)]
+                shape = (shape[0], *sides, shape[3])
+        if layout == "nchw" and len(shape) == 4:
+            shape = tuple(shape[axis] for axis in _TO_NCHW)
+        return TensorInfo(shape, dtype)
+
+    return replace(
+        network,
+        inputs={name: outside(name, info) for name, info in network.inputs.items()},
+        outputs={name: outside(name, info) for name, info in network.outputs.items()},
+        image=image,
+        pictures=frozenset(pictures),
+        layout=layout,
+    )
+
+
+def _agreed(wanted: int | None, own: int | None) -> int | None:
+    if None not in (wanted, own) and wanted != own:
+        raise UserError(f"ImageSpec has the size {wanted}, but the network takes {own} pixels: leave the size out.")
+    return own if wanted is None else wanted
 
 
 def model_signature(model: "keras.Model", inputs: object = None) -> Signature:
@@ -146,71 +227,3 @@ def _given_name(tensor: object) -> str:
         r"([a-z])([A-Z])", r"\1_\2", words
     ).lower()  # as Keras makes conv2d_transpose of Conv2DTranspose
     return "" if re.fullmatch(rf"{automatic}(_\d+)?", layer.name) else layer.name
-
-
-def network_and_inputs(model: "keras.Model", inputs: object) -> tuple[Signature, Arrays]:
-    """Return a model's signature and the batch to compare on: the user's, or `default_inputs`.
-
-    Raises:
-        UserError: Keras runs on another backend than TensorFlow, or the model or the inputs don't fit.
-    """
-    require_tensorflow("Exporting")
-    signature = model_signature(model, inputs)
-    return signature, default_inputs(signature) if inputs is None else check_inputs(signature, inputs)
-
-
-def check_inputs(signature: Signature, inputs: object) -> Arrays:
-    """Return a batch as arrays by name, with the signature's dtypes.
-
-    Args:
-        inputs: an array, a list in the order of the signature, or a dict by input name.
-
-    Raises:
-        UserError: a name is missing or unknown, a shape doesn't fit, or the batches differ in size.
-    """
-    names = list(signature.inputs)
-    if not isinstance(inputs, Mapping):
-        inputs = list(inputs) if isinstance(inputs, (list, tuple)) and len(names) > 1 else [inputs]
-        if len(inputs) != len(names):
-            raise UserError(f"received {len(inputs)} inputs, but the model has {len(names)}: {', '.join(names)}.")
-        inputs = dict(zip(names, inputs, strict=True))
-    if set(inputs) != set(names):
-        raise UserError(f"received inputs named {', '.join(inputs)}, but the model needs {', '.join(names)}.")
-    arrays = {}
-    for name, info in signature.inputs.items():
-        array = np.asarray(inputs[name])
-        fits = len(array.shape) == len(info.shape) and all(
-            want in (None, got) for want, got in zip(info.shape, array.shape, strict=True)
-        )
-        if not fits or array.shape[0] == 0:
-            raise UserError(
-                f"the input {name!r} has the shape {array.shape}, but the model needs {info.shape} "
-                "(None is any size)."
-            )
-        arrays[name] = array.astype(info.dtype)
-    if len({len(array) for array in arrays.values()}) > 1:
-        sizes = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
-        raise UserError(f"the inputs differ in their number of examples ({sizes}): give all the same.")
-    return arrays
-
-
-def default_inputs(signature: Signature, batch: int = 2) -> Arrays:
-    """Return seeded values that fit: images uniform in [-1, 1], anything else standard normal.
-
-    A height or width that the model leaves open becomes 64.
-    """
-    random = np.random.default_rng(0)
-    arrays = {}
-    for name, info in signature.inputs.items():
-        shape = (batch, *(64 if size is None else size for size in info.shape[1:]))
-        if np.issubdtype(np.dtype(info.dtype), np.floating):
-            values = random.uniform(-1, 1, shape) if len(shape) >= 4 else random.normal(size=shape)
-        else:
-            values = random.integers(0, 256 if info.dtype == "uint8" else 2, shape)
-        arrays[name] = values.astype(info.dtype)
-    return arrays
-
-
-def fixed_shapes(signature: Signature, inputs: Arrays) -> dict[str, TensorInfo]:
-    """Return the inputs with batch 1 and the height and width of `inputs`, for formats of fixed size."""
-    return {name: TensorInfo((1, *inputs[name].shape[1:]), info.dtype) for name, info in signature.inputs.items()}

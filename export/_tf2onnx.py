@@ -4,6 +4,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from kerasgen.errors import UserError
+
 from ._graph import quiet_tensorflow
 
 if TYPE_CHECKING:
@@ -11,11 +13,20 @@ if TYPE_CHECKING:
 
     from ._signature import Signature
 
-_OPSET = 18  # tf2onnx refuses newer ones
+_NEWEST_OPSET = 18  # tf2onnx refuses newer ones
 
 
-def convert(signature: "Signature") -> "onnx.ModelProto":
-    """Return the network as tf2onnx translates its TensorFlow graph."""
+def convert(signature: "Signature", opset: int) -> "onnx.ModelProto":
+    """Return the network as tf2onnx translates its TensorFlow graph.
+
+    Raises:
+        UserError: the opset is newer than tf2onnx knows.
+    """
+    if opset > _NEWEST_OPSET:
+        raise UserError(
+            f"opset {opset} was asked for, but {signature.model.name!r} has to go through tf2onnx, which writes "
+            f"{_NEWEST_OPSET} at most: ask for that."
+        )
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     with quiet_tensorflow():
         import tensorflow as tf
@@ -29,5 +40,5 @@ def convert(signature: "Signature") -> "onnx.ModelProto":
             return signature.call(dict(zip(names, tensors, strict=True)))
 
         function = tf.function(positional, autograph=False, input_signature=specs)
-        model, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=_OPSET)
+        model, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=opset)
     return model

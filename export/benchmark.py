@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._formats import format_of
-from ._gate import SIGNATURE
-from ._process import FreshProcess
-from ._publish import digest_of
-from ._signature import network_and_inputs
+import numpy as np
+
+from kerasgen.errors import UserError
+
+from ._formats import find_format, format_of, signatures_of
+from ._gate import SIGNATURE, greatest_difference
+from ._inputs import check_sizes, network_and_inputs
+from ._process import FreshProcess, RuntimeFailure
+from ._publish import digest_of, read_manifest
+from ._runtime import Arrays
+from .verify import spec_of
 
 _ROUNDS, _RUNS = 5, 20
+_SIDE = 64  # pixels, where nothing says how many
 
 
 @dataclass(frozen=True)
@@ -22,56 +29,108 @@ class Measurement:
     """One artifact's row.
 
     Attributes:
-        path, format: the artifact.
+        path, format, variant: the artifact.
         bytes: its size.
         load_ms: until its runtime was ready.
+        first_ms: the first run of one example, with all threads.
         median_ms: the median of its runs on one example, with all threads.
-        max_difference: the largest absolute difference from Keras.
+        single_ms: the same with one thread.
+        nodes: how many operators its graph has.
+        partitions: into how many pieces LiteRT's CPU delegate took the graph (1 is the aim); None elsewhere.
+        max_difference: the largest absolute difference from Keras, in levels for uint8 pictures; None without a
+            model.
     """
 
     path: Path
     format: str
+    variant: str
     bytes: int
     load_ms: float
+    first_ms: float
     median_ms: float
-    max_difference: float
+    single_ms: float
+    nodes: int
+    partitions: int | None
+    max_difference: float | None
 
 
-def benchmark(paths: Sequence[str | os.PathLike], model: Any, inputs: Any = None) -> list[Measurement]:
-    """Measure artifacts of one model, each in a process of its own, taking turns.
+def benchmark(paths: Sequence[str | os.PathLike], model: Any = None, inputs: Any = None) -> list[Measurement]:
+    """Measure artifacts, each in processes of its own, taking turns.
 
     Args:
         paths: artifacts that `export_model` published.
-        model: the Keras model that they should equal.
-        inputs: a batch of real inputs; by default seeded values.
+        model: the Keras model that all of them should equal; without it there is no parity.
+        inputs: a batch of real inputs as the model takes them; by default seeded values.
 
     Raises:
-        UserError: a path is no artifact, or an argument doesn't fit.
+        UserError: a path is no artifact, a runtime can't run one, or an argument doesn't fit.
     """
-    import numpy as np
-
-    network, arrays = network_and_inputs(model, inputs)
-    single = {name: value[:1] for name, value in arrays.items()}
-    expected = network.reference(arrays)
-    artifacts = [(Path(path), format_of(Path(path))) for path in paths]
+    paths = [Path(path) for path in paths]
+    manifests = [read_manifest(path) if format_of(path) else {} for path in paths]
+    pairs = [_sent_and_expected(*pair, model, inputs) for pair in zip(paths, manifests, strict=True)]
     with ExitStack() as stack:
-        processes = [stack.enter_context(FreshProcess(name, path)) for path, name in artifacts]
-        outputs = [process.run(SIGNATURE, arrays) for process in processes]
-        for process in processes:
-            process.time(SIGNATURE, single, repeats=3)  # the first runs allocate
-        # Rounds, so that a busy moment of the machine falls on all of them.
-        seconds = [[] for _ in processes]
-        for _ in range(_ROUNDS):
-            for taken, process in zip(seconds, processes, strict=True):
-                taken += process.time(SIGNATURE, single, repeats=_RUNS)
+        try:
+            processes = [
+                [stack.enter_context(FreshProcess(format_of(path), path, threads)) for threads in (0, 1)]
+                for path in paths
+            ]
+            return _measured(paths, manifests, pairs, processes)
+        except RuntimeFailure as failure:
+            raise UserError(
+                f"an artifact can't be run: its runtime says {failure}; export the model again."
+            ) from None
+
+
+def _sent_and_expected(path: Path, manifest: dict, model: Any, inputs: Any) -> tuple[Arrays, Arrays | None]:
+    if model is None:
+        random = np.random.default_rng(0)
+        described = manifest["signatures"][SIGNATURE]["inputs"]
+        return {name: _random(random, info) for name, info in described.items()}, None
+    image = spec_of(manifest)
+    network, arrays = network_and_inputs(model, inputs, image)
+    module = find_format(format_of(path), manifest["variant"], {})
+    main = signatures_of(module, network, image, {}, manifest["layout"])[SIGNATURE]
+    sent = main.examples(arrays)
+    check_sizes(main, sent)
+    return sent, main.reference(sent)
+
+
+def _random(random: np.random.Generator, info: dict) -> np.ndarray:
+    shape = [1 if axis == 0 else size or _SIDE for axis, size in enumerate(info["shape"])]
+    return (random.random(shape) * (255 if info["dtype"] == "uint8" else 1)).astype(info["dtype"])
+
+
+def _measured(
+    paths: list[Path],
+    manifests: list[dict],
+    pairs: list[tuple[Arrays, Arrays | None]],
+    processes: list[list[FreshProcess]],
+) -> list[Measurement]:
+    singles = [{name: value[:1] for name, value in sent.items()} for sent, _ in pairs]
+    first = [process.time(SIGNATURE, single, 1)[0] for (process, _), single in zip(processes, singles, strict=True)]
+    outputs = [process.run(SIGNATURE, sent) for (process, _), (sent, _) in zip(processes, pairs, strict=True)]
+    # Rounds, so that a busy moment of the machine falls on all of them.
+    seconds = [([], []) for _ in paths]
+    for warm in [True] + [False] * _ROUNDS:
+        for taken, both, single in zip(seconds, processes, singles, strict=True):
+            for times, process in zip(taken, both, strict=True):
+                runs = process.time(SIGNATURE, single, repeats=3 if warm else _RUNS)
+                times += [] if warm else runs
     return [
         Measurement(
             path=path,
-            format=name,
+            format=manifest["format"],
+            variant=manifest["variant"],
             bytes=digest_of(path)[1],
             load_ms=1000 * process.description["load_seconds"],
-            median_ms=1000 * statistics.median(taken),
-            max_difference=max(float(np.abs(output[n] - expected[n]).max()) for n in expected),
+            first_ms=1000 * first[i],
+            median_ms=1000 * statistics.median(seconds[i][0]),
+            single_ms=1000 * statistics.median(seconds[i][1]),
+            nodes=sum(process.description["operators"].values()),
+            partitions=process.description["partitions"],
+            max_difference=None
+            if pairs[i][1] is None
+            else max(greatest_difference(outputs[i][name], value) for name, value in pairs[i][1].items()),
         )
-        for (path, name), process, taken, output in zip(artifacts, processes, seconds, outputs, strict=True)
+        for i, (path, manifest, (process, _)) in enumerate(zip(paths, manifests, processes, strict=True))
     ]

@@ -1,5 +1,6 @@
 """ONNX: what ONNX Runtime, browsers and most accelerators run. Batch, height and width may stay open."""
 
+import json
 import logging
 import time
 from collections import Counter
@@ -9,36 +10,49 @@ from typing import TYPE_CHECKING
 from ._runtime import Arrays, Loaded
 
 if TYPE_CHECKING:
-    from ._signature import Signature
+    from ._formats import Request
 
 SUFFIX = ".onnx"
 VARIANTS = ("float32",)
+OPTIONS = ("layout", "opset")
+OPSET = 18
+
+# The first ONNX Runtime that reads an opset.
+_RUNTIMES = {13: "1.6", 14: "1.8", 15: "1.10", 16: "1.11", 17: "1.12", 18: "1.14", 19: "1.15", 20: "1.17"}
+_RUNTIMES |= {21: "1.18", 22: "1.20"}
 
 _LOG = logging.getLogger("kerasgen.export")
 
 
-def export(signature: "Signature", path: Path, variant: str, inputs: Arrays) -> None:
+def export(request: "Request", path: Path) -> None:
     """Write the file `path`, with every size open that the model leaves open.
 
     A functional network of layers that `_emitter_layers` knows is written directly; any other goes through
     tf2onnx, and the log says which layer sent it there.
 
     Raises:
-        UserError: the network draws random numbers.
+        UserError: the network draws random numbers, or the opset is none that can be written.
     """
     import onnx
 
-    from ._emitter import emit
+    from kerasgen.errors import UserError
+
+    from ._emitter import IR_VERSIONS, emit
     from ._emitter_layers import Unsupported
     from ._graph import refuse_randomness
     from ._tf2onnx import convert
 
+    signature = request.signatures["serving_default"]
+    opset = request.opset or OPSET
+    if opset not in IR_VERSIONS:
+        raise UserError(f"opset {opset} can't be written: choose one from {min(IR_VERSIONS)} to {max(IR_VERSIONS)}.")
     try:
-        model = emit(signature)
+        model = emit(signature, opset)
     except Unsupported as reason:
         refuse_randomness(signature, signature.inputs, "ONNX")
         _LOG.warning("Converting %r by tf2onnx, because %s.", signature.model.name, reason)
-        model = convert(signature)
+        model = convert(signature, opset)
+    onnx.helper.set_model_props(model, {"kerasgen": json.dumps(request.notes)})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 
@@ -62,12 +76,12 @@ def load(path: str, threads: int = 0) -> Loaded:
         return {
             t.name: {
                 "shape": [size if isinstance(size, int) else None for size in t.shape],
-                "dtype": {"tensor(float)": "float32"}.get(t.type, t.type[7:-1]),
+                "dtype": {"tensor(float)": "float32", "tensor(double)": "float64"}.get(t.type, t.type[7:-1]),
             }
             for t in tensors
         }
 
-    operators, foreign, weight_bytes = _inspect(path)
+    operators, foreign, weight_bytes, opset = _inspect(path)
     return Loaded(
         runtime=f"onnxruntime {onnxruntime.__version__}",
         signatures={
@@ -80,16 +94,18 @@ def load(path: str, threads: int = 0) -> Loaded:
         operators=operators,
         foreign=foreign,
         weight_bytes=weight_bytes,
+        runtime_floor=f"onnxruntime {_RUNTIMES.get(opset, '?')} (opset {opset})",
         load_seconds=seconds,
     )
 
 
-def _inspect(path: str) -> tuple[dict[str, int], list[str], int]:
-    """Return a file's operators with their counts, those outside the standard, and its weights' bytes."""
+def _inspect(path: str) -> tuple[dict[str, int], list[str], int, int]:
+    """Return a file's operators with their counts, those outside the standard, its weights' bytes and its opset."""
     import onnx
 
     model = onnx.load(path)
     nodes = list(model.graph.node)
     foreign = sorted({node.op_type for node in nodes if node.domain not in ("", "ai.onnx")})
     weight_bytes = sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer)
-    return dict(sorted(Counter(node.op_type for node in nodes).items())), foreign, weight_bytes
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return dict(sorted(Counter(node.op_type for node in nodes).items())), foreign, weight_bytes, opset

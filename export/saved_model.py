@@ -4,6 +4,7 @@
 which is how TensorFlow Serving works; a module that holds nothing but the variables has neither fault.
 """
 
+import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,47 +13,69 @@ from typing import TYPE_CHECKING
 from ._runtime import Arrays, Loaded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import tensorflow as tf
 
-    from ._signature import Signature, TensorInfo
+    from ._formats import Request
+    from ._served import Entry
+    from ._signature import Signature
+    from ._spec import ImageSpec
 
 # The ending tells a person, a shell pattern and `verify` what the folder is.
 SUFFIX = ".saved_model"
 VARIANTS = ("float32",)
+OPTIONS = ("also",)
 
 # They run Python or print, which no server does.
 _FOREIGN = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "PrintV2", "DebugIdentityV2"}
 
 
-def export(signature: "Signature", path: Path, variant: str, inputs: Arrays) -> None:
-    """Write the folder `path` with the signature `serving_default`."""
-    write(path, signature, signature.inputs)
+def signatures(
+    network: "Signature", image: "ImageSpec | None", also: "Mapping[str, Signature]"
+) -> "dict[str, Signature | Entry]":
+    """Return all that the SavedModel offers."""
+    from ._served import served_signatures
+
+    return served_signatures(network, image, also)
 
 
-def write(path: Path, signature: "Signature", inputs: "dict[str, TensorInfo]") -> None:
-    """Write a SavedModel whose signature has these inputs.
+def export(request: "Request", path: Path) -> None:
+    """Write the folder `path` with all signatures of the request."""
+    write(path, request.signatures)
+    # TensorFlow Serving ignores what else lies in this folder.
+    extra = path / "assets.extra"
+    extra.mkdir()
+    (extra / "kerasgen.json").write_text(json.dumps(request.notes, indent=2) + "\n")
+
+
+def write(path: Path, signatures: "Mapping[str, Signature | Entry]") -> None:
+    """Write a SavedModel of these signatures, which share each variable.
 
     Raises:
         OSError: TensorFlow can't write there.
     """
     import tensorflow as tf
 
-    served = tf.function(lambda **tensors: signature.call(_ensured(tensors, inputs)), autograph=False)
-    specs = {name: tf.TensorSpec(info.shape, info.dtype, name=name) for name, info in inputs.items()}
-    concrete = served.get_concrete_function(**specs)
+    functions = {name: _function(signature) for name, signature in signatures.items()}
     module = tf.Module()
-    module.variables_used = list(concrete.graph.variables)
+    variables = [variable for function in functions.values() for variable in function.graph.variables]
+    module.variables_used = list({id(variable): variable for variable in variables}.values())
     try:
-        tf.saved_model.save(module, str(path), signatures={"serving_default": concrete})
+        tf.saved_model.save(module, str(path), signatures=functions)
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
 
 
-def _ensured(tensors: "dict[str, tf.Tensor]", inputs: "dict[str, TensorInfo]") -> "dict[str, tf.Tensor]":
-    # Without it a request of the wrong rank ends the whole server: a CHECK in the convolution fails.
+def _function(signature: "Signature | Entry") -> "tf.types.experimental.ConcreteFunction":
     import tensorflow as tf
 
-    return {name: tf.ensure_shape(tensor, inputs[name].shape) for name, tensor in tensors.items()}
+    def served(**tensors: "tf.Tensor") -> "dict[str, tf.Tensor]":
+        # Without it a request of the wrong rank ends the whole server: a CHECK in the convolution fails.
+        return signature.call({n: tf.ensure_shape(t, signature.inputs[n].shape) for n, t in tensors.items()})
+
+    specs = {name: tf.TensorSpec(info.shape, info.dtype, name=name) for name, info in signature.inputs.items()}
+    return tf.function(served, autograph=False).get_concrete_function(**specs)
 
 
 def load(path: str, threads: int = 0) -> Loaded:
@@ -78,7 +101,9 @@ def load(path: str, threads: int = 0) -> Loaded:
         definition = definitions[signature]
         feed = {definition.inputs[name].name: value for name, value in inputs.items()}
         fetch = {name: info.name for name, info in definition.outputs.items()}
-        return session.run(fetch, feed)
+        outputs = session.run(fetch, feed)
+        # Strings come as Python objects, which no file of arrays can hold.
+        return {name: value.astype("S") if value.dtype.kind == "O" else value for name, value in outputs.items()}
 
     def described(tensors: dict) -> dict:
         return {
@@ -100,5 +125,6 @@ def load(path: str, threads: int = 0) -> Loaded:
         operators=operators,
         foreign=sorted(_FOREIGN & set(operators)),
         weight_bytes=sum(f.stat().st_size for f in Path(path, "variables").glob("variables.data*")),
+        runtime_floor=f"tensorflow {meta.meta_info_def.tensorflow_version}",
         load_seconds=seconds,
     )

@@ -4,23 +4,30 @@ It converts the SavedModel of `saved_model.write`: other ways into the converter
 without weights or without a signature.
 """
 
+import dataclasses
+import io
+import json
 import tempfile
 import time
+import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._runtime import Arrays, Loaded
 
 if TYPE_CHECKING:
-    from ._signature import Signature
+    from ._formats import Request
 
 SUFFIX = ".tflite"
 VARIANTS = ("float32", "float16", "dynamic_int8")
 
 
-def export(signature: "Signature", path: Path, variant: str, inputs: Arrays) -> None:
-    """Write the file `path` for one example of the sizes of `inputs`.
+def export(request: "Request", path: Path) -> None:
+    """Write the file `path` for one example of the sizes of the request's inputs.
+
+    A zip with `metadata.json` follows the model in the file: LiteRT reads the one, unzip the other.
 
     Raises:
         UserError: the network draws random numbers.
@@ -28,22 +35,31 @@ def export(signature: "Signature", path: Path, variant: str, inputs: Arrays) -> 
     import tensorflow as tf
 
     from ._graph import quiet_tensorflow, refuse_randomness
+    from ._inputs import fixed_shapes
     from ._rewrite import rewritten
-    from ._signature import fixed_shapes
     from .saved_model import write
 
-    fixed = fixed_shapes(signature, inputs)
+    signature = request.signatures["serving_default"]
+    fixed = fixed_shapes(signature, request.inputs)
     refuse_randomness(signature, fixed, "TFLite")
     with tempfile.TemporaryDirectory(prefix="kerasgen-") as folder, quiet_tensorflow():
-        write(Path(folder), rewritten(signature), fixed)
+        write(Path(folder), {"serving_default": dataclasses.replace(rewritten(signature), inputs=fixed)})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
-        if variant != "float32":
+        if request.variant != "float32":
             # Without calibration data this stores the weights in 8 bits, or in the type that is named.
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if variant == "float16":
+        if request.variant == "float16":
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
-    path.write_bytes(content)
+    path.write_bytes(content + _zipped(request.notes))
+
+
+def _zipped(notes: "Mapping[str, Any]") -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        # A date of its own, because the same model must give the same file.
+        archive.writestr(zipfile.ZipInfo("metadata.json", (1980, 1, 1, 0, 0, 0)), json.dumps(notes, indent=2))
+    return stream.getvalue()
 
 
 def load(path: str, threads: int = 0) -> Loaded:
@@ -68,6 +84,11 @@ def load(path: str, threads: int = 0) -> Loaded:
     def described(details: dict) -> dict:
         return {
             name: {"shape": detail["shape"].tolist(), "dtype": np.dtype(detail["dtype"]).name}
+            | (
+                {"scale": detail["quantization"][0], "zero_point": detail["quantization"][1]}
+                if any(detail["quantization"])
+                else {}
+            )
             for name, detail in sorted(details.items())
         }
 
@@ -82,7 +103,10 @@ def load(path: str, threads: int = 0) -> Loaded:
         operators=operators,
         foreign=foreign,
         weight_bytes=weight_bytes,
+        runtime_floor=f"LiteRT or TensorFlow Lite {_least_runtime(Path(path))}",
         load_seconds=seconds,
+        # LiteRT has no public word for it.
+        partitions=sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details()),
     )
 
 
@@ -105,3 +129,14 @@ def _inspect(path: Path) -> tuple[dict[str, int], list[str], int]:
         count.update(codes[graph.Operators(i).OpcodeIndex()] for i in range(graph.OperatorsLength()))
     weight_bytes = sum(model.Buffers(i).DataLength() for i in range(model.BuffersLength()))
     return dict(sorted(count.items())), foreign, weight_bytes
+
+
+def _least_runtime(path: Path) -> str:
+    """Return the oldest runtime that knows all operators of a file, as the converter noted it there."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    for i in range(model.MetadataLength()):
+        if model.Metadata(i).Name() == b"min_runtime_version":
+            return model.Buffers(model.Metadata(i).Buffer()).DataAsNumpy().tobytes().decode().strip("\0")
+    return "of today"

@@ -108,19 +108,72 @@ def export(
     format: Annotated[str, typer.Option(help="Formats, separated by commas; `kerasgen list` shows them.")] = (
         "saved_model,tflite,onnx"
     ),
-    variant: Annotated[str, typer.Option(help="float32, or what else each of the formats offers.")] = "float32",
+    variant: Annotated[str, typer.Option(help="Variants, separated by commas: where a format offers them.")] = (
+        "float32"
+    ),
+    size: Annotated[int | None, typer.Option(help="Pixels of square pictures; the model's own by default.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Pictures to compare on; else the run's validation data.")
+    ] = None,
+    floats: Annotated[bool, typer.Option("--floats", help="No pre- and post-processing: floats in and out.")] = False,
+    range: Annotated[str | None, typer.Option(help="LOW,HIGH of pictures inside a model not of this zoo.")] = None,
+    layout: Annotated[str | None, typer.Option(help="ONNX: nhwc or nchw.")] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX: 13 to 22.")] = None,
+    license: Annotated[str, typer.Option(help="Of the weights, for the manifest.")] = "",
 ) -> None:
     """Export a trained model's networks, each artifact verified in a fresh process before it is published."""
     with _quiet_import():
         from kerasgen.export import benchmark, export_model
-        from kerasgen.train import load_run
+        from kerasgen.shipping import shipments
 
-    loaded = load_run(model)
-    networks = loaded.deployables() if hasattr(loaded, "deployables") else {model.stem: loaded}
-    for name, network in networks.items():
-        wanted = [(f.strip(), v.strip()) for f in format.split(",") for v in variant.split(",")]
-        artifacts = [export_model(network, output / name, format=f, variant=v) for f, v in wanted]
-        _print_measurements(benchmark([artifact.path for artifact in artifacts], model=network))
+    wanted = _formats_and_variants(format, variant)
+    for shipment in shipments(model, images, size, floats, _pair(range)):
+        paths = []
+        for name, kind in wanted:
+            options = {"also": shipment.also or None} if name == "saved_model" else {}
+            options |= {"layout": layout, "opset": opset} if name == "onnx" else {}
+            options |= {"inputs": shipment.inputs, "image": shipment.image, "license": license}
+            paths.append(export_model(shipment.network, output / shipment.name, name, kind, **options).path)
+        _print_measurements(benchmark(paths, shipment.network, shipment.inputs))
+
+
+@app.command()
+def verify(
+    artifact: Annotated[Path, typer.Argument(help="What `kerasgen export` wrote.")],
+    against: Annotated[Path, typer.Option(help="The run folder or .keras file that it was exported from.")],
+    images: Annotated[Path | None, typer.Option(help="Your pictures; else the run's validation data.")] = None,
+) -> None:
+    """Compare an artifact with its Keras model on real pictures, and draw the three that differ most."""
+    with _quiet_import():
+        from kerasgen.pictures import save_png
+        from kerasgen.shipping import verify_artifact, worst_picture
+
+    report, spec = verify_artifact(artifact, against, images)
+    for compared in report.comparisons:
+        _print_comparison(compared)
+    picture = worst_picture(report, spec)
+    if picture is not None:
+        file = artifact.with_name(f"{artifact.name}.worst.png")
+        save_png(file, picture)
+        typer.echo(f"The three that differ most are in {file}.")
+    failed = [f"{check.name}: {check.found}" for check in report.checks if not check.passed]
+    if failed:
+        typer.echo(f"{artifact} is not equal to {against} ({'; '.join(failed)}).", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{artifact} passed: {'; '.join(check.found for check in report.checks if check.name == 'parity')}.")
+
+
+@app.command("benchmark")
+def benchmark_artifacts(
+    artifacts: Annotated[list[Path], typer.Argument(help="What `kerasgen export` wrote.")],
+    against: Annotated[Path | None, typer.Option(help="The run or .keras file, for the parity.")] = None,
+) -> None:
+    """Measure artifacts of one network side by side: size, loading, latency, the graph's nodes."""
+    with _quiet_import():
+        from kerasgen.export import benchmark
+        from kerasgen.shipping import measured_against
+
+    _print_benchmark(benchmark(artifacts) if against is None else measured_against(artifacts, against))
 
 
 @app.command("import-torch")
@@ -167,6 +220,32 @@ def _print_last(history: dict[str, list[float]]) -> None:
     _print_table(f"After {epochs} epochs", last)
 
 
+def _formats_and_variants(formats: str, variants: str) -> list[tuple[str, str]]:
+    """Each format with those of the variants that it has; every variant must be had somewhere."""
+    from kerasgen.export import available_formats
+
+    known = available_formats()
+    names, kinds = ([part.strip() for part in text.split(",") if part.strip()] for text in (formats, variants))
+    for name in names:
+        if name not in known:
+            raise UserError(f"there is no export format {name!r}: choose one of {', '.join(known)}.")
+    for kind in kinds:
+        if not any(kind in known[name] for name in names):
+            offered = "; ".join(f"{name} has {', '.join(known[name])}" for name in names)
+            raise UserError(f"none of the formats has the variant {kind!r}: {offered}.")
+    return [(name, kind) for name in names for kind in kinds if kind in known[name]]
+
+
+def _pair(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise UserError(f"--range is {text!r}: give two numbers, such as --range=-1,1.") from None
+    return low, high
+
+
 def _print_measurements(rows: list[Any]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -175,7 +254,39 @@ def _print_measurements(rows: list[Any]) -> None:
     table.columns[1].no_wrap = True
     for row in rows:
         size = f"{row.bytes / 1e6:.2f} MB"
-        table.add_row(row.format, row.path.name, size, f"{row.max_difference:.1e}", f"{row.median_ms:.2f} ms")
+        table.add_row(row.format, row.path.name, size, _difference(row), f"{row.median_ms:.2f} ms")
+    Console().print(table)
+
+
+def _print_benchmark(rows: list[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    caption = "ms: loading, first run, medians with all threads and with one; batch 1; nodes, in pieces of LiteRT"
+    table = Table("Artifact", "MB", "Load", "First", "Median", "1 thread", "Nodes", "Difference", caption=caption)
+    table.columns[0].no_wrap = True
+    for row in rows:
+        times = (row.load_ms, row.first_ms, row.median_ms, row.single_ms)
+        pieces = "" if row.partitions is None else f" in {row.partitions}"
+        cells = (f"{row.bytes / 1e6:.2f}", *(f"{ms:.3g}" for ms in times), f"{row.nodes}{pieces}", _difference(row))
+        table.add_row(row.path.name, *cells)
+    Console().print(table)
+
+
+def _difference(row: Any) -> str:
+    return "" if row.max_difference is None else f"{row.max_difference:.1e}"
+
+
+def _print_comparison(compared: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(f"{compared.name}, {len(compared.psnr)} examples", "mean", "worst")
+    table.add_row("largest difference", f"{compared.max_abs.mean():.3g}", f"{compared.max_abs.max():.3g}")
+    table.add_row("mean difference", f"{compared.mean_abs.mean():.3g}", f"{compared.mean_abs.max():.3g}")
+    table.add_row("PSNR in dB", f"{compared.psnr.mean():.1f}", f"{compared.psnr.min():.1f}")
+    if compared.ssim is not None:
+        table.add_row("SSIM", f"{compared.ssim.mean():.5f}", f"{compared.ssim.min():.5f}")
     Console().print(table)
 
 

@@ -43,27 +43,18 @@ def quickstart(
 def _one(preset: str, folder: Path, epochs: int | None, say: Callable[[str], Any]) -> Result:
     from kerasgen.export import available_formats, benchmark, export_model
     from kerasgen.pictures import grid, save_png
+    from kerasgen.shipping import shipments
 
     say(f"Training {preset}.")
     run = train(preset, folder, epochs=epochs, overwrite=True)
     if hasattr(run.model, "generate"):
         save_png(folder / "generated.png", grid(run.model.generate(100, seed=0), columns=10))
-    name, network = next(iter(run.model.deployables().items()))
-    inputs = _real_inputs(run)
+    shipment = shipments(folder)[0]
     paths = []
     for format_name in available_formats():
-        say(f"Exporting the {name} as {format_name}, and running it in a fresh process.")
-        paths.append(export_model(network, folder / name, format=format_name, inputs=inputs).path)
+        say(f"Exporting the {shipment.name} as {format_name}, and running it in a fresh process.")
+        options = {"also": shipment.also} if format_name == "saved_model" else {}
+        options |= {"inputs": shipment.inputs, "image": shipment.image}
+        paths.append(export_model(shipment.network, folder / shipment.name, format_name, **options).path)
     say("Measuring the artifacts side by side.")
-    return Result(preset, run, benchmark(paths, model=network, inputs=inputs))
-
-
-def _real_inputs(run: Run) -> Any:
-    """Inputs of the first deployable network for real validation images, 16 at most."""
-    import numpy as np
-
-    batch = {name: value[:16] for name, value in next(iter(run.validation)).items()}
-    if run.model.unpaired:
-        return batch["a"].numpy()
-    posterior = run.model.encode(batch["image"], batch["label"])
-    return {"z": posterior.mean, "label": np.eye(run.model.num_classes, dtype="float32")[batch["label"].numpy()]}
+    return Result(preset, run, benchmark(paths, shipment.network, shipment.inputs))

@@ -37,6 +37,9 @@ class GenerativeModel(keras.Model):
 
     # Whether it trains on two domains, {"a": …, "b": …}, rather than on {"image": …}.
     unpaired = False
+    # What black and white are in its images, and what their height and width must be divisible by.
+    image_range: tuple[float, float] = (0.0, 1.0)
+    image_multiple = 1
     loss_names: tuple[str, ...] = ("loss",)
     validation_names: tuple[str, ...] = ()
 
@@ -109,6 +112,14 @@ class GenerativeModel(keras.Model):
     def deployables(self) -> dict[str, keras.Model]:
         """The networks worth shipping, by name: plain Keras models for `kerasgen.export.export_model`."""
         raise NotImplementedError(f"{type(self).__name__} names no networks to export.")
+
+    def also_served(self) -> dict[str, keras.Model]:
+        """Networks that share the weights of the first deployable: further signatures of its SavedModel, by name."""
+        return {}
+
+    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Inputs of the deployables and of `also_served` for a batch that the model trains on, by their names."""
+        return {}
 
     def preview(self, n: int = 64, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
         """Pictures of what the model does now, the same for the same arguments and weights.

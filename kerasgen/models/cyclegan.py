@@ -69,6 +69,7 @@ class CycleGAN(GenerativeModel):
     """
 
     unpaired = True
+    image_range = (-1.0, 1.0)
     loss_names = (
         "generator_loss",
         "discriminator_loss",
@@ -147,7 +148,7 @@ class CycleGAN(GenerativeModel):
                 raise UserError(f"{name} is {getattr(self, name)}: give 0 or more.")
 
     def _check_size(self) -> None:
-        multiple = max(_multiple(self.generator_a2b), _multiple(self.generator_b2a))
+        multiple = self.image_multiple
         if any(size % multiple for size in self.image_size):
             raise UserError(
                 f"image_size is {self.image_size[0]}×{self.image_size[1]}, but these generators halve images until "
@@ -336,6 +337,16 @@ class CycleGAN(GenerativeModel):
         """Both generators: images in [-1, 1] to images in [-1, 1]."""
         return {"generator_a2b": self.generator_a2b, "generator_b2a": self.generator_b2a}
 
+    @property
+    def image_multiple(self) -> int:
+        """What height and width must be divisible by."""
+        return max(size_multiple(self.generator_a2b), size_multiple(self.generator_b2a))
+
+    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Each generator's own domain; {"image"} serves both."""
+        a, b = (batch.get(name, batch.get("image")) for name in ("a", "b"))
+        return {"generator_a2b": np.asarray(a), "generator_b2a": np.asarray(b)}
+
     # -- recipe and config ----------------------------------------------------------------------------------
 
     def compile_for_recipe(self, steps_per_epoch: int, epochs: int, learning_rate: float = 2e-4) -> None:
@@ -374,7 +385,7 @@ def translate_images(generator: keras.Model, images: Any, batch_size: int = 8) -
             f"The images are {images.dtype} of the shape {images.shape[1:] if single else images.shape}, but float "
             f"[n, height, width, {channels}] in [-1, 1] is needed."
         )
-    multiple, (height, width) = _multiple(generator), images.shape[1:3]
+    multiple, (height, width) = size_multiple(generator), images.shape[1:3]
     padded = np.pad(images, [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)], mode="symmetric")
     batches = (padded[i : i + batch_size] for i in range(0, len(padded), batch_size))
     outputs = [np.clip(generator(batch, training=False), -1.0, 1.0) for batch in batches]
@@ -382,7 +393,7 @@ def translate_images(generator: keras.Model, images: Any, batch_size: int = 8) -
     return result[0] if single else result
 
 
-def _multiple(generator: keras.Model) -> int:
+def size_multiple(generator: keras.Model) -> int:
     """What height and width must be divisible by: the product of the strides on the way down."""
     convolutions = [
         layer

@@ -365,6 +365,23 @@ class VAE(GenerativeModel):
         """The decoder (z to image) and the encoder (image to mean and log-variance); no sampling in either."""
         return {"decoder": self.decoder, "encoder": self.encoder}
 
+    def also_served(self) -> dict[str, keras.Model]:
+        """ "encode" gives the posterior of an image, "reconstruct" the image at its mean."""
+        inputs = self.encoder.input
+        mean = {"z": self.encoder.output["z_mean"]}
+        labels = {"label": inputs["label"]} if self.num_classes else {}
+        image = self.decoder(mean | labels)
+        return {"encode": self.encoder, "reconstruct": keras.Model(inputs, {"image": image}, name="reconstructor")}
+
+    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The images for the encoder, the means of their posteriors for the decoder; classes in turn if unlabeled."""
+        images = np.asarray(batch["image"])
+        labels = self._labels_for(len(images), batch.get("label") if self.num_classes else None)
+        inputs = {name: np.asarray(value) for name, value in self._inputs(images, labels).items()}
+        mean = {"z": self.encode(images, labels).mean}
+        decoded = mean | ({"label": inputs["label"]} if self.num_classes else {})
+        return {"decoder": decoded, "encoder": inputs, "encode": inputs, "reconstruct": inputs}
+
     # -- recipe and config ----------------------------------------------------------------------------------
 
     def compile_for_recipe(self, steps_per_epoch: int, epochs: int, learning_rate: float = 1e-3) -> None:

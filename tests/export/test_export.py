@@ -1,6 +1,7 @@
 """Every format in its own runtime, in a fresh process, against Keras."""
 
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -108,8 +109,8 @@ def test_a_weightless_file_does_not_pass(decoder, tmp_path, monkeypatch):
     other = conv_decoder(4, (8, 8, 1), (8, 8), 16, num_classes=10)
     real = tflite.export
 
-    def wrong(network, path, variant, inputs):
-        real(model_signature(other), path, variant, inputs)
+    def wrong(request, path):
+        real(replace(request, signatures={"serving_default": model_signature(other)}), path)
 
     export_model(decoder, tmp_path / "digits", format="tflite")
     before = (tmp_path / "digits.tflite").read_bytes()
@@ -193,7 +194,7 @@ def test_free_sizes_stay_free_or_are_those_of_the_inputs(tmp_path):
 def test_ctrl_c_leaves_nothing(decoder, tmp_path, monkeypatch):
     from kerasgen.export import onnx
 
-    def interrupted(network, path, variant, inputs):
+    def interrupted(request, path):
         path.write_bytes(b"half")
         raise KeyboardInterrupt
 

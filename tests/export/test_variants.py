@@ -40,4 +40,4 @@ def test_a_variant_that_is_too_far_is_not_published(generator, tmp_path, monkeyp
 def test_psnr_is_the_formula():
     expected = np.array([0.0, 1.0, 2.0])
     found = expected + np.array([0.1, -0.1, 0.1])
-    assert _gate._psnr(found, expected) == pytest.approx(20 * np.log10(2 / 0.1))
+    assert _gate.psnr(found, expected) == pytest.approx(20 * np.log10(2 / 0.1))

@@ -1,0 +1,94 @@
+"""What a picture is outside a network and inside it, and the arithmetic between the two."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kerasgen.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How pictures enter and leave an artifact: uint8 outside, in [0, 255], floats of `value_range` inside.
+
+    Every float tensor [batch, height, width, 1 to 4 channels] of the network is a picture; all others (latents,
+    labels) stay as they are. Channels are grey, RGB or RGBA, in the order that PNG has.
+
+    Args:
+        size: of the pictures that enter: pixels, or (height, width). None leaves open what the network leaves open.
+        value_range: what 0 and 255 are inside the network: (0, 1) for a VAE, (-1, 1) for a GAN.
+        multiple: what height and width must be divisible by. Where sizes are open, a SavedModel mirrors a picture at
+            its right and bottom edge up to such a size, and cuts the result back; other formats need such sizes.
+
+    Raises:
+        UserError: an argument doesn't fit.
+    """
+
+    size: int | tuple[int, int] | None = None
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    multiple: int = 1
+
+    def __post_init__(self):
+        low, high = self.value_range
+        if not low < high:
+            raise UserError(f"value_range is ({low:g}, {high:g}): give two numbers, the lower one first.")
+        if self.multiple < 1:
+            raise UserError(f"multiple is {self.multiple}: give 1 or more.")
+        if self.size is None:
+            return
+        if min(self.height_width) < 1 or any(side % self.multiple for side in self.height_width):
+            height, width = self.height_width
+            raise UserError(
+                f"size is {height}×{width}, but this network needs sides divisible by {self.multiple}: choose others."
+            )
+
+    @property
+    def height_width(self) -> tuple[int | None, int | None]:
+        """The size as (height, width); None is open."""
+        return (self.size, self.size) if not isinstance(self.size, tuple) else self.size
+
+    @property
+    def scale(self) -> float:
+        """What one of the 255 steps is inside the network."""
+        low, high = self.value_range
+        return (high - low) / 255.0
+
+    def describe(self) -> dict:
+        """Return what a client must know, for the manifest."""
+        low, high = map(float, self.value_range)
+        return {
+            "size": list(self.height_width),
+            "value_range": [low, high],
+            "on_entry": f"x = value * {self.scale!r} + {low!r}",
+            "on_exit": f"value = floor(clip((x - {low!r}) / {self.scale!r}, 0, 255) + 0.5)",
+            "channel_order": "grey, RGB or RGBA, as in PNG",
+            "resize": "the artifact doesn't resize: bring pictures to its size with an antialiased bicubic filter",
+            "multiple_of": self.multiple,
+        }
+
+    def to_floats(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 pictures as the network takes them, float32."""
+        return pictures.astype("float32") * np.float32(self.scale) + np.float32(self.value_range[0])
+
+    def to_pictures(self, floats: np.ndarray) -> np.ndarray:
+        """What the network gives, or takes, as uint8 pictures."""
+        steps = (floats.astype("float64") - self.value_range[0]) / self.scale
+        return np.floor(np.clip(steps, 0, 255) + 0.5).astype("uint8")
+
+    def enter(self, pictures: "tf.Tensor") -> "tf.Tensor":
+        """`to_floats` in the graph."""
+        import tensorflow as tf
+
+        return tf.cast(pictures, tf.float32) * self.scale + self.value_range[0]
+
+    def leave(self, floats: "tf.Tensor") -> "tf.Tensor":
+        """`to_pictures` in the graph."""
+        import tensorflow as tf
+
+        # No converter takes tf.saturate_cast; a cast truncates, and so rounds what half a step was added to.
+        steps = (floats - self.value_range[0]) * (1.0 / self.scale)
+        return tf.cast(tf.minimum(tf.maximum(steps, 0.0), 255.0) + 0.5, tf.uint8)
