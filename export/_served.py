@@ -98,7 +98,12 @@ def _bytes_entry(main: Signature) -> Entry:
         import tensorflow as tf
 
         def one(file: "tf.Tensor") -> "tf.Tensor":
-            picture = tf.io.decode_image(file, channels=channels, expand_animations=False)
+            # Each of these decodes both kinds; by default a JPEG's cosines would be rounded for speed.
+            picture = (
+                tf.io.decode_png(file, channels=4)
+                if channels == 4
+                else tf.io.decode_jpeg(file, channels=channels, dct_method="INTEGER_ACCURATE")
+            )
             picture = tf.ensure_shape(picture, (None, None, channels))
             if height is not None and width is not None:
                 resized = tf.image.resize(picture, (height, width), "bicubic", antialias=True)
