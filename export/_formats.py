@@ -30,6 +30,11 @@ def find_format(name: str, variant: str) -> ModuleType:
     if name not in known:
         raise UserError(f"there is no export format {name!r}: choose one of {', '.join(known)}.")
     variants = known[name].VARIANTS
+    if "," in variant or "+" in variant:
+        raise UserError(
+            f"the variant {variant!r} asks for more than one rounding in one artifact: "
+            f"export once for each of {', '.join(variants)}."
+        )
     if variant not in variants:
         raise UserError(f"{name} has no variant {variant!r}: choose one of {', '.join(variants)}.")
     return known[name]

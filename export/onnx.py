@@ -9,28 +9,32 @@ from typing import TYPE_CHECKING
 from ._runtime import Arrays, Loaded
 
 if TYPE_CHECKING:
+    from ._calibration import Calibration
     from ._signature import Signature
 
 SUFFIX = ".onnx"
-VARIANTS = ("float32",)
+VARIANTS = ("float32", "float16", "dynamic_int8", "static_int8")
 
 _LOG = logging.getLogger("kerasgen.export")
 
 
-def export(signature: "Signature", path: Path, variant: str, inputs: Arrays) -> None:
+def export(
+    signature: "Signature", path: Path, variant: str, inputs: Arrays, calibration: "Calibration | None" = None
+) -> None:
     """Write the file `path`, with every size open that the model leaves open.
 
     A functional network of layers that `_emitter_layers` knows is written directly; any other goes through
     tf2onnx, and the log says which layer sent it there.
 
     Raises:
-        UserError: the network draws random numbers.
+        UserError: the network draws random numbers, or has nothing that the variant could round.
     """
     import onnx
 
     from ._emitter import emit
     from ._emitter_layers import Unsupported
     from ._graph import refuse_randomness
+    from ._quantize_onnx import quantized
     from ._tf2onnx import convert
 
     try:
@@ -39,6 +43,8 @@ def export(signature: "Signature", path: Path, variant: str, inputs: Arrays) -> 
         refuse_randomness(signature, signature.inputs, "ONNX")
         _LOG.warning("Converting %r by tf2onnx, because %s.", signature.model.name, reason)
         model = convert(signature)
+    if variant != "float32":
+        model = quantized(model, variant, calibration)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 

@@ -13,21 +13,25 @@ from typing import TYPE_CHECKING
 from ._runtime import Arrays, Loaded
 
 if TYPE_CHECKING:
+    from ._calibration import Calibration
     from ._signature import Signature
 
 SUFFIX = ".tflite"
-VARIANTS = ("float32", "float16", "dynamic_int8")
+VARIANTS = ("float32", "float16", "dynamic_int8", "static_int8")
 
 
-def export(signature: "Signature", path: Path, variant: str, inputs: Arrays) -> None:
+def export(
+    signature: "Signature", path: Path, variant: str, inputs: Arrays, calibration: "Calibration | None" = None
+) -> None:
     """Write the file `path` for one example of the sizes of `inputs`.
 
     Raises:
-        UserError: the network draws random numbers.
+        UserError: the network draws random numbers, or has nothing that the variant could round.
     """
     import tensorflow as tf
 
     from ._graph import quiet_tensorflow, refuse_randomness
+    from ._quantize_tflite import quantized
     from ._rewrite import rewritten
     from ._signature import fixed_shapes
     from .saved_model import write
@@ -37,12 +41,12 @@ def export(signature: "Signature", path: Path, variant: str, inputs: Arrays) -> 
     with tempfile.TemporaryDirectory(prefix="kerasgen-") as folder, quiet_tensorflow():
         write(Path(folder), rewritten(signature), fixed)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
-        if variant != "float32":
-            # Without calibration data this stores the weights in 8 bits, or in the type that is named.
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if variant == "float16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
+    if variant.endswith("int8"):
+        content = quantized(content, variant, calibration)
     path.write_bytes(content)
 
 
