@@ -23,6 +23,7 @@ class Request:
         signatures: by name, `serving_default` first: `Signature`, or what is used like one.
         variant: one of the format's.
         inputs: real inputs of `serving_default`, as a client sends them.
+        calibration: examples as a client sends them, for a variant that measures activations.
         opset: ONNX's, if one is asked for.
         notes: what a client must know, to be kept inside the artifact.
     """
@@ -30,6 +31,7 @@ class Request:
     signatures: Mapping[str, Any]
     variant: str
     inputs: Arrays
+    calibration: Any = None
     opset: int | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -56,6 +58,11 @@ def find_format(name: str, variant: str, options: Mapping[str, Any]) -> ModuleTy
     if name not in known:
         raise UserError(f"there is no export format {name!r}: choose one of {', '.join(known)}.")
     variants = known[name].VARIANTS
+    if "," in variant or "+" in variant:
+        raise UserError(
+            f"the variant {variant!r} asks for more than one rounding in one artifact: "
+            f"export once for each of {', '.join(variants)}."
+        )
     if variant not in variants:
         raise UserError(f"{name} has no variant {variant!r}: choose one of {', '.join(variants)}.")
     for option, value in options.items():

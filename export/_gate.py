@@ -21,8 +21,9 @@ SIGNATURE = "serving_default"
 TOLERANCE = 1e-4
 LEVELS = 1  # of a uint8 picture: a value between two levels may round to either
 # Variants that round their weights: bytes a weight needs compared with float32, and the least PSNR in dB.
-_ROUNDED = {"float16": (0.5, 60.0), "dynamic_int8": (0.25, 33.0)}
+_ROUNDED = {"float16": (0.5, 60.0), "dynamic_int8": (0.25, 33.0), "static_int8": (0.25, 29.0)}
 _MOST_WEIGHT_BYTES = 1.1
+_MOST_ROUNDED_BYTES = 1.5  # some layers have no rounded form, and each channel has its scale
 _SMALL = 64 * 1024  # the index and alignment of a tiny network's weights
 
 
@@ -122,7 +123,10 @@ def _check_weights(format_name: str, variant: str, path: Path, found: int, weigh
     needed = int(share * sum(weight.numpy().nbytes for weight in weights))
     # Equal constants are stored once, so that the whole file is what can't be smaller than the weights.
     least = path.stat().st_size if path.is_file() else found
-    most = _MOST_WEIGHT_BYTES * needed + _SMALL if format_name == "saved_model" else float("inf")
+    if format_name == "saved_model":
+        most = _MOST_WEIGHT_BYTES * needed + _SMALL
+    else:
+        most = _MOST_ROUNDED_BYTES * needed + _SMALL if variant in _ROUNDED else float("inf")
     return Check("weights", needed <= least and found <= most, f"{found:,} bytes for weights of {needed:,} bytes")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 
+from ._calibration import Calibration, read_calibration
 from ._formats import Request, artifact_path, find_format, signatures_of
 from ._gate import SIGNATURE, GateError, Inspection, inspect, tolerance_text
 from ._golden import golden_pair
@@ -21,7 +22,16 @@ from ._runtime import Arrays
 from ._signature import Signature
 from ._spec import ImageSpec
 
-_PACKAGES = ("kerasgen", "keras", "tensorflow", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert")
+_PACKAGES = (
+    "kerasgen",
+    "keras",
+    "tensorflow",
+    "onnx",
+    "tf2onnx",
+    "onnxruntime",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,7 @@ def export_model(
     variant: str = "float32",
     *,
     inputs: Any = None,
+    calibration: Any = None,
     image: ImageSpec | None = None,
     also: Mapping[str, Any] | None = None,
     layout: str | None = None,
@@ -68,8 +79,9 @@ def export_model(
     ONNX Runtime) in a process that imports neither Keras nor kerasgen. It must load, have the signature
     "serving_default" with the model's own input and output names, consist of built-in operators, hold its weights
     (and a SavedModel not more than 1.1 times their bytes), be finite, and differ from Keras by at most 1e-4, or by
-    one level where it gives uint8 pictures. A variant that rounds its weights must reach a PSNR instead: 60 dB for
-    "float16", 33 dB for "dynamic_int8". A model of mixed precision is exported in float32.
+    one level where it gives uint8 pictures. A variant that rounds its weights must be as small as that promises, and
+    reach a PSNR instead: 60 dB for "float16", 33 dB for "dynamic_int8", 29 dB for "static_int8". A model of mixed
+    precision is exported in float32.
 
     Args:
         model: any built Keras model on the TensorFlow backend.
@@ -79,6 +91,9 @@ def export_model(
         inputs: a batch of real inputs (an array, list, or dict by name) as the model takes them, to compare on;
             with `image`, pictures may be uint8. By default seeded values. TFLite fixes sizes that the model leaves
             open to theirs. A subclassed model whose inputs Keras didn't record needs them.
+        calibration: for "static_int8" alone, which needs it: about 100 real inputs, as a batch like `inputs` or an
+            iterable of batches such as a tf.data.Dataset. Their SHA-256 and count go into the manifest; `inputs`
+            are the first 16 of them by default.
         image: makes pictures enter and leave as uint8. A SavedModel then has more signatures: "float" (the model
             itself), "bytes" (PNG or JPEG files to PNG files, if one picture becomes one picture), and "generate"
             (a seed and a count to pictures, if a latent, called z or the only input, becomes pictures).
@@ -96,15 +111,20 @@ def export_model(
     if layout not in (None, "nhwc", "nchw"):
         raise UserError(f"there is no layout {layout!r}: choose 'nhwc' or 'nchw'.")
     network, arrays = network_and_inputs(model, inputs, image)
+    examples = read_calibration(network, variant, calibration, None if inputs is None else arrays, image)
+    arrays = examples.batch(16) if examples and inputs is None else arrays
     others = {name: _network_of(other, image) for name, other in (also or {}).items()}
     also_networks = {name: other for name, (other, _) in others.items()}
     signatures = signatures_of(module, network, image, also_networks, layout or "nhwc")
     sent = {name: s.examples(others[name][1] if name in others else arrays) for name, s in signatures.items()}
     check_sizes(signatures[SIGNATURE], sent[SIGNATURE])
-    notes = _notes(signatures, sent[SIGNATURE], format, variant, license)
+    notes = _notes(signatures, sent[SIGNATURE], format, variant, license, examples)
+    request = Request(
+        signatures, variant, sent[SIGNATURE], examples and examples.sent_to(signatures[SIGNATURE]), opset, notes
+    )
     target = artifact_path(Path(path), module, variant)
     with atomic_write(target) as temporary:
-        module.export(Request(signatures, variant, sent[SIGNATURE], opset, notes), temporary)
+        module.export(request, temporary)
         inspection = inspect(format, variant, temporary, signatures, sent)
         _require(inspection, format)
         digest, size = digest_of(temporary)
@@ -131,7 +151,9 @@ def _network_of(other: Any, image: ImageSpec | None) -> tuple[Signature, Arrays]
     return network_and_inputs(model, inputs, image)
 
 
-def _notes(signatures: dict[str, Any], sent: Arrays, format: str, variant: str, license: str) -> dict[str, Any]:
+def _notes(
+    signatures: dict[str, Any], sent: Arrays, format: str, variant: str, license: str, calibration: Calibration | None
+) -> dict[str, Any]:
     """What a client must know, kept inside the artifact too."""
     main = signatures[SIGNATURE]
     return {
@@ -143,6 +165,7 @@ def _notes(signatures: dict[str, Any], sent: Arrays, format: str, variant: str, 
         "pictures": sorted(main.pictures),
         "tolerance": tolerance_text(variant, bool(main.pictures)),
         "golden": golden_pair(main, sent),
+        "calibration": calibration.describe() if calibration else None,
         "license": license or "not stated",
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},

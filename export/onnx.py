@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ._formats import Request
 
 SUFFIX = ".onnx"
-VARIANTS = ("float32",)
+VARIANTS = ("float32", "float16", "dynamic_int8", "static_int8")
 OPTIONS = ("layout", "opset")
 OPSET = 18
 
@@ -31,7 +31,8 @@ def export(request: "Request", path: Path) -> None:
     tf2onnx, and the log says which layer sent it there.
 
     Raises:
-        UserError: the network draws random numbers, or the opset is none that can be written.
+        UserError: the network draws random numbers, has nothing that the variant could round, or the opset is none
+            that can be written.
     """
     import onnx
 
@@ -40,6 +41,7 @@ def export(request: "Request", path: Path) -> None:
     from ._emitter import IR_VERSIONS, emit
     from ._emitter_layers import Unsupported
     from ._graph import refuse_randomness
+    from ._quantize_onnx import quantized
     from ._tf2onnx import convert
 
     signature = request.signatures["serving_default"]
@@ -52,6 +54,8 @@ def export(request: "Request", path: Path) -> None:
         refuse_randomness(signature, signature.inputs, "ONNX")
         _LOG.warning("Converting %r by tf2onnx, because %s.", signature.model.name, reason)
         model = convert(signature, opset)
+    if request.variant != "float32":
+        model = quantized(model, request.variant, request.calibration)
     onnx.helper.set_model_props(model, {"kerasgen": json.dumps(request.notes)})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)

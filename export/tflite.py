@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ._formats import Request
 
 SUFFIX = ".tflite"
-VARIANTS = ("float32", "float16", "dynamic_int8")
+VARIANTS = ("float32", "float16", "dynamic_int8", "static_int8")
 
 
 def export(request: "Request", path: Path) -> None:
@@ -30,12 +30,13 @@ def export(request: "Request", path: Path) -> None:
     A zip with `metadata.json` follows the model in the file: LiteRT reads the one, unzip the other.
 
     Raises:
-        UserError: the network draws random numbers.
+        UserError: the network draws random numbers, or has nothing that the variant could round.
     """
     import tensorflow as tf
 
     from ._graph import quiet_tensorflow, refuse_randomness
     from ._inputs import fixed_shapes
+    from ._quantize_tflite import quantized
     from ._rewrite import rewritten
     from .saved_model import write
 
@@ -45,12 +46,12 @@ def export(request: "Request", path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="kerasgen-") as folder, quiet_tensorflow():
         write(Path(folder), {"serving_default": dataclasses.replace(rewritten(signature), inputs=fixed)})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
-        if request.variant != "float32":
-            # Without calibration data this stores the weights in 8 bits, or in the type that is named.
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if request.variant == "float16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
+    if request.variant.endswith("int8"):
+        content = quantized(content, request.variant, request.calibration)
     path.write_bytes(content + _zipped(request.notes))
 
 
