@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kerasgen.export import ImageSpec, Measurement, Report
 
-_PICTURES = 16
+_COMPARED, _CALIBRATED = 16, 100  # examples
 _SIDE = 256  # pixels, for a network of any size and pictures of any size
 
 
@@ -30,6 +30,7 @@ class Shipment:
         inputs: real inputs, or None for seeded ones.
         image: how pictures enter and leave; None for floats.
         also: further signatures of its SavedModel.
+        calibration: more inputs, none of which is compared on where there are enough; None for seeded ones.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Shipment:
     inputs: Any = None
     image: "ImageSpec | None" = None
     also: dict[str, Any] = field(default_factory=dict)
+    calibration: Any = None
 
 
 def shipments(
@@ -68,12 +70,16 @@ def shipments(
     if value_range is not None:
         raise UserError(f"A {type(model).__name__} has the range {model.image_range} of its own: leave --range out.")
     spec = None if floats else _spec(size, model.image_range, model.image_multiple)
-    batch = _batch(Path(path), model, images, size)
-    examples = {} if batch is None else model.example_inputs(batch)
+    examples, calibration = (
+        {} if batch is None else model.example_inputs(batch) for batch in _batches(Path(path), model, images, size)
+    )
     networks = model.deployables()
     first = next(iter(networks))
     also = {name: (network, examples.get(name)) for name, network in model.also_served().items()}
-    return [Shipment(n, net, examples.get(n), spec, also if n == first else {}) for n, net in networks.items()]
+    return [
+        Shipment(name, network, examples.get(name), spec, also if name == first else {}, calibration.get(name))
+        for name, network in networks.items()
+    ]
 
 
 def _foreign(path: Path, model: Any, images: Any, size: int | None, value_range: Any) -> Shipment:
@@ -83,11 +89,14 @@ def _foreign(path: Path, model: Any, images: Any, size: int | None, value_range:
     if images is not None and not takes_pictures:
         raise UserError(f"{path} takes inputs of the shape {shape}, which are no pictures: leave --images out.")
     low, high = value_range or (0.0, 1.0)
-    inputs = None
+    inputs = calibration = None
     if images is not None:
         sides = [own or size or _SIDE for own in shape[1:3]]
-        inputs = read_pictures(images, tuple(sides), shape[3]) * (high - low) + low
-    return Shipment(path.stem, model, inputs, value_range and _spec(size, value_range, _multiple(model)))
+        inputs, calibration = (
+            part * (high - low) + low for part in _parted(read_pictures(images, tuple(sides), shape[3]))
+        )
+    spec = value_range and _spec(size, value_range, _multiple(model))
+    return Shipment(path.stem, model, inputs, spec, calibration=calibration)
 
 
 def _multiple(model: Any) -> int:
@@ -102,21 +111,31 @@ def _spec(size: int | None, value_range: tuple[float, float], multiple: int) -> 
     return ImageSpec(size, value_range, multiple)
 
 
-def _batch(path: Path, model: Any, images: Any, size: int | None) -> dict[str, Any] | None:
-    """A batch as the model trains on, of the folder's pictures or of the run's validation data."""
+def _batches(path: Path, model: Any, images: Any, size: int | None) -> list[dict[str, Any] | None]:
+    """Two batches as the model trains on, to compare and to calibrate on: of the folder, or of the run's own data."""
     if images is not None:
         shape = _picture_shape(model)
         low, high = model.image_range
         sides = (size, size) if size else shape[:2]
-        return {"image": read_pictures(images, sides, shape[2]) * (high - low) + low}
+        return [{"image": part * (high - low) + low} for part in _parted(read_pictures(images, sides, shape[2]))]
     if not (path / "config.json").is_file():
-        return None
+        return [None, None]
     from kerasgen.data import load, load_unpaired
 
     loader = json.loads((path / "config.json").read_text())["data"]
-    dataset = (load_unpaired if model.unpaired else load)(split="test", **loader)
-    batch = {name: value.numpy()[:_PICTURES] for name, value in next(iter(dataset)).items()}
-    return {name: _resized(value, size) if size and value.ndim == 4 else value for name, value in batch.items()}
+    batches = []
+    for split, count in (("test", _COMPARED), ("train", _CALIBRATED)):
+        dataset = (load_unpaired if model.unpaired else load)(split=split, **loader)
+        batch = next(iter(dataset.unbatch().batch(count)))
+        batch = {name: value.numpy() for name, value in batch.items()}
+        batches.append({n: _resized(v, size) if size and v.ndim == 4 else v for n, v in batch.items()})
+    return batches
+
+
+def _parted(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What to compare on and what to calibrate on; the same where there are too few for both."""
+    rest = pictures[_COMPARED:]
+    return pictures[:_COMPARED], rest if len(rest) else pictures
 
 
 def _picture_shape(model: Any) -> tuple[int, int, int]:
@@ -133,7 +152,7 @@ def _resized(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def read_pictures(folder: str | os.PathLike, sides: tuple[int, int], channels: int) -> np.ndarray:
-    """The first pictures of a folder, 16 at most, cut to one size: float32 [n, height, width, channels] in [0, 1].
+    """The first pictures of a folder, 116 at most, cut to one size: float32 [n, height, width, channels] in [0, 1].
 
     Raises:
         UserError: there is no such folder, or no picture that can be read.
@@ -145,7 +164,7 @@ def read_pictures(folder: str | os.PathLike, sides: tuple[int, int], channels: i
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}: give the folder of the pictures to compare on.")
     pictures = []
-    for file in picture_files(folder)[:_PICTURES]:
+    for file in picture_files(folder)[: _COMPARED + _CALIBRATED]:
         try:
             pictures.append(read_picture(file.path, Fit("cut", sides), channels))
         except (OSError, SyntaxError, ValueError) as error:

@@ -1,6 +1,8 @@
 """Shared by all tests: quiet TensorFlow, real digits, a VAE small enough to train in a second."""
 
 import os
+import sys
+import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -28,3 +30,20 @@ def small_vae():
         return VAE((8, 8, 1), **{**defaults, **options})
 
     return make
+
+
+@pytest.fixture
+def kerasgen(monkeypatch, capfd):
+    """Runs a command as the installed one does; gives (exit code, standard output, standard error)."""
+    from kerasgen import cli
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["kerasgen", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # as in a user's Python; main() sets how they are shown
+            with pytest.raises(SystemExit) as stopped:
+                cli.main()
+        return stopped.value.code, *capfd.readouterr()
+
+    return run

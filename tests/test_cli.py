@@ -2,30 +2,10 @@
 
 import csv
 import json
-import sys
-import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
-
-from kerasgen import cli
-
-
-@pytest.fixture
-def kerasgen(monkeypatch, capfd):
-    """Runs a command; gives (exit code, standard output, standard error)."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["kerasgen", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")  # as in a user's Python; main() sets how they are shown
-            with pytest.raises(SystemExit) as stopped:
-                cli.main()
-        return stopped.value.code, *capfd.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +152,7 @@ def test_mistakes_with_a_trained_model(kerasgen, run_folder, tmp_path):
             "direction='ab' is unknown",
         ),
         (("export", run_folder, "--output", tmp_path, "--format", "pb"), "'pb'"),
-        (("export", run_folder, "--output", tmp_path, "--variant", "int3"), "no variant 'int3'"),
+        (("export", run_folder, "--output", tmp_path, "--variant", "int3"), "the variant 'int3'"),
         (("export", run_folder / "log.csv", "--output", tmp_path), "can't be read as a Keras model"),
     ):
         code, _, err = kerasgen(*arguments)

@@ -32,3 +32,19 @@ def test_train_cyclegan(tmp_path):
     assert {"cyclegan.keras", "pictures/epoch_0001.png", "a2b/0.png", "b2a/3.png"} <= names
     with Image.open(tmp_path / "out" / "a2b" / "0.png") as image:
         assert image.size == (62, 50)
+
+
+@pytest.mark.slow
+def test_export_to_phone(tmp_path):
+    from kerasgen.train import train
+
+    run = train("cyclegan_digits_ink", tmp_path / "run", epochs=1).folder
+    command = [sys.executable, EXAMPLES / "export_to_phone.py", run, "out"]
+    result = subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, text=True)
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    files = {"generator_a2b.tflite", "generator_a2b.dynamic_int8.tflite"}
+    assert names == files | {f"{name}.manifest.json" for name in files}
+    assert result.stdout.count(" 1 XNNPACK partition(s)") == 2
+    # The page for app developers names the files that are really there.
+    page = (EXAMPLES / "phone" / "README.md").read_text()
+    assert all(name in page for name in files)
