@@ -63,9 +63,9 @@ def resnet_generator(
     init = "zeros" if residual else normal_init()
     x = layers.Conv2D(out_channels, stem_kernel, kernel_initializer=init, name="head_conv")(x)
     if residual:
-        outputs = layers.Add(dtype="float32", name="residual")([inputs, x])
+        outputs = layers.Add(dtype="float32", name="generated")([inputs, x])
     else:
-        outputs = layers.Activation("tanh", dtype="float32", name="tanh")(x)
+        outputs = layers.Activation("tanh", dtype="float32", name="generated")(x)
     return keras.Model(inputs, outputs, name=name)
 
 

@@ -55,7 +55,7 @@ def unet_generator(
         x = apply_norm(_up(x, widths[i - 2], bias, f"up{i}_conv"), norm, f"up{i}_norm")
         x = layers.Concatenate(name=f"skip{i - 1}")([skips[i - 2], x])
     x = _up(layers.ReLU(name="up1_relu")(x), out_channels, True, "up1_conv")
-    outputs = layers.Activation("tanh", dtype="float32", name="tanh")(x)
+    outputs = layers.Activation("tanh", dtype="float32", name="generated")(x)
     return keras.Model(inputs, outputs, name=name)
 
 

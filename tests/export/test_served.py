@@ -62,11 +62,11 @@ def test_a_saved_model_takes_pictures_floats_and_files(served, generator, photos
     _, run, names = served
     assert names == {"serving_default", "float", "bytes"}
     expected = by_hand(generator, photos)
-    result = run("serving_default", image=photos)["tanh"]
+    result = run("serving_default", image=photos)["generated"]
     assert result.dtype == np.uint8
     assert np.abs(result.astype("int32") - expected).max() <= 1
     floats = photos.astype("float32") / 127.5 - 1.0
-    np.testing.assert_allclose(run("float", image=floats)["tanh"], generator(floats), atol=1e-4)
+    np.testing.assert_allclose(run("float", image=floats)["generated"], generator(floats), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "grey PNG"])
@@ -78,7 +78,7 @@ def test_files_go_in_and_png_comes_out(served, generator, photos, kind):
         image.save(stream, format=kind.split()[-1])
         files.append(stream.getvalue())
         pictures.append(np.asarray(Image.open(io.BytesIO(files[-1])).convert("RGB")))
-    answers = run("bytes", image_bytes=np.array(files, object))["tanh_bytes"]
+    answers = run("bytes", image_bytes=np.array(files, object))["generated_bytes"]
     found = np.stack([np.asarray(Image.open(io.BytesIO(answer))) for answer in answers]).astype("int32")
     assert np.abs(found - by_hand(generator, np.stack(pictures))).max() <= 1
 
@@ -91,7 +91,7 @@ def test_every_size_comes_back_at_its_size(served, generator, photos, tmp_path):
     Image.fromarray(odd[0]).save(tmp_path / "in" / "a.png")
     (translated,) = translate_folder(generator, tmp_path / "in", tmp_path / "out").written
     expected = np.asarray(Image.open(translated)).astype("int32")
-    assert np.abs(run("serving_default", image=odd)["tanh"][0].astype("int32") - expected).max() <= 1
+    assert np.abs(run("serving_default", image=odd)["generated"][0].astype("int32") - expected).max() <= 1
 
 
 def test_a_wrong_rank_is_an_error_and_no_abort(served):
@@ -139,7 +139,7 @@ def test_tflite_takes_and_gives_uint8(generator, photos, tmp_path):
         generator, tmp_path / "net", format="tflite", inputs=photos, image=ImageSpec(size=(32, 48), multiple=4)
     )
     runner = Interpreter(str(artifact.path)).get_signature_runner("serving_default")
-    found = runner(image=photos[:1])["tanh"]
+    found = runner(image=photos[:1])["generated"]
     assert found.dtype == np.uint8
     assert np.abs(found.astype("int32") - by_hand(generator, photos[:1])).max() <= 1
 
@@ -188,7 +188,7 @@ def test_the_golden_pair_is_what_a_client_computes(generator, photos, tmp_path):
     assert shape == [1, 32, 48, 3]
     picture = np.array([(i * 2654435761 % 2**32) * 256 >> 32 for i in range(np.prod(shape))], "uint8").reshape(shape)
     (found,) = onnxruntime.InferenceSession(artifact.path).run(None, {"image": picture})
-    expected = golden["outputs"]["tanh"]
+    expected = golden["outputs"]["generated"]
     assert list(found.shape) == expected["shape"]
     difference = found.reshape(-1)[expected["positions"]].astype("int32") - expected["values"]
     assert np.abs(difference).max() <= 1
