@@ -17,7 +17,16 @@ from ._formats import artifact_path, find_format
 from ._gate import SIGNATURE, GateError, Inspection, inspect
 from ._signature import network_and_inputs
 
-_PACKAGES = ("kerasgen", "keras", "tensorflow", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert", "ai-edge-quantizer")
+_PACKAGES = (
+    "kerasgen",
+    "keras",
+    "tensorflow",
+    "onnx",
+    "tf2onnx",
+    "onnxruntime",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+)
 
 
 @dataclass(frozen=True)

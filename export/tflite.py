@@ -30,8 +30,9 @@ def export(
     """
     import tensorflow as tf
 
+    from ._calibration import refuse_without_weights
     from ._graph import quiet_tensorflow, refuse_randomness
-    from ._quantize_tflite import quantized
+    from ._quantize_tflite import ROUNDABLE, quantized
     from ._rewrite import rewritten
     from ._signature import fixed_shapes
     from .saved_model import write
@@ -46,6 +47,7 @@ def export(
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
     if variant.endswith("int8"):
+        refuse_without_weights(variant, _inspect(content)[0], ROUNDABLE)
         content = quantized(content, variant, calibration)
     path.write_bytes(content)
 
@@ -75,7 +77,7 @@ def load(path: str, threads: int = 0) -> Loaded:
             for name, detail in sorted(details.items())
         }
 
-    operators, foreign, weight_bytes = _inspect(Path(path))
+    operators, foreign, weight_bytes = _inspect(Path(path).read_bytes())
     return Loaded(
         runtime=f"ai-edge-litert {version('ai-edge-litert')}",
         signatures={
@@ -90,11 +92,11 @@ def load(path: str, threads: int = 0) -> Loaded:
     )
 
 
-def _inspect(path: Path) -> tuple[dict[str, int], list[str], int]:
+def _inspect(content: bytes) -> tuple[dict[str, int], list[str], int]:
     """Return a file's operators with their counts, those that are no builtins, and its weights' bytes."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    model = schema.Model.GetRootAs(content, 0)
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
     codes, foreign = [], []
     for i in range(model.OperatorCodesLength()):
