@@ -35,9 +35,9 @@ def fully_on_gpu(file, folder):
     result.unlink(missing_ok=True)
     options = ["--use_gpu", "--no_cpu", "--require_full_delegation", "--num_runs", "1", "--warmup_runs", "0"]
     environment = {**os.environ, "VK_ICD_FILENAMES": str(DRIVER), "LD_LIBRARY_PATH": str(folder)}
+    options += ["--model", file, "--result_json", result]
     ran = subprocess.run(
-        [sys.executable, "-m", "ai_edge_litert.tools.benchmark_litert_model", "--model", file, *options]
-        + ["--result_json", result],
+        [sys.executable, "-m", "ai_edge_litert.tools.benchmark_litert_model", *options],
         env=environment,
         capture_output=True,
         text=True,
