@@ -84,6 +84,15 @@ def read_calibration(
     return Calibration(examples, _digest(examples))
 
 
+def refuse_without_weights(variant: str, operators: Iterable[str], roundable: Iterable[str]) -> None:
+    """Raise `UserError` if none of a graph's operators has weights that an 8-bit variant stores in 8 bits."""
+    if not set(operators) & set(roundable):
+        raise UserError(
+            f"{variant} stores the weights of convolutions and dense layers in 8 bits, but this network has none: "
+            "export it as float32 or float16."
+        )
+
+
 def _examples(signature: Signature, given: Any, image: ImageSpec | None) -> Iterator[Arrays]:
     batches = [given] if _is_batch(given) else given
     for batch in batches:

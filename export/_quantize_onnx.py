@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasgen.errors import UserError
+from ._calibration import Calibration, refuse_without_weights
 
 if TYPE_CHECKING:
     import onnx
-
-    from ._calibration import Calibration
 
 _DYNAMIC = ("Conv", "MatMul", "Gemm")
 # The norms stay in float: an instance norm of rounded numbers loses several dB.
 _STATIC = (*_DYNAMIC, "ConvTranspose")
 
 
-def quantized(model: "onnx.ModelProto", variant: str, calibration: "Calibration | None") -> "onnx.ModelProto":
+def quantized(model: "onnx.ModelProto", variant: str, calibration: Calibration | None) -> "onnx.ModelProto":
     """Return a variant of a float32 model; the model itself may change.
 
     Raises:
@@ -26,11 +24,7 @@ def quantized(model: "onnx.ModelProto", variant: str, calibration: "Calibration 
     """
     if variant == "float16":
         return _float16(model)
-    if not {node.op_type for node in model.graph.node} & set(_STATIC):
-        raise UserError(
-            f"{variant} stores the weights of convolutions and dense layers in 8 bits, but this network has none: "
-            "export it as float32 or float16."
-        )
+    refuse_without_weights(variant, (node.op_type for node in model.graph.node), _STATIC)
     if variant == "dynamic_int8":
         return _dynamic(model)
     return _static(model, calibration)
@@ -67,7 +61,7 @@ def _dynamic(model: "onnx.ModelProto") -> "onnx.ModelProto":
     return rounded
 
 
-def _static(model: "onnx.ModelProto", calibration: "Calibration") -> "onnx.ModelProto":
+def _static(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.ModelProto":
     """Weights in 8 bits, activations in ranges that the calibration showed."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static

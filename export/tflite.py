@@ -34,9 +34,10 @@ def export(request: "Request", path: Path) -> None:
     """
     import tensorflow as tf
 
+    from ._calibration import refuse_without_weights
     from ._graph import quiet_tensorflow, refuse_randomness
     from ._inputs import fixed_shapes
-    from ._quantize_tflite import quantized
+    from ._quantize_tflite import ROUNDABLE, quantized
     from ._rewrite import rewritten
     from .saved_model import write
 
@@ -51,6 +52,7 @@ def export(request: "Request", path: Path) -> None:
             converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
     if request.variant.endswith("int8"):
+        refuse_without_weights(request.variant, _inspect(content)[0], ROUNDABLE)
         content = quantized(content, request.variant, request.calibration)
     path.write_bytes(content + _zipped(request.notes))
 
@@ -93,7 +95,8 @@ def load(path: str, threads: int = 0) -> Loaded:
             for name, detail in sorted(details.items())
         }
 
-    operators, foreign, weight_bytes = _inspect(Path(path))
+    content = Path(path).read_bytes()
+    operators, foreign, weight_bytes = _inspect(content)
     return Loaded(
         runtime=f"ai-edge-litert {version('ai-edge-litert')}",
         signatures={
@@ -104,18 +107,18 @@ def load(path: str, threads: int = 0) -> Loaded:
         operators=operators,
         foreign=foreign,
         weight_bytes=weight_bytes,
-        runtime_floor=f"LiteRT or TensorFlow Lite {_least_runtime(Path(path))}",
+        runtime_floor=f"LiteRT or TensorFlow Lite {_least_runtime(content)}",
         load_seconds=seconds,
         # LiteRT has no public word for it.
         partitions=sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details()),
     )
 
 
-def _inspect(path: Path) -> tuple[dict[str, int], list[str], int]:
+def _inspect(content: bytes) -> tuple[dict[str, int], list[str], int]:
     """Return a file's operators with their counts, those that are no builtins, and its weights' bytes."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    model = schema.Model.GetRootAs(content, 0)
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
     codes, foreign = [], []
     for i in range(model.OperatorCodesLength()):
@@ -132,11 +135,11 @@ def _inspect(path: Path) -> tuple[dict[str, int], list[str], int]:
     return dict(sorted(count.items())), foreign, weight_bytes
 
 
-def _least_runtime(path: Path) -> str:
+def _least_runtime(content: bytes) -> str:
     """Return the oldest runtime that knows all operators of a file, as the converter noted it there."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    model = schema.Model.GetRootAs(content, 0)
     for i in range(model.MetadataLength()):
         if model.Metadata(i).Name() == b"min_runtime_version":
             return model.Buffers(model.Metadata(i).Buffer()).DataAsNumpy().tobytes().decode().strip("\0")
