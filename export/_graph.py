@@ -11,24 +11,14 @@ from kerasgen.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from ._signature import Signature, TensorInfo
 
-
-def trace(signature: "Signature", inputs: "dict[str, TensorInfo]") -> "tf.types.experimental.ConcreteFunction":
-    """Return the network's graph for inputs of these shapes."""
-    import tensorflow as tf
-
-    specs = {name: tf.TensorSpec(info.shape, info.dtype, name=name) for name, info in inputs.items()}
-    return tf.function(lambda tensors: signature.call(tensors), autograph=False).get_concrete_function(specs)
-
-
-def refuse_randomness(signature: "Signature", inputs: "dict[str, TensorInfo]", format_name: str) -> None:
-    """Raise `UserError` if the network draws random numbers: the format has no operator for it."""
-    for operation in trace(signature, inputs).graph.get_operations():
+def refuse_randomness(graph: "tf.Graph", network: str, format_name: str) -> None:
+    """Raise `UserError` if a network's graph draws random numbers: the format has no operator for it."""
+    for operation in graph.get_operations():
         if "Random" in operation.type or "Multinomial" in operation.type:
             layer = "/".join(operation.name.split("/")[:-1]) or operation.name
             raise UserError(
-                f"{signature.model.name!r} draws random numbers in {layer!r}, which {format_name} can't do: "
+                f"{network!r} draws random numbers in {layer!r}, which {format_name} can't do: "
                 "export the network that takes the latent code (a decoder), or the one that gives "
                 "its mean and log variance (an encoder)."
             )

@@ -43,6 +43,7 @@ def export(request: "Request", path: Path) -> None:
     from ._graph import refuse_randomness
     from ._quantize_onnx import quantized
     from ._tf2onnx import convert
+    from .saved_model import traced
 
     signature = request.signatures["serving_default"]
     opset = request.opset or OPSET
@@ -51,7 +52,7 @@ def export(request: "Request", path: Path) -> None:
     try:
         model = emit(signature, opset)
     except Unsupported as reason:
-        refuse_randomness(signature, signature.inputs, "ONNX")
+        refuse_randomness(traced(signature).graph, signature.model.name, "ONNX")
         _LOG.warning("Converting %r by tf2onnx, because %s.", signature.model.name, reason)
         model = convert(signature, opset)
     if request.variant != "float32":

@@ -42,32 +42,32 @@ def signatures(
 
 def export(request: "Request", path: Path) -> None:
     """Write the folder `path` with all signatures of the request."""
-    write(path, request.signatures)
+    save(path, {name: traced(signature) for name, signature in request.signatures.items()})
     # TensorFlow Serving ignores what else lies in this folder.
     extra = path / "assets.extra"
     extra.mkdir()
     (extra / "kerasgen.json").write_text(json.dumps(request.notes, indent=2) + "\n")
 
 
-def write(path: Path, signatures: "Mapping[str, Signature | Entry]") -> None:
-    """Write a SavedModel of these signatures, which share each variable.
+def save(path: Path, functions: "Mapping[str, tf.types.experimental.ConcreteFunction]") -> None:
+    """Write a SavedModel of these functions, which share each variable.
 
     Raises:
         OSError: TensorFlow can't write there.
     """
     import tensorflow as tf
 
-    functions = {name: _function(signature) for name, signature in signatures.items()}
     module = tf.Module()
     variables = [variable for function in functions.values() for variable in function.graph.variables]
     module.variables_used = list({id(variable): variable for variable in variables}.values())
     try:
-        tf.saved_model.save(module, str(path), signatures=functions)
+        tf.saved_model.save(module, str(path), signatures=dict(functions))
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
 
 
-def _function(signature: "Signature | Entry") -> "tf.types.experimental.ConcreteFunction":
+def traced(signature: "Signature | Entry") -> "tf.types.experimental.ConcreteFunction":
+    """Return a signature's graph."""
     import tensorflow as tf
 
     def served(**tensors: "tf.Tensor") -> "dict[str, tf.Tensor]":

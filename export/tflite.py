@@ -1,6 +1,6 @@
 """TFLite: what phones and browsers run by LiteRT. Batch 1 and fixed sizes, as mobile runtimes like them.
 
-It converts the SavedModel of `saved_model.write`: other ways into the converter silently give a file
+It converts the SavedModel of `saved_model.save`: other ways into the converter silently give a file
 without weights or without a signature.
 """
 
@@ -39,13 +39,14 @@ def export(request: "Request", path: Path) -> None:
     from ._inputs import fixed_shapes
     from ._quantize_tflite import ROUNDABLE, quantized
     from ._rewrite import rewritten
-    from .saved_model import write
+    from .saved_model import save, traced
 
     signature = request.signatures["serving_default"]
     fixed = fixed_shapes(signature, request.inputs)
-    refuse_randomness(signature, fixed, "TFLite")
+    function = traced(dataclasses.replace(rewritten(signature), inputs=fixed))
+    refuse_randomness(function.graph, signature.model.name, "TFLite")
     with tempfile.TemporaryDirectory(prefix="kerasgen-") as folder, quiet_tensorflow():
-        write(Path(folder), {"serving_default": dataclasses.replace(rewritten(signature), inputs=fixed)})
+        save(Path(folder), {"serving_default": function})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
         if request.variant == "float16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
