@@ -58,7 +58,8 @@ def latencies(model: keras.Model, picture: np.ndarray, folder: Path) -> list[dic
         paths.append(path)
         for variant in ("float32", "float16", "dynamic_int8"):
             rows.append({"by": "kerasgen", "format": kind, "variant": variant})
-            paths.append(export_model(model, folder / "ours", kind, variant, inputs=picture).path)
+            options = {"layout": "nchw"} if kind == "onnx" else {}
+            paths.append(export_model(model, folder / "ours", kind, variant, inputs=picture, **options).path)
     paths.append(keras_dynamic_int8(model, folder / "keras.dynamic_int8.tflite"))
     rows.append({"by": "keras", "format": "tflite", "variant": "dynamic_int8"})
     times = interleaved([runner(path, picture) for path in paths])
@@ -101,7 +102,9 @@ def runner(path: Path, picture: np.ndarray) -> Callable[[], object]:
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return lambda: session.run(None, {session.get_inputs()[0].name: picture})
+        taken = session.get_inputs()[0]
+        sent = np.ascontiguousarray(picture.transpose(0, 3, 1, 2)) if taken.shape[1] == 3 else picture
+        return lambda: session.run(None, {taken.name: sent})
     interpreter = Interpreter(str(path), num_threads=1)
     interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], picture.shape)
     interpreter.allocate_tensors()

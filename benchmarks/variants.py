@@ -38,7 +38,7 @@ def measure(model: Any, preset: str, folder: Path) -> list[dict]:
             except GateError as error:
                 rows.append(row | {"refused": str(error)})
                 continue
-            found = re.match(r"([\d.]+) dB", artifact.parity["check"])
+            found = re.match(r"([\d.]+) dB", artifact.parity["checks"]["parity"])
             row |= {"max_difference": artifact.parity["max_difference"], "psnr": found and float(found[1])}
             rows.append(row | {"bytes": artifact.bytes})
             paths.append(artifact.path)
