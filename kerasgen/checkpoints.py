@@ -97,7 +97,8 @@ class Checkpoints(keras.callbacks.Callback):
         metric = next((name for name in self.monitor if name in numbers), None)
         if metric is None:
             raise UserError(
-                f"There is no {self.monitor[0]!r} to choose the best checkpoint by: choose one of {', '.join(numbers)}."
+                f"There is no {self.monitor[0]!r} to choose the best checkpoint by: "
+                f"choose one of {', '.join(numbers)}."
             )
         value = numbers[metric]
         sign = 1 if any(name in metric for name in _LARGER_IS_BETTER) else -1

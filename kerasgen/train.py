@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -145,6 +146,8 @@ def _check_options(options: Options, strategy: Any) -> None:
         )
     if options.jit and on_cpu and strategy.num_replicas_in_sync > 1:
         raise UserError("XLA can't compile a step for several CPU devices: leave jit out, or train on one device.")
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise UserError("TensorBoard is not installed: run `pip install kerasgen[tensorboard]`, or leave it out.")
 
 
 @contextmanager
@@ -272,7 +275,8 @@ def _prepare(folder: Path, config: dict[str, Any], overwrite: bool, resume: bool
         _compare(json.loads(file.read_text()), json.loads(_json(config)), folder)
     elif file.exists() and not overwrite:
         raise UserError(
-            f"{folder} holds a run already: go on with it by --resume, choose another --output, or remove that folder."
+            f"{folder} holds a run already: go on with it by --resume, choose another --output, "
+            "or remove that folder."
         )
     try:
         (folder / "pictures").mkdir(parents=True, exist_ok=True)

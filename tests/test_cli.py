@@ -39,8 +39,9 @@ def run_folder(tmp_path_factory):
 def test_a_run_folder_says_all_of_the_run(run_folder):
     files = sorted(p.relative_to(run_folder).as_posix() for p in run_folder.rglob("*") if p.is_file())
     pictures = [f"pictures/epoch_000{i}.png" for i in range(3)]
+    checkpoints = [f"checkpoints/step_000000{step}.npz" for step in (23, 46)]
     assert files == sorted(
-        ["config.json", "log.csv", "model.keras", "state.npz", "curves.png", "reconstructions.png", *pictures]
+        ["config.json", "log.csv", "model.keras", "curves.png", "reconstructions.png", *pictures, *checkpoints]
     )
     config = json.loads((run_folder / "config.json").read_text())
     assert config["preset"] == "vae_digits"

@@ -263,8 +263,10 @@ def _apply_summed(
     optimizer: Any,
     accumulator: Accumulator | None,
 ) -> None:
-    """Apply gradients that are the same on every replica. It runs where all replicas meet, because a replica's own
-    tf.cond can't contain an update."""
+    """Apply gradients that are the same on every replica.
+
+    It runs where all replicas meet, because a replica's own tf.cond can't contain an update.
+    """
 
     def on_replicas(function: Any) -> Any:
         strategy.extended.call_for_each_replica(function, args=(gradients, variables))
@@ -298,8 +300,8 @@ def _check_optimizer(optimizer: keras.optimizers.Optimizer, replicas: int) -> No
     inner = _inner(optimizer)
     if inner.gradient_accumulation_steps:
         raise UserError(
-            f"The optimizer has gradient_accumulation_steps={inner.gradient_accumulation_steps}, which Keras can't do "
-            "on several devices: give it to the model's compile(…, gradient_accumulation_steps=…) instead."
+            f"The optimizer has gradient_accumulation_steps={inner.gradient_accumulation_steps}, which Keras can't "
+            "do on several devices: give it to the model's compile(…, gradient_accumulation_steps=…) instead."
         )
     if inner.use_ema and inner.ema_overwrite_frequency and replicas > 1:
         raise UserError(
