@@ -1,31 +1,25 @@
-"""Four SGD steps of a model on one device, on two replicas, or in one of two processes: what `test_distribute` compares.
+"""Four SGD steps of a model on one device, two replicas, or in one of two processes: what `test_distribute` compares.
 
 argv: the model, "one", "two" or "workers", options of the optimizer, the file for the results.
 """
 
-import os
 import sys
-
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-
-from kerasgen.distribute import get_strategy, is_chief
-
-name, devices, optimizer_options, output = sys.argv[1:]
-if devices == "workers":
-    strategy = get_strategy("multi_worker")
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+import kerasgen.models.vae
+from kerasgen.data import load, load_unpaired
+from kerasgen.distribute import get_strategy, is_chief
 from kerasgen.layers import Sampling
 from kerasgen.models import VAE, CycleGAN
-from kerasgen.models.base import ReplicaSeedGenerator
 
+name, devices, optimizer_options, output = sys.argv[1:]
 if devices != "workers":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    strategy = get_strategy("mirrored" if devices == "two" else "one_device")
+strategy = get_strategy({"one": "one_device", "two": "mirrored", "workers": "multi_worker"}[devices])
 
 
 class BothReplicasNoise(Sampling):
@@ -41,10 +35,9 @@ class BothReplicasNoise(Sampling):
 
 
 def vae(num_classes: int | None) -> VAE:
-    model = VAE((8, 8, 1), 4, filters=(8, 8), hidden_units=16, num_classes=num_classes)
     if devices == "one":
-        model.sampling = BothReplicasNoise(ReplicaSeedGenerator(0))
-    return model
+        kerasgen.models.vae.Sampling = BothReplicasNoise
+    return VAE((8, 8, 1), 4, filters=(8, 8), hidden_units=16, num_classes=num_classes)
 
 
 def cyclegan() -> CycleGAN:
@@ -74,17 +67,17 @@ keras.utils.set_random_seed(0)
 with strategy.scope():
     model = compiled()
 
-from kerasgen.data import load, load_unpaired
-
 if name == "cyclegan":
     data = load_unpaired("digits", "photos", image_size=16, channels=1, mode="crop", batch_size=4)
-    validation = load_unpaired("digits", "photos", "test", image_size=16, channels=1, mode="crop", batch_size=4).take(3)
+    validation = load_unpaired("digits", "photos", "test", image_size=16, channels=1, mode="crop", batch_size=4).take(
+        3
+    )
 else:
     data = load("digits", image_size=8, batch_size=32)
     validation = load("digits", "test", image_size=8, batch_size=32).take(3)
 history = model.fit(data, steps_per_epoch=4, validation_data=validation, epochs=1, verbose=0, shuffle=False).history
 if is_chief():
     variables = [v for group in model.training_variables.values() for v in group]
-    arrays = {f"{i} {v.path}": np.array(v) for i, v in enumerate(variables)}
+    arrays = {f"{i} {v.name}": np.array(v) for i, v in enumerate(variables)}
     arrays |= {f"log {key}": np.array(values) for key, values in history.items()}
     np.savez(output, **arrays)

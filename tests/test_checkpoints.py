@@ -79,7 +79,9 @@ def test_the_best_can_be_restored(train, small_vae, tmp_path):
 
 
 def test_a_metric_that_is_not_logged_is_named(train):
-    with pytest.raises(UserError, match="no 'val_elbo' to choose the best checkpoint by: choose one of kl_loss, loss"):
+    with pytest.raises(
+        UserError, match="no 'val_elbo' to choose the best checkpoint by: choose one of kl_loss, loss"
+    ):
         train("a", monitor="val_elbo")
 
 

@@ -1,4 +1,4 @@
-"""Two replicas, and two processes, train as one device does at the same global batch; and what goes wrong with them."""
+"""Two replicas, and two processes, train as one device does at the same global batch; and how they fail."""
 
 import functools
 import json
@@ -100,7 +100,8 @@ class Watch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         values = [v for w in vae.trainable_weights for v in w.value.values]
         weights.append([v.numpy() for v in values])
-vae.fit(tf.data.Dataset.from_tensor_slices({"image": images}), epochs=1, verbose=0, shuffle=False, callbacks=[Watch()])
+data = tf.data.Dataset.from_tensor_slices({"image": images})
+vae.fit(data, epochs=1, verbose=0, shuffle=False, callbacks=[Watch()])
 for first, second, third in zip(*weights):
     np.testing.assert_array_equal(first, second)
     assert np.isfinite(third).all()
