@@ -5,7 +5,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Checkpoints(keras.callbacks.Callback):
         # What the header of each file says besides the step.
         self.logs: list[dict[str, float]] = []
         self.best: dict[str, Any] | None = None
-        self._restored_step, self._metrics = 0, None
+        self._restored_step, self._metrics, self._read_metrics = 0, None, None
 
     # -- writing --------------------------------------------------------------------------------------------
 
@@ -106,7 +106,9 @@ class Checkpoints(keras.callbacks.Callback):
             self.best = {"step": step, "metric": metric, "value": value}
 
     def _write(self, step: int) -> None:
-        metrics = _get_metrics(self.model)  # every worker takes part in it
+        if self._read_metrics is None:
+            self._read_metrics = _metrics_reader(self.model)
+        metrics = self._read_metrics().numpy()  # every worker takes part in it
         if not is_chief():
             return
         groups = self.model.training_variables
@@ -214,15 +216,15 @@ def _metric_variables(model: keras.Model) -> list:
     return [v for metric in model.metrics for v in metric.variables]
 
 
-def _get_metrics(model: keras.Model) -> np.ndarray:
-    """The metrics' sums of each replica: [replicas, numbers]."""
+def _metrics_reader(model: keras.Model) -> Callable[[], Any]:
+    """A function that gives the metrics' sums of each replica: [replicas, numbers]."""
     strategy = model.distribute_strategy
 
     def own() -> Any:
         parts = [tf.reshape(tf.convert_to_tensor(v.value), [-1]) for v in _metric_variables(model)]
         return tf.concat(parts, axis=0)[None]
 
-    return strategy.gather(strategy.run(own), axis=0).numpy()
+    return tf.function(lambda: strategy.gather(strategy.run(own), axis=0))
 
 
 def _set_metrics(model: keras.Model, values: np.ndarray) -> None:

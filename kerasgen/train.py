@@ -136,6 +136,9 @@ def _check_options(options: Options, strategy: Any) -> None:
     import tensorflow as tf
 
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
+    for name in ("checkpoint_steps", "keep"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise UserError(f"{name} is {getattr(options, name)}: give 1 or more.")
     on_cpu = not tf.config.list_physical_devices("GPU")
     if options.precision not in precisions:
         raise UserError(f"There is no precision {options.precision!r}: choose one of {', '.join(precisions)}.")

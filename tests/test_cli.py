@@ -152,6 +152,11 @@ def test_list_names_everything(kerasgen):
         (("translate", "/nowhere", "--output", "{}"), "--input"),
         (("quickstart", "--model", "gan", "--output", "{}"), "no quickstart for 'gan'"),
         (("train", "vae_digits"), "--output"),
+        (("train", "vae_digits", "--output", "{}", "--resume"), "holds no run to resume"),
+        (("train", "vae_digits", "--output", "{}", "--strategy", "two"), "no strategy 'two'"),
+        (("train", "vae_digits", "--output", "{}", "--precision", "float16"), "no precision 'float16'"),
+        (("train", "vae_digits", "--output", "{}", "--precision", "mixed_float16"), "slower than float32 on a CPU"),
+        (("train", "vae_digits", "--output", "{}", "--keep", "0"), "keep is 0"),
     ],
 )
 def test_mistakes_get_a_sentence_and_exit_code_2(kerasgen, tmp_path, arguments, message):
@@ -165,6 +170,7 @@ def test_mistakes_get_a_sentence_and_exit_code_2(kerasgen, tmp_path, arguments, 
 def test_mistakes_with_a_trained_model(kerasgen, run_folder, tmp_path):
     for arguments, message in (
         (("train", "vae_digits", "--output", run_folder), "holds a run already"),
+        (("train", "vae_digits", "--output", run_folder, "--resume", "--seed", 1), "begun with epochs 2"),
         (("generate", run_folder, "--output", tmp_path, "--label", 10), "classes 0 to 9"),
         (("generate", run_folder, "--output", tmp_path, "--temperature", 0), "positive"),
         (("translate", run_folder, "--input", tmp_path, "--output", tmp_path / "out"), "which can't translate a2b"),

@@ -30,7 +30,7 @@ def start(preset: str, folder: Path, replicas: int, resume: bool = False) -> sub
 
 
 def finish(process: subprocess.Popen) -> None:
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate()
     assert process.returncode == 0, errors[-3000:]
 
 
@@ -76,3 +76,31 @@ def test_killed_five_times_and_resumed_it_ends_to_the_bit(preset, replicas, tmp_
         # Weights, both optimizers, the pool, the seeds, the metrics; and the header with logs and place.
         for name in a.files:
             np.testing.assert_array_equal(b[name], a[name], err_msg=name)
+
+
+FULL_DISK = """
+mount -t tmpfs -o size={size} tmpfs {disk}
+{python} -m kerasgen.cli train vae_digits --output {disk}/run --epochs 2 --checkpoint-steps 5
+code=$?
+ls -A {disk}/run/checkpoints
+mount -o remount,size=64m {disk}
+{python} -m kerasgen.cli train vae_digits --output {disk}/run --epochs 2 --checkpoint-steps 5 --resume || exit 1
+ls {disk}/run
+exit $code
+"""
+
+
+@pytest.mark.slow
+def test_after_a_full_disk_the_training_goes_on(tmp_path):
+    """On a real small disk, in a mount namespace of its own."""
+    (tmp_path / "disk").mkdir()
+    script = FULL_DISK.format(size="3m", disk=tmp_path / "disk", python=f"{sys.executable} -W ignore")
+    result = subprocess.run(["unshare", "-rm", "bash", "-c", script], capture_output=True, text=True)
+    assert result.returncode == 2, result.stderr[-3000:]
+    [sentence] = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert "can't be written (No space left on device)" in sentence
+    # Nothing half-written stayed, and the checkpoints from before did.
+    lines = result.stdout.splitlines()
+    assert not [line for line in lines if ".tmp" in line]
+    assert "step_00000005.npz" in lines
+    assert "model.keras" in lines
