@@ -242,10 +242,18 @@ class _Data:
         self._whole = self._load(split="train")
         self.steps_per_epoch = len(self._whole)
         self.validation = self._load(split="test")
+        if replicas > 1:  # a replica without an example would fail
+            self.validation = self.validation.filter(lambda batch: _size(batch) >= replicas)
 
     def training(self, step: int) -> Any:
         """Batches from a step of the training on."""
         return self._load(split="train", start_step=step)
+
+
+def _size(batch: dict[str, Any]) -> Any:
+    import tensorflow as tf
+
+    return tf.shape(next(iter(batch.values())))[0]
 
 
 def _arguments(preset: str, data: str | tuple[str, str] | None) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class GenerativeModel(keras.Model):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self._trackers = {name: keras.metrics.Mean(name=name) for name in (*self.loss_names, *self.validation_names)}
-        self._accumulators: list[Accumulator] = []
+        self._accumulation_steps, self._accumulators = 1, []
         # So many first steps the next `fit` only counts, because they were made before an interruption.
         self.steps_to_skip = 0
 
@@ -184,8 +184,8 @@ class GenerativeModel(keras.Model):
         self.built = True
 
     def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
-        """Keras would take a batch from the data to build by, which skips an epoch of its order, and which it can't
-        do with several workers (keras#20585)."""
+        """Do nothing: under a strategy Keras would take a batch to build by, which skips an epoch of the data's
+        order, and which fails with several workers (keras#20585)."""
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, without the precision policy, which each network holds itself."""
@@ -260,7 +260,7 @@ def _apply_summed(
     strategy: tf.distribute.Strategy,
     gradients: list,
     variables: list,
-    optimizer: Any,
+    optimizer: keras.optimizers.Optimizer,
     accumulator: Accumulator | None,
 ) -> None:
     """Apply gradients that are the same on every replica.
