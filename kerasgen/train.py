@@ -305,7 +305,9 @@ def _prepare(folder: Path, config: dict[str, Any], overwrite: bool, resume: bool
 
 def _compare(former: dict[str, Any], present: dict[str, Any], folder: Path) -> None:
     """Raise `UserError` unless the two configurations train the same."""
-    for name in ("preset", "config", "data", "epochs", "steps_per_epoch", "seed", "recipe"):
+    for config in (former, present):
+        config.get("config", {}).pop("name", None)  # Keras counts the models of a process in it
+    for name in ("preset", "epochs", "seed", "data", "steps_per_epoch", "recipe", "config"):
         if former.get(name) != present[name]:
             raise UserError(
                 f"The run in {folder} was begun with {name} {former.get(name)!r}, and is resumed with "
