@@ -1,15 +1,18 @@
-"""Keras callbacks: pictures of each epoch, one progress bar, a stop at NaN, the state to go on from."""
+"""Keras callbacks: pictures of each epoch, one progress bar, a stop at NaN, the log file.
 
-import json
+Under several workers only the chief writes. `kerasgen.checkpoints` holds the state to go on from.
+"""
+
+import csv
 import os
-import zipfile
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from kerasgen.distribute import is_chief
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.pictures import save_png, side_by_side
@@ -31,13 +34,17 @@ class ImageGrid(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.inputs, self.n, self.seed = Path(folder), inputs, n, seed
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        self._draw(0)
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        # A training that goes on from within its first epoch has drawn it already.
+        if epoch == 0 and not getattr(self.model, "steps_to_skip", 0):
+            self._draw(0)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._draw(epoch + 1)
 
     def _draw(self, epoch: int) -> None:
+        if not is_chief():
+            return
         pictures = self.model.preview(n=self.n, seed=self.seed, inputs=self.inputs)
         save_png(self.folder / f"epoch_{epoch:04d}.png", side_by_side(pictures))
 
@@ -72,7 +79,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def __init__(self, names: tuple[str, ...] = ("loss", "val_loss")):
         super().__init__()
-        self.names = names
+        self.names, self._progress = names, None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -98,86 +105,32 @@ class ProgressBar(keras.callbacks.Callback):
 
     def close(self) -> None:
         """End the bar; needed when `fit` raised, for then Keras calls no `on_train_end`."""
-        self._progress.stop()
+        if self._progress is not None:
+            self._progress.stop()
 
 
-class TrainingState(keras.callbacks.Callback):
-    """The whole state of a training, written after each epoch, from which it can go on.
-
-    Use it as `fit(..., initial_epoch=state.restore(model), callbacks=[state])`. The file holds every variable of
-    the model (seeds, image pools and counters are among them) and of all its optimizers. The former file stands until
-    the new one is complete.
+class LogFile(keras.callbacks.Callback):
+    """Writes the logs of all epochs into a CSV file, anew and atomically after each epoch.
 
     Args:
-        path: the file, such as "runs/a/state.npz": NumPy's format, read without pickle.
+        path: such as "runs/a/log.csv".
+        before: logs of the epochs before this `fit`, of a training that goes on.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, before: Sequence[dict[str, float]] = ()):
         super().__init__()
-        self.path = Path(path)
+        self.path, self.rows = Path(path), list(before)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        groups = _state_variables(self.model)
-        arrays = {f"{group}/{i}": _storable(v) for group, found in groups.items() for i, v in enumerate(found)}
-        numbers = {name: float(value) for name, value in (logs or {}).items()}
-        header = {"epochs": epoch + 1, "logs": numbers}
-        with atomic_write(self.path) as temporary, temporary.open("wb") as file:
-            np.savez(file, header=np.array(json.dumps(header)), **arrays)
+        self.rows.append({name: float(value) for name, value in (logs or {}).items()})
+        self.write()
 
-    def restore(self, model: keras.Model) -> int:
-        """Put the state back into a compiled model; return how many epochs it has been trained for.
-
-        Without a file nothing happens, and 0 is returned.
-
-        Raises:
-            UserError: the file is damaged, or is of another architecture or other optimizers. The model is then
-                as it was.
-        """
-        if not self.path.exists():
-            return 0
-        header, arrays = self._read()
-        groups = _state_variables(model)
-        pairs = [(v, f"{group}/{i}") for group, found in groups.items() for i, v in enumerate(found)]
-        remedy = "restore it into the model that was trained, compiled in the same way."
-        for variable, key in pairs:
-            if key not in arrays or arrays[key].shape != tuple(variable.shape):
-                saved = f"has the shape {arrays[key].shape}" if key in arrays else "is missing"
-                raise UserError(
-                    f"{variable.path} has the shape {tuple(variable.shape)}, but in {self.path} it {saved}: {remedy}"
-                )
-        if len(arrays) > len(pairs):
-            raise UserError(
-                f"{self.path} holds {len(arrays)} variables, but the model and its optimizers have only "
-                f"{len(pairs)}: {remedy}"
-            )
-        for variable, key in pairs:
-            variable.assign(arrays[key])
-        return header["epochs"]
-
-    def _read(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        try:
-            # NumPy leaves a file open that it can't read, hence the outer `open`.
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            return json.loads(str(arrays.pop("header"))), arrays
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(
-                f"{self.path} can't be read as a training's state ({error}): remove it to begin anew, "
-                "or put an intact copy in its place."
-            ) from error
-
-
-def _state_variables(model: keras.Model) -> dict[str, list]:
-    """All variables that a training changes, by where they belong."""
-    optimizers = getattr(model, "optimizers", None) or [model.optimizer]
-    for optimizer in optimizers:
-        # An optimizer has no state to put back until it is built, which `fit` does in its first step.
-        if not optimizer.built:
-            optimizer.build(model.trainable_variables)
-    return {"model": model.variables} | {f"optimizer_{i}": o.variables for i, o in enumerate(optimizers)}
-
-
-def _storable(variable: Any) -> np.ndarray:
-    """A variable's value in a type that NumPy's format knows; bfloat16 fits into float32 exactly."""
-    value = keras.ops.convert_to_numpy(variable)
-    return value.astype(np.float32) if value.dtype.kind == "V" or value.dtype.name == "bfloat16" else value
+    def write(self) -> None:
+        """Write the rows that there are."""
+        if not is_chief() or not self.rows:
+            return
+        names = sorted({name for row in self.rows for name in row})
+        with atomic_write(self.path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", *names])
+            writer.writeheader()
+            writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(self.rows))

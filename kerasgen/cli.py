@@ -47,14 +47,25 @@ def train(
     data_b: Annotated[str | None, typer.Option(help="Domain B of a model that translates.")] = None,
     epochs: Annotated[int | None, typer.Option(help="The preset's own by default.")] = None,
     seed: Seed = 0,
+    batch_size: Annotated[int | None, typer.Option(help="Of a step on all devices together.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the bit.")] = False,
+    strategy: Annotated[str, typer.Option(help="auto, one_device, mirrored or multi_worker (TF_CONFIG).")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, mixed_bfloat16, or mixed_float16 (GPU).")] = "float32",
+    jit: Annotated[bool, typer.Option("--jit", help="Compile the whole step with XLA.")] = False,
+    checkpoint_steps: Annotated[int | None, typer.Option(help="A checkpoint after so many steps too.")] = None,
+    keep: Annotated[int, typer.Option(help="How many of the newest checkpoints stay.")] = 3,
+    monitor: Annotated[str | None, typer.Option(help="Keep the best by it too, such as val_loss.")] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard too.")] = False,
 ) -> None:
     """Train a preset on a data source, or on two."""
     with _quiet_import():
+        from kerasgen.train import Options
         from kerasgen.train import train as run_training
 
     given = [source for source in (data, data_a, data_b) if source is not None]
     sources = None if not given else given[0] if len(given) == 1 else tuple(given)
-    run = run_training(preset, output, data=sources, epochs=epochs, seed=seed)
+    options = Options(strategy, precision, jit, checkpoint_steps, keep, monitor, tensorboard)
+    run = run_training(preset, output, sources, epochs, seed, batch_size=batch_size, resume=resume, options=options)
     _print_last(run.history)
     typer.echo(f"The model is {run.folder / 'model.keras'}; look at the pictures and curves.png beside it.")
 

@@ -19,8 +19,9 @@ def run_folder(tmp_path_factory):
 def test_a_run_folder_says_all_of_the_run(run_folder):
     files = sorted(p.relative_to(run_folder).as_posix() for p in run_folder.rglob("*") if p.is_file())
     pictures = [f"pictures/epoch_000{i}.png" for i in range(3)]
+    checkpoints = [f"checkpoints/step_000000{step}.npz" for step in (23, 46)]
     assert files == sorted(
-        ["config.json", "log.csv", "model.keras", "state.npz", "curves.png", "reconstructions.png", *pictures]
+        ["config.json", "log.csv", "model.keras", "curves.png", "reconstructions.png", *pictures, *checkpoints]
     )
     config = json.loads((run_folder / "config.json").read_text())
     assert config["preset"] == "vae_digits"
@@ -131,6 +132,11 @@ def test_list_names_everything(kerasgen):
         (("translate", "/nowhere", "--output", "{}"), "--input"),
         (("quickstart", "--model", "gan", "--output", "{}"), "no quickstart for 'gan'"),
         (("train", "vae_digits"), "--output"),
+        (("train", "vae_digits", "--output", "{}", "--resume"), "holds no run to resume"),
+        (("train", "vae_digits", "--output", "{}", "--strategy", "two"), "no strategy 'two'"),
+        (("train", "vae_digits", "--output", "{}", "--precision", "float16"), "no precision 'float16'"),
+        (("train", "vae_digits", "--output", "{}", "--precision", "mixed_float16"), "slower than float32 on a CPU"),
+        (("train", "vae_digits", "--output", "{}", "--keep", "0"), "keep is 0"),
     ],
 )
 def test_mistakes_get_a_sentence_and_exit_code_2(kerasgen, tmp_path, arguments, message):
@@ -144,6 +150,7 @@ def test_mistakes_get_a_sentence_and_exit_code_2(kerasgen, tmp_path, arguments, 
 def test_mistakes_with_a_trained_model(kerasgen, run_folder, tmp_path):
     for arguments, message in (
         (("train", "vae_digits", "--output", run_folder), "holds a run already"),
+        (("train", "vae_digits", "--output", run_folder, "--resume", "--seed", 1), "begun with epochs 2"),
         (("generate", run_folder, "--output", tmp_path, "--label", 10), "classes 0 to 9"),
         (("generate", run_folder, "--output", tmp_path, "--temperature", 0), "positive"),
         (("translate", run_folder, "--input", tmp_path, "--output", tmp_path / "out"), "which can't translate a2b"),

@@ -1,5 +1,7 @@
 """The examples, run as a user runs them."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,17 @@ def test_train_vae(tmp_path):
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     names = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")}
     assert {"sevens.png", "vae.keras", "decoder.tflite", "pictures/epoch_0001.png"} <= names
+
+
+@pytest.mark.slow
+def test_multi_worker(tmp_path):
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [sys.executable, EXAMPLES / "multi_worker.py", tmp_path / "run", "1"]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["workers"], config["replicas"]) == (2, 2)
+    names = {p.relative_to(tmp_path / "run").as_posix() for p in (tmp_path / "run").rglob("*")}
+    assert {"model.keras", "log.csv", "checkpoints/step_00000023.npz", "pictures/epoch_0001.png"} <= names
 
 
 @pytest.mark.slow

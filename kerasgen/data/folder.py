@@ -136,7 +136,8 @@ def _reader(paths: list[Path], labels: list[int], fit: Fit, channels: int) -> Ca
 
     def example(wanted: tf.Tensor) -> dict[str, tf.Tensor]:
         # Pillow decodes what TensorFlow's own operations can't (palettes, EXIF, damaged files), in parallel too.
-        image, index = tf.numpy_function(read, [wanted], (tf.uint8, tf.int64))
+        # Not stateful: else TensorFlow's deterministic mode would read one picture after the other.
+        image, index = tf.numpy_function(read, [wanted], (tf.uint8, tf.int64), stateful=False)
         image = tf.ensure_shape(image, (*fit.shape, channels))
         label = {"label": label_table[tf.ensure_shape(index, ())]} if labels else {}
         return {"image": tf.cast(image, tf.float32) / 255.0, **label}

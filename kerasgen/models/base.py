@@ -1,11 +1,14 @@
 """What every model shares: tracked losses, replica-correct updates and randomness, presets, deployables."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasgen.distribute import failing_workers, several_workers_function, worker_count
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.presets import find, presets
 
@@ -46,6 +49,9 @@ class GenerativeModel(keras.Model):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self._trackers = {name: keras.metrics.Mean(name=name) for name in (*self.loss_names, *self.validation_names)}
+        self._accumulation_steps, self._accumulators = 1, []
+        # So many first steps the next `fit` only counts, because they were made before an interruption.
+        self.steps_to_skip = 0
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -56,6 +62,91 @@ class GenerativeModel(keras.Model):
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
         """Every optimizer of the compiled model, for checkpoints; empty before `compile`."""
         return [] if self.optimizer is None else [self.optimizer]
+
+    def compile(self, optimizer: Any = "rmsprop", gradient_accumulation_steps: int = 1, **kwargs: Any) -> None:
+        """Set the optimizer, as Keras does.
+
+        Args:
+            optimizer: any of Keras', with clipping, EMA and schedules as Keras takes them. They see the gradient of
+                the global batch under every strategy.
+            gradient_accumulation_steps: k updates the weights after each k-th step only, by the mean of the k
+                gradients, as a batch k times larger would. The optimizer counts updates: so do its schedules.
+
+        Raises:
+            UserError: the number of steps is below 1.
+        """
+        if gradient_accumulation_steps < 1:
+            raise UserError(f"gradient_accumulation_steps is {gradient_accumulation_steps}: give 1 or more.")
+        super().compile(optimizer=optimizer, **kwargs)
+        self._accumulation_steps, self._accumulators = gradient_accumulation_steps, []
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        config = super().get_compile_config()
+        return config and {**config, "gradient_accumulation_steps": self._accumulation_steps}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def make_train_function(self, force: bool = False) -> None:
+        self.prepare_optimizers()
+        super().make_train_function(force)
+        if self.steps_to_skip:
+            self.train_function = self._after_skipped(self.train_function)
+
+    def _after_skipped(self, function: Any) -> Any:
+        def skipping(iterator: Any) -> dict[str, Any]:
+            if self.steps_to_skip:
+                self.steps_to_skip -= 1
+                return {}
+            return function(iterator)
+
+        return skipping
+
+    def _make_function(self, step_function: Any) -> Any:
+        if worker_count(self.distribute_strategy) > 1:
+            return several_workers_function(self, step_function)
+        return super()._make_function(step_function)
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Train as Keras does, under every strategy of tf.distribute, several workers included.
+
+        Raises:
+            UserError: another worker has stopped, or an optimizer doesn't fit the strategy.
+        """
+        with failing_workers():
+            history = super().fit(*args, **kwargs)
+        for optimizer in self.optimizers:
+            if optimizer is not self.optimizer:  # whose averages Keras puts in place itself
+                optimizer.finalize_variable_values(_inner(optimizer)._trainable_variables)
+        return history
+
+    def prepare_optimizers(self) -> None:
+        """Build the optimizers' state, which neither checkpoints nor tf.distribute build later; `fit` does it.
+
+        Raises:
+            UserError: an optimizer has an option that Keras can't bring under the strategy.
+        """
+        for optimizer in self.optimizers:
+            _check_optimizer(optimizer, self.distribute_strategy.num_replicas_in_sync)
+            if not optimizer.built:
+                with self.distribute_strategy.scope():
+                    optimizer.build(self.trainable_variables)
+        if self._accumulation_steps > 1 and not self._accumulators:
+            with self.distribute_strategy.scope():
+                self._accumulators = [Accumulator(o, self._accumulation_steps) for o in self.optimizers]
+
+    @property
+    def training_variables(self) -> dict[str, list]:
+        """Everything that a training changes, by where it belongs; a checkpoint holds all of it.
+
+        Among the model's own are seeds, image pools and counters. The metrics, of which each replica has its own,
+        are left out.
+        """
+        self.prepare_optimizers()
+        groups = {"model": self.variables} | {f"optimizer_{i}": o.variables for i, o in enumerate(self.optimizers)}
+        return {**groups, "accumulators": [v for a in self._accumulators for v in a.variables]}
 
     def track(self, losses: dict[str, Any], sample_weight: Any = None) -> None:
         """Add per-example values ([batch] each, or scalars) to the means that are reported under their names."""
@@ -72,18 +163,32 @@ class GenerativeModel(keras.Model):
     ) -> None:
         """One optimizer step on `loss`, a mean over this replica's examples that was computed inside the tape.
 
-        tf.distribute sums the replicas' gradients, so that the mean over the global batch is the sum of the
-        replicas' means divided by their number; the division is done here and nowhere else.
+        The mean over the global batch is the sum of the replicas' means divided by their number; the division is
+        done here and nowhere else. The gradients are summed over the replicas first, so that clipping, and the
+        search of a loss scale for infinities, see what a single device would see.
         """
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        context = tf.distribute.get_replica_context()
+        replicas = context.num_replicas_in_sync
         with tape:
             loss = optimizer.scale_loss(loss / replicas)
         gradients = tape.gradient(loss, variables)
-        optimizer.apply(gradients, variables)
+        accumulator = next((a for a in self._accumulators if a.optimizer is optimizer), None)
+        if replicas == 1 and accumulator is None:
+            optimizer.apply(gradients, variables)
+            return
+        present = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+        gradients, variables = [g for g, _ in present], [v for _, v in present]
+        if replicas > 1:
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        context.merge_call(_apply_summed, args=(gradients, variables, optimizer, accumulator))
 
     def build(self, input_shape: Any = None) -> None:
         """Nothing is left to build: the networks are, from the constructor on."""
         self.built = True
+
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: under a strategy Keras would take a batch to build by, which skips an epoch of the data's
+        order, and which fails with several workers (keras#20585)."""
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, without the precision policy, which each network holds itself."""
@@ -128,3 +233,89 @@ class GenerativeModel(keras.Model):
             Images [n, height, width, channels] in [0, 1] by title; several titles stand side by side.
         """
         raise NotImplementedError(f"{type(self).__name__} has no preview.")
+
+
+class Accumulator:
+    """Gives an optimizer the mean of k gradients after each k-th."""
+
+    def __init__(self, optimizer: keras.optimizers.Optimizer, steps: int):
+        options = {"initializer": "zeros", "trainable": False}
+        self.optimizer, self.steps = optimizer, steps
+        self.count = keras.Variable(shape=(), dtype="int32", name="count", **options)
+        self._sums = {
+            id(v): keras.Variable(shape=v.shape, dtype=v.dtype, name="sum", **options)
+            for v in _inner(optimizer)._trainable_variables
+        }
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """What a checkpoint must hold."""
+        return [self.count, *self._sums.values()]
+
+    def add(self, gradients: list, variables: list) -> None:
+        """On each replica: keep the gradients."""
+        self.count.assign_add(1)
+        for gradient, variable in zip(gradients, variables, strict=True):
+            self._sums[id(variable)].assign_add(gradient)
+
+    def apply(self, gradients: list, variables: list) -> None:
+        """On each replica: update the weights by the mean of these gradients and of those that were kept."""
+        sums = [self._sums[id(v)] for v in variables]
+        means = [(g + s) / self.steps for g, s in zip(gradients, sums, strict=True)]
+        self.optimizer.apply(means, variables)
+        for variable in self.variables:
+            variable.assign(tf.zeros(variable.shape, variable.dtype))
+
+
+def _apply_summed(
+    strategy: tf.distribute.Strategy,
+    gradients: list,
+    variables: list,
+    optimizer: keras.optimizers.Optimizer,
+    accumulator: Accumulator | None,
+) -> None:
+    """Apply gradients that are the same on every replica.
+
+    It runs where all replicas meet, because a replica's own tf.cond can't contain an update.
+    """
+
+    def on_replicas(function: Any) -> Any:
+        strategy.extended.call_for_each_replica(function, args=(gradients, variables))
+        return tf.constant(0)
+
+    with _summed_already(optimizer):
+        if accumulator is None:
+            on_replicas(optimizer.apply)
+        else:
+            last = tf.equal(accumulator.count.value, accumulator.steps - 1)
+            tf.cond(last, lambda: on_replicas(accumulator.apply), lambda: on_replicas(accumulator.add))
+
+
+@contextmanager
+def _summed_already(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Keep an optimizer from summing over the replicas what is a sum already; Keras has no argument for it."""
+    inner = _inner(optimizer)
+    inner._all_reduce_sum_gradients = list
+    try:
+        yield
+    finally:
+        del inner._all_reduce_sum_gradients
+
+
+def _inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """What a loss scale is wrapped around, or the optimizer itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _check_optimizer(optimizer: keras.optimizers.Optimizer, replicas: int) -> None:
+    inner = _inner(optimizer)
+    if inner.gradient_accumulation_steps:
+        raise UserError(
+            f"The optimizer has gradient_accumulation_steps={inner.gradient_accumulation_steps}, which Keras can't "
+            "do on several devices: give it to the model's compile(…, gradient_accumulation_steps=…) instead."
+        )
+    if inner.use_ema and inner.ema_overwrite_frequency and replicas > 1:
+        raise UserError(
+            f"The optimizer has ema_overwrite_frequency={inner.ema_overwrite_frequency}, which Keras can't do on "
+            "several devices: leave it out, and the averages replace the weights when the training ends."
+        )

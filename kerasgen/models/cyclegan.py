@@ -368,7 +368,8 @@ class CycleGAN(GenerativeModel):
         if not self.compiled:
             return None
         names = ("generator_optimizer", "discriminator_optimizer")
-        return {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
+        optimizers = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
+        return {**optimizers, "gradient_accumulation_steps": self._accumulation_steps}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
