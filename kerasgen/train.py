@@ -90,7 +90,7 @@ def _fit(
 
     from kerasgen import callbacks
 
-    bar = callbacks.ProgressBar(("loss", "val_elbo", "generator_loss", "val_psnr_a2b"))
+    bar = callbacks.ProgressBar(("loss", "val_elbo", "generator_loss", "val_psnr_a2b", "val_psnr"))
     written = [
         callbacks.StopOnNaN(),
         keras.callbacks.CSVLogger(folder / "log.csv"),
@@ -122,7 +122,7 @@ def _datasets(preset: str, data: str | tuple[str, str] | None, seed: int) -> tup
     if not loader.keys() >= set(needed):
         options = "--data-a folder:PATH --data-b folder:PATH" if model_class.unpaired else "--data folder:PATH"
         raise UserError(f"The preset {preset!r} comes without data: give {options}.")
-    load_split = sources.load_unpaired if model_class.unpaired else sources.load
+    load_split = getattr(sources, model_class.data_loader)
     return load_split(split="train", seed=seed, **loader), load_split(split="test", seed=seed, **loader), loader
 
 

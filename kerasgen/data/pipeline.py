@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from kerasgen.data import digits, domains, folder, photos
+from kerasgen.data import digits, domains, folder, photos, pictures
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.source import Fit, Kind, Source
 from kerasgen.errors import UserError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SOURCES: dict[str, Kind] = {
     "digits": digits.KIND,
     "photos": photos.KIND,
+    "pictures": pictures.KIND,
     "folder": folder.KIND,
     "digits_ink": domains.DIGITS_INK,
     "photo_dusk": domains.PHOTO_DUSK,

@@ -37,6 +37,8 @@ class GenerativeModel(keras.Model):
 
     # Whether it trains on two domains, {"a": …, "b": …}, rather than on {"image": …}.
     unpaired = False
+    # The function of kerasgen.data that loads what it trains on.
+    data_loader = "load"
     loss_names: tuple[str, ...] = ("loss",)
     validation_names: tuple[str, ...] = ()
 

@@ -69,6 +69,7 @@ class CycleGAN(GenerativeModel):
     """
 
     unpaired = True
+    data_loader = "load_unpaired"
     loss_names = (
         "generator_loss",
         "discriminator_loss",
@@ -378,7 +379,8 @@ def translate_images(generator: keras.Model, images: Any, batch_size: int = 8) -
     padded = np.pad(images, [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)], mode="symmetric")
     batches = (padded[i : i + batch_size] for i in range(0, len(padded), batch_size))
     outputs = [np.clip(generator(batch, training=False), -1.0, 1.0) for batch in batches]
-    result = np.concatenate(outputs)[:, :height, :width].astype("float32")
+    scale = outputs[0].shape[1] // padded.shape[1]  # a generator for super-resolution enlarges
+    result = np.concatenate(outputs)[:, : scale * height, : scale * width].astype("float32")
     return result[0] if single else result
 
 
