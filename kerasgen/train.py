@@ -40,6 +40,8 @@ def train(
     epochs: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
+    download: bool = False,
+    data_dir: str | None = None,
 ) -> Run:
     """Train a preset and write a run folder.
 
@@ -51,6 +53,7 @@ def train(
         epochs: None takes the preset's own.
         seed: of the weights, the order of the data and the noise.
         overwrite: whether a run that stands in the folder may be replaced.
+        download, data_dir: for "tfds:NAME"; see `kerasgen.data.load`.
 
     Raises:
         UserError: an argument doesn't fit, the folder holds a run already, or a loss became NaN.
@@ -64,7 +67,7 @@ def train(
     if epochs < 1:
         raise UserError(f"{epochs} epochs were asked for: ask for at least 1.")
     keras.utils.set_random_seed(seed)
-    training, validation, loader = _datasets(preset, data, seed)
+    training, validation, loader = _datasets(preset, data, seed, {"download": download, "data_dir": data_dir})
     model = model_class.from_preset(preset, seed=seed)
     recipe = {name: value for name, value in found.recipe.items() if name != "epochs"}
     model.compile_for_recipe(len(training), epochs, **recipe)
@@ -104,7 +107,9 @@ def _fit(
         bar.close()
 
 
-def _datasets(preset: str, data: str | tuple[str, str] | None, seed: int) -> tuple[Any, Any, dict[str, Any]]:
+def _datasets(
+    preset: str, data: str | tuple[str, str] | None, seed: int, origin: dict[str, Any]
+) -> tuple[Any, Any, dict[str, Any]]:
     """Training data, validation data, and the arguments that they were loaded with."""
     from kerasgen import data as sources
 
@@ -123,6 +128,7 @@ def _datasets(preset: str, data: str | tuple[str, str] | None, seed: int) -> tup
         options = "--data-a folder:PATH --data-b folder:PATH" if model_class.unpaired else "--data folder:PATH"
         raise UserError(f"The preset {preset!r} comes without data: give {options}.")
     load_split = getattr(sources, model_class.data_loader)
+    loader |= {name: value for name, value in origin.items() if value}
     return load_split(split="train", seed=seed, **loader), load_split(split="test", seed=seed, **loader), loader
 
 

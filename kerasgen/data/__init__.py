@@ -1,4 +1,6 @@
-"""Images to train on, by name: `load("digits")`, `load("folder:PATH")`, and two domains by `load_unpaired`."""
+"""Images to train on, by name: `load("digits")`, `load("folder:PATH")`, `load("tfds:NAME")`;
+
+two domains by `load_unpaired`, pairs by `load_paired`."""
 
 from kerasgen.data.paired import load_paired
 from kerasgen.data.pipeline import SOURCES, available_sources, load, open_source

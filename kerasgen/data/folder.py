@@ -171,11 +171,13 @@ def read_picture(path: Path, fit: Fit, channels: int) -> np.ndarray:
 
 
 def _flat(image: Any, channels: int) -> Any:
-    """A Pillow image of any mode as grey or RGB of 8 bits, on white where it is transparent."""
+    """A Pillow image of any mode as grey or RGB of 8 bits, on white where it is transparent; or as RGBA."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image, np.uint16) >> 8).astype(np.uint8))
+    if channels == 4:
+        return image.convert("RGBA")
     if "A" in image.getbands() or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from kerasgen.data.degradations import degradation as degradation_from
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.pipeline import find_kind
-from kerasgen.data.source import Fit
+from kerasgen.data.source import Fit, Kind
 from kerasgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def load_paired(
     augmentation: str = "turns",
     seed: int = 0,
     start_step: int | None = None,
+    download: bool = False,
+    data_dir: str | None = None,
 ) -> "tf.data.Dataset":
     """Batches of pairs for `PairedTranslator.fit`.
 
@@ -43,6 +45,7 @@ def load_paired(
             "turns_and_colors", channels in another order and negatives too, where color doesn't matter.
         seed: of all of it.
         start_step: gives an endless dataset that begins at this batch of the training; see `load`.
+        download, data_dir: for "tfds:NAME"; see `load`.
 
     Returns:
         A dataset of dicts {"a": degraded, "b": clean}, float32 [batch, height, width, channels] in [-1, 1]. A
@@ -54,7 +57,7 @@ def load_paired(
     if augmentation not in AUGMENTATIONS:
         raise UserError(f"There is no augmentation {augmentation!r}: choose one of {', '.join(AUGMENTATIONS)}.")
     degrade, training = degradation_from(degradation), split == "train"
-    example, count = squares(source, split, image_size, augmentation, seed)
+    example, count = squares(find_kind(source, download, data_dir), split, image_size, augmentation, seed)
 
     def pair(position: Any) -> dict[str, Any]:
         import tensorflow as tf
@@ -71,11 +74,11 @@ def load_paired(
 _TEST_SEED = 20170409
 
 
-def squares(source: str, split: str, size: int, augmentation: str, seed: int) -> tuple[Any, int]:
-    """A function from an int64 position to a clean square [size, size, 3] in [0, 1], and the number of pictures."""
+def squares(found: tuple[Kind, str], split: str, size: int, augmentation: str, seed: int) -> tuple[Any, int]:
+    """From an int64 position to a clean square [size, size, 3] in [0, 1]; and the number of pictures."""
     if size < 1:
         raise UserError(f"image_size is {size}: give a positive number of pixels.")
-    kind, argument = find_kind(source)
+    kind, argument = found
     opened, training = kind.open_split(argument, split, Fit("natural", (size, size)), 3), split == "train"
 
     def example(position: Any) -> Any:

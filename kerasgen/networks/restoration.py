@@ -15,7 +15,9 @@ from kerasgen.networks.norms import check_channels
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def super_resolver(scale: int = 2, *, filters: int = 32, blocks: int = 4, name: str = "super_resolver") -> keras.Model:
+def super_resolver(
+    scale: int = 2, *, filters: int = 32, blocks: int = 4, name: str = "super_resolver"
+) -> keras.Model:
     """Build `[batch, H, W, 3]` → `[batch, scale·H, scale·W, 3]`, float32, images in [-1, 1].
 
     Residual blocks at the low resolution, whose one channel is spread out to pixels at the end (Shi et al. 2016,
@@ -71,9 +73,9 @@ def restorer(
         skip = layers.Conv2D(channels, 1, kernel_initializer=FirstChannels(), name="curve")(seen)
         skip = layers.Rescaling(2.0, -1.0, name="signed")(skip)
     x = layers.Conv2D(filters, 6, strides=2, padding="same", name="stem")(seen)
-    x = layers.Conv2DTranspose(
-        channels, 6, strides=2, padding="same", kernel_initializer="zeros", name="correction"
-    )(_trunk(x, blocks))
+    x = layers.Conv2DTranspose(channels, 6, strides=2, padding="same", kernel_initializer="zeros", name="correction")(
+        _trunk(x, blocks)
+    )
     outputs = layers.Add(dtype="float32", name="restored")([skip, x])
     return keras.Model(inputs, outputs, name=name)
 
@@ -135,9 +137,9 @@ class FirstChannels(keras.initializers.Initializer):
 
 @keras.saving.register_keras_serializable(package="kerasgen")
 class RootAndSquare(keras.layers.Layer):
-    """√x and x² of each channel, side by side: `[..., channels]` → `[..., 2·channels]`; x below 1/255 is taken as 1/255.
+    """√x and x² of each channel, side by side: `[..., channels]` in [0, 1] → `[..., 2·channels]`.
 
-    The root's slope is infinite at 0, hence the least value.
+    x below 1/255 is taken as 1/255, because the root's slope is infinite at 0.
     """
 
     def call(self, inputs):
