@@ -66,7 +66,8 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
     # The names come from both splits, so that a class has the same number in each.
     names = _class_names(by_split["train"] + by_split["test"])
     labels = [names.index(file.folder) for file in files] if names else []
-    return Source(len(files), _reader([file.path for file in files], labels, fit, channels or 3), names)
+    read = _reader([file.path for file in files], labels, fit, channels or 3)
+    return Source(len(files), read, names, (lambda: np.array(labels)) if names else None)
 
 
 KIND = Kind("your own jpg, png, bmp and webp pictures; subfolders are classes", open_split, usage=":PATH")

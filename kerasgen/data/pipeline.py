@@ -4,6 +4,7 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kerasgen.data import balance as balancing
 from kerasgen.data import digits, domains, folder, photos, pictures, tfds
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.source import Fit, Kind, Source
@@ -81,6 +82,7 @@ def load(
     shuffle: bool | None = None,
     seed: int = 0,
     start_step: int | None = None,
+    balance: str | None = None,
     download: bool = False,
     data_dir: str | None = None,
 ) -> "tf.data.Dataset":
@@ -98,6 +100,8 @@ def load(
         seed: of the order, which is a pure function of the seed and the epoch.
         start_step: gives an endless dataset that begins at this batch of the training, for `fit` with
             `steps_per_epoch`: the same batches as if all before had been drawn. Only for shuffled data.
+        balance: against rare classes: "batch", "inverse", "effective" or "attributes" adds a "sample_weight", and
+            "sampling" draws each class equally often; see `kerasgen.data.balance`. Only for shuffled data.
         download: whether a "tfds:NAME" that isn't there may be downloaded and prepared.
         data_dir: where the sets of "tfds:NAME" are; None is TensorFlow Datasets' own folder.
 
@@ -112,11 +116,21 @@ def load(
     shuffle = split == "train" if shuffle is None else shuffle
     per_epoch = max(1, opened.count // max(1, batch_size) * batch_size)
 
+    order = None
+    if balance is not None:
+        if not shuffle:
+            raise UserError(f"balance is {balance!r}, but the data isn't shuffled: balance the train split only.")
+        labels = balancing.labels_of(opened, source)
+        order = balancing.balanced_order(labels, seed) if balance == "sampling" else None
+
     def shuffled(position: Any) -> dict[str, Any]:
+        if order is not None:
+            return opened.example(order(position))
         # What fills no whole batch is left out of an epoch's order, and differs from epoch to epoch.
         place = position // per_epoch * opened.count + position % per_epoch
         return opened.example(shuffled_index(place, opened.count, seed))
 
     example = shuffled if shuffle else opened.example
     name = f"The split {split!r} of {source!r}"
-    return batches(name, example, opened.count, batch_size, training=shuffle, start_step=start_step)
+    dataset = batches(name, example, opened.count, batch_size, training=shuffle, start_step=start_step)
+    return dataset if balance in (None, "sampling") else dataset.map(balancing.weighting(balance, labels))

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from kerasgen.errors import UserError
 
 Rule = Literal["cut", "stretch", "width", "natural", "fours"]
@@ -18,11 +20,13 @@ class Source:
         example: from an int64 scalar tensor in [0, count) to {"image": float32 [height, width, channels] in
             [0, 1](, "label": int32, or float32 [k] of 0 and 1)}, in a TensorFlow graph.
         class_names: names of the labels; empty if there are none.
+        labels: gives the labels of all examples, [count] or [count, k], without reading a picture; or None.
     """
 
     count: int
     example: Callable[[Any], dict[str, Any]]
     class_names: tuple[str, ...] = ()
+    labels: Callable[[], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ def open_split(
         fit = Fit(fit.rule, tuple(own[:2]))
     records = _records(builder, name, _split_name(builder, name, split, part))
     label_of, names = _labels(features)
-    return Source(len(records), _reader(records, label_of, fit, channels or own[-1] or 3), names)
+    all_labels = None if label_of is None else lambda: np.stack([label_of(records[i]) for i in range(len(records))])
+    return Source(len(records), _reader(records, label_of, fit, channels or own[-1] or 3), names, all_labels)
 
 
 KIND = Kind(

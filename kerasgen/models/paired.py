@@ -210,17 +210,18 @@ class PairedTranslator(GenerativeModel):
         Returns:
             {"pictures", "psnr", "psnr_input", "psnr_BASELINE"}.
         """
-        rows = []
+        rows, pictures = [], 0
         for batch in dataset:
             a, b = np.asarray(batch["a"]), np.asarray(batch["b"])
             answers = {"psnr": self.translate(a), "psnr_input": _untouched(a, b).numpy(), **_baseline(a, b)}
             rows.append({name: _errors(a, b, answer) for name, answer in answers.items()})
+            pictures += len(b)
         if not rows:
             raise UserError("The dataset is empty: give at least one batch of pairs.")
         found = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
         pooled = self.generator_a2b.input_shape[-1] == 4
         scores = {name: float(_decibels(e.mean()) if pooled else _decibels(e).mean()) for name, e in found.items()}
-        return {"pictures": float(len(found["psnr"])), **scores}
+        return {"pictures": float(pictures), **scores}
 
     def preview(self, n: int = 8, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
         if inputs is None:
@@ -327,31 +328,31 @@ PRESETS = {
         description="twice as large and sharper than bicubic; begins as bicubic; under two minutes on two cores",
         config={"generator": "super_resolver", "generator_options": {"scale": 2}},
         data={**_PAIRS, "degradation": [{"kind": "shrink", "factor": 2}]},
-        recipe={"epochs": 3, "learning_rate": 2e-3},
+        recipe={"epochs": 1, "learning_rate": 2e-3},
     ),
     "super_resolution_x4": Preset(
         description="four times as large and sharper than bicubic; begins as bicubic; under two minutes on two cores",
         config={"generator": "super_resolver", "generator_options": {"scale": 4}},
         data={**_PAIRS, "image_size": 128, "degradation": [{"kind": "shrink", "factor": 4}]},
-        recipe={"epochs": 5, "learning_rate": 2e-3},
+        recipe={"epochs": 4, "learning_rate": 2e-3},
     ),
     "denoising": Preset(
         description="removes Gaussian noise of sigma 0.1; two minutes on two cores",
         config={"generator": "restorer", "generator_options": {"blocks": 5}},
         data={**_PAIRS, "degradation": [{"kind": "noise", "sigma": 0.1}], "augmentation": "turns_and_colors"},
-        recipe={"epochs": 3, "learning_rate": 2e-3},
+        recipe={"epochs": 1, "learning_rate": 2e-3},
     ),
     "enhancement": Preset(
         description="brightens dark, color-cast, slightly noisy pictures; two minutes on two cores",
         config={"generator": "restorer", "generator_options": {"blocks": 3, "curve": True}},
         data={**_PAIRS, "degradation": _LOW_LIGHT},
-        recipe={"epochs": 3, "learning_rate": 2e-3},
+        recipe={"epochs": 1, "learning_rate": 2e-3},
     ),
     "inpainting": Preset(
         description="fills holes (transparent pixels) of a quarter of the picture; four minutes on two cores",
         config={"generator": "inpainter", "lambda_l2": 1.0},
         data={**_PAIRS, "degradation": [{"kind": "hole", "area": 0.25}]},
-        recipe={"epochs": 4, "learning_rate": 1e-3},
+        recipe={"epochs": 1, "learning_rate": 1e-3},
     ),
     "pix2pix_256": Preset(
         description="pix2pix: a U-Net with L1 and a conditional PatchGAN, 256 pixels, pairs from a folder of yours",

@@ -25,15 +25,15 @@ def super_resolver(
     luma becomes sharper and color stays bicubic. H and W must be 3 at least.
 
     Args:
-        scale: 2, 3 or 4.
+        scale: 2 or 4.
         filters: of each convolution.
         blocks: residual blocks.
 
     Raises:
         UserError: there is no such scale.
     """
-    if scale not in (2, 3, 4):
-        raise UserError(f"scale={scale} is not offered: choose 2, 3 or 4.")
+    if scale not in (2, 4):
+        raise UserError(f"scale={scale} is not offered: choose 2 or 4.")
     inputs = keras.Input((None, None, 3), name="image")
     enlarged = _bicubic(inputs, scale)
     luma = layers.Conv2D(1, 1, use_bias=False, kernel_initializer=Luma(), trainable=False, name="luma")(inputs)
