@@ -465,6 +465,12 @@ PRESETS = {
         data={"image_size": 128, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
         recipe={"epochs": 200, "learning_rate": 2e-4},
     ),
+    "style_transfer": Preset(
+        description="one style of pictures to another, 128 pixels: two folders, or cycle_gan/monet2photo's domains",
+        config={"image_size": 128, "generator_options": {"blocks": 6}},
+        data={"image_size": 128, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
+        recipe={"epochs": 200, "learning_rate": 2e-4},
+    ),
     "cyclegan_digits_ink": Preset(
         description="handwritten digits to blue ink on cream paper, 16×16, with a known truth; under a minute",
         config={
