@@ -41,7 +41,8 @@ def open_split(
     What stands behind a second colon is added to the split's name: "train" of "cycle_gan/horse2zebra:A" is
     "trainA". The split "test" of coco, imagenet2012 and places365_small is their "validation", because their own
     test splits have no labels; of a set without "test", it is "validation" too. Pictures are decoded and brought to
-    their size as a folder's are (JPEG at a half, a quarter or an eighth of its size where that is enough).
+    their size as a folder's are (JPEG at a half, a quarter or an eighth of its size where that is enough); one that
+    is smaller than a crop is enlarged to it.
 
     A label is the class (int32) of a set with classes, or 0/1 (float32, one for each name) where an example has
     several: CelebA's 40 attributes, the categories that are in a COCO picture.
@@ -254,7 +255,8 @@ def _reader(
         for attempt in range(len(records)):
             example = records[(int(wanted) + attempt) % len(records)]
             try:
-                image = read_picture(io.BytesIO(_encoded(example["image"])), fit, channels)
+                file = io.BytesIO(_encoded(example["image"]))
+                image = read_picture(file, _large_enough(file, fit), channels)
             except (OSError, SyntaxError, ValueError) as error:
                 message = f"Example {int(wanted) + attempt} is damaged, and the next takes its place: {error}"
                 warnings.warn(message, stacklevel=2)
@@ -269,6 +271,19 @@ def _reader(
         return found if label_of is None else {**found, "label": tf.ensure_shape(label, np.shape(probe))}
 
     return example
+
+
+def _large_enough(file: io.BytesIO, fit: Fit) -> Fit:
+    """A way to fit that enlarges the few pictures of a set that are smaller than the crop."""
+    from PIL import Image
+
+    if fit.rule == "natural":
+        with Image.open(file) as image:
+            small = min(image.size) < max(fit.size)
+        file.seek(0)
+        if small:
+            return Fit("cut", fit.size)
+    return fit
 
 
 def _encoded(image: Any) -> bytes:
