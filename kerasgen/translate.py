@@ -80,6 +80,8 @@ def _generator(model: "keras.Model", direction: str) -> "keras.Model":
         raise UserError(f"direction={direction!r} is unknown: choose 'a2b' or 'b2a'.")
     if isinstance(model, GenerativeModel):
         generator = getattr(model, f"generator_{direction}", None)
+        if generator is None and hasattr(model, "generator_a2b"):
+            raise UserError(f"The model is a {type(model).__name__}, which has one direction only: leave b2a out.")
         if generator is None:
             raise UserError(
                 f"The model is a {type(model).__name__}, which can't translate {direction}: "
