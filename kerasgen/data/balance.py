@@ -2,7 +2,7 @@
 
 The weights have mean 1 over the examples that they were made for, so that the loss keeps its size.
 
-Measured by `python benchmarks/balance_digits.py` (conditional VAE): see that file's docstring.
+`python benchmarks/balance_digits.py` measures what each does for a conditional VAE.
 """
 
 from collections.abc import Callable

@@ -325,34 +325,34 @@ _PAIRS = {"source": "pictures", "image_size": 64, "batch_size": 16}
 _LOW_LIGHT = [{"kind": "low_light"}, {"kind": "noise", "sigma": 0.01}]
 PRESETS = {
     "super_resolution_x2": Preset(
-        description="twice as large and sharper than bicubic; begins as bicubic; under two minutes on two cores",
+        description="twice as large and sharper than bicubic; begins as bicubic enlargement",
         config={"generator": "super_resolver", "generator_options": {"scale": 2}},
         data={**_PAIRS, "degradation": [{"kind": "shrink", "factor": 2}]},
         recipe={"epochs": 1, "learning_rate": 2e-3},
     ),
     "super_resolution_x4": Preset(
-        description="four times as large and sharper than bicubic; begins as bicubic; under two minutes on two cores",
+        description="four times as large and sharper than bicubic; begins as bicubic enlargement",
         config={"generator": "super_resolver", "generator_options": {"scale": 4}},
         data={**_PAIRS, "image_size": 128, "degradation": [{"kind": "shrink", "factor": 4}]},
         recipe={"epochs": 4, "learning_rate": 2e-3},
     ),
     "denoising": Preset(
-        description="removes Gaussian noise of sigma 0.1; two minutes on two cores",
+        description="removes Gaussian noise of sigma 0.1",
         config={"generator": "restorer", "generator_options": {"blocks": 5}},
         data={**_PAIRS, "degradation": [{"kind": "noise", "sigma": 0.1}], "augmentation": "turns_and_colors"},
-        recipe={"epochs": 1, "learning_rate": 2e-3},
+        recipe={"epochs": 2, "learning_rate": 2e-3},
     ),
     "enhancement": Preset(
-        description="brightens dark, color-cast, slightly noisy pictures; two minutes on two cores",
+        description="brightens dark, color-cast, slightly noisy pictures",
         config={"generator": "restorer", "generator_options": {"blocks": 3, "curve": True}},
         data={**_PAIRS, "degradation": _LOW_LIGHT},
-        recipe={"epochs": 1, "learning_rate": 2e-3},
+        recipe={"epochs": 2, "learning_rate": 2e-3},
     ),
     "inpainting": Preset(
-        description="fills holes (transparent pixels) of a quarter of the picture; four minutes on two cores",
+        description="fills holes (transparent pixels) of a quarter of the picture",
         config={"generator": "inpainter", "lambda_l2": 1.0},
         data={**_PAIRS, "degradation": [{"kind": "hole", "area": 0.25}]},
-        recipe={"epochs": 1, "learning_rate": 1e-3},
+        recipe={"epochs": 2, "learning_rate": 1e-3},
     ),
     "pix2pix_256": Preset(
         description="pix2pix: a U-Net with L1 and a conditional PatchGAN, 256 pixels, pairs from a folder of yours",

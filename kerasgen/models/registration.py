@@ -219,7 +219,7 @@ def _negative_jacobian(flow: Any) -> Any:
 MODEL = Registration
 PRESETS = {
     "registration": Preset(
-        description="aligns two pictures of the same light under smooth warps of 4 pixels; under five minutes",
+        description="aligns two pictures of the same light under smooth warps of 4 pixels",
         config={"similarity": "mse", "smoothness": 0.07},
         data={"source": "pictures", "image_size": 64, "batch_size": 16},
         recipe={"epochs": 1, "learning_rate": 2e-3},
