@@ -104,14 +104,16 @@ def _builder(name: str, data_dir: str | None) -> Any:
 
 def _prepare(builder: Any, name: str, download: bool) -> None:
     """Make sure that the set is on disk, or say in one sentence why it isn't and what to do."""
-    if builder.is_prepared():
+    with _quiet():
+        prepared = builder.is_prepared()
+    if prepared:
         return
     manual = (getattr(builder, "MANUAL_DOWNLOAD_INSTRUCTIONS", None) or "").strip()
-    where = f"in {builder.data_path.parent.parent if '/' in name else builder.data_path.parent}"
+    where = f"in {builder._data_dir_root}"
     if not download:
-        ask = "put its files where they belong, then" if manual else ""
+        ask = "put its files where they belong, then " if manual else ""
         raise UserError(
-            f"The data set 'tfds:{name}' is not prepared {where}: {ask} ask for it with --download (download=True), "
+            f"The data set 'tfds:{name}' is not prepared {where}: {ask}ask for it with --download (download=True), "
             f"name another --data-dir, or take pictures of your own with folder:PATH.{_by_hand(builder, manual)}"
         )
     try:
@@ -308,12 +310,14 @@ def _quiet() -> Iterator[None]:
     """TensorFlow Datasets logs warnings about its own code, and warns of deprecations."""
     import logging
 
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
