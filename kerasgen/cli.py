@@ -56,6 +56,8 @@ def train(
     keep: Annotated[int, typer.Option(help="How many of the newest checkpoints stay.")] = 3,
     monitor: Annotated[str | None, typer.Option(help="Keep the best by it too, such as val_loss.")] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard too.")] = False,
+    download: Annotated[bool, typer.Option(help="Download and prepare a tfds:NAME that isn't there.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the sets of tfds:NAME are.")] = None,
 ) -> None:
     """Train a preset on a data source, or on two."""
     with _quiet_import():
@@ -64,8 +66,9 @@ def train(
 
     given = [source for source in (data, data_a, data_b) if source is not None]
     sources = None if not given else given[0] if len(given) == 1 else tuple(given)
-    options = Options(strategy, precision, jit, checkpoint_steps, keep, monitor, tensorboard)
-    run = run_training(preset, output, sources, epochs, seed, batch_size=batch_size, resume=resume, options=options)
+    how = Options(strategy, precision, jit, checkpoint_steps, keep, monitor, tensorboard)
+    more = {"batch_size": batch_size, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
+    run = run_training(preset, output, sources, epochs, seed, resume=resume, options=how, **more)
     _print_last(run.history)
     typer.echo(f"The model is {run.folder / 'model.keras'}; look at the pictures and curves.png beside it.")
 
@@ -98,12 +101,12 @@ def generate(
 
 @app.command()
 def translate(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file of a CycleGAN or of a generator.")],
+    model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file of a generator.")],
     input: Annotated[Path, typer.Option(help="Folder of jpg, png, bmp and webp pictures of any size.")],
     output: Annotated[Path, typer.Option(help="Folder for the translations, PNG files of the same names.")],
     direction: Annotated[str, typer.Option(help="a2b or b2a.")] = "a2b",
 ) -> None:
-    """Translate a folder of pictures with a trained CycleGAN."""
+    """Translate, enlarge or restore a folder of pictures with a trained model."""
     with _quiet_import():
         from kerasgen.train import load_run
         from kerasgen.translate import translate_folder

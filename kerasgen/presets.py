@@ -7,7 +7,12 @@ from typing import Any
 from kerasgen.errors import UserError
 
 # Module of each model: a preset is found without importing the others' networks. A new model adds its line.
-MODEL_MODULES = ("kerasgen.models.vae", "kerasgen.models.cyclegan")
+MODEL_MODULES = (
+    "kerasgen.models.vae",
+    "kerasgen.models.cyclegan",
+    "kerasgen.models.paired",
+    "kerasgen.models.registration",
+)
 
 
 @dataclass(frozen=True)

@@ -120,12 +120,12 @@ def _batches(path: Path, model: Any, images: Any, size: int | None) -> list[dict
         return [{"image": part * (high - low) + low} for part in _parted(read_pictures(images, sides, shape[2]))]
     if not (path / "config.json").is_file():
         return [None, None]
-    from kerasgen.data import load, load_unpaired
+    from kerasgen import data
 
     loader = json.loads((path / "config.json").read_text())["data"]
     batches = []
     for split, count in (("test", _COMPARED), ("train", _CALIBRATED)):
-        dataset = (load_unpaired if model.unpaired else load)(split=split, **loader)
+        dataset = getattr(data, model.data_loader)(split=split, **loader)
         batch = next(iter(dataset.unbatch().batch(count)))
         batch = {name: value.numpy() for name, value in batch.items()}
         batches.append({n: _resized(v, size) if size and v.ndim == 4 else v for n, v in batch.items()})
@@ -141,7 +141,10 @@ def _parted(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _picture_shape(model: Any) -> tuple[int, int, int]:
     if hasattr(model, "image_shape"):
         return model.image_shape
-    return (*model.image_size, model.channels)
+    if hasattr(model, "image_size"):
+        return (*model.image_size, model.channels)
+    height, width, channels = next(iter(model.deployables().values())).inputs[0].shape[1:]
+    return (height or _SIDE, width or _SIDE, channels)
 
 
 def _resized(images: np.ndarray, size: int) -> np.ndarray:

@@ -71,6 +71,8 @@ def train(
     batch_size: int | None = None,
     resume: bool = False,
     options: Options | None = None,
+    download: bool = False,
+    data_dir: str | None = None,
 ) -> Run:
     """Train a preset and write a run folder.
 
@@ -88,6 +90,7 @@ def train(
         batch_size: examples of a step on all devices together; None takes the preset's own.
         resume: go on with the run that stands in the folder, with the same arguments.
         options: how it runs; None takes the defaults.
+        download, data_dir: for "tfds:NAME"; see `kerasgen.data.load`.
 
     Raises:
         UserError: an argument doesn't fit, the folder holds a run already (or none to resume), its checkpoints
@@ -108,7 +111,8 @@ def train(
     if not tf.config.list_physical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
-    data = _Data(preset, data, seed, batch_size, strategy.num_replicas_in_sync)
+    origin = {name: value for name, value in (("download", download), ("data_dir", data_dir)) if value}
+    data = _Data(preset, data, seed, batch_size, strategy.num_replicas_in_sync, origin)
     recipe = {name: value for name, value in found.recipe.items() if name != "epochs"}
     with strategy.scope(), _precision(options.precision):
         model = model_class.from_preset(preset, seed=seed)
@@ -182,7 +186,7 @@ def _fit(
     examples = None if hasattr(model, "generate") else next(iter(data.validation))
     pictures = callbacks.ImageGrid(folder / "pictures", inputs=examples)
     used = [callbacks.StopOnNaN(), pictures, kept, log]
-    bar = callbacks.ProgressBar(("loss", "val_elbo", "generator_loss", "val_psnr_a2b"))
+    bar = callbacks.ProgressBar(("loss", "val_elbo", "generator_loss", "val_psnr_a2b", "val_psnr"))
     if is_chief():
         used += [bar, keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: _keep_config(folder, config))]
     if options.tensorboard and is_chief():
@@ -224,11 +228,17 @@ class _Data:
     """
 
     def __init__(
-        self, preset: str, given: str | tuple[str, str] | None, seed: int, batch_size: int | None, replicas: int
+        self,
+        preset: str,
+        given: str | tuple[str, str] | None,
+        seed: int,
+        batch_size: int | None,
+        replicas: int,
+        origin: dict[str, Any],
     ):
         from kerasgen import data as sources
 
-        self.arguments = _arguments(preset, given)
+        self.arguments = _arguments(preset, given) | origin
         if batch_size is not None:
             self.arguments["batch_size"] = batch_size
         batch_size = self.arguments.setdefault("batch_size", 32)
@@ -237,7 +247,7 @@ class _Data:
                 f"A batch of {batch_size} can't be shared evenly by {replicas} devices: give a batch size that is "
                 f"a multiple of {replicas}."
             )
-        load = sources.load_unpaired if find(preset)[0].unpaired else sources.load
+        load = getattr(sources, find(preset)[0].data_loader)
         self._load = functools.partial(load, seed=seed, **self.arguments)
         self._whole = self._load(split="train")
         self.steps_per_epoch = len(self._whole)

@@ -40,12 +40,14 @@ def translate_folder(
     """Translate every jpg, png, bmp and webp picture below a folder, each at its own size.
 
     A picture is turned upright by its EXIF data, laid on white where it is transparent, and read in grey or in RGB
-    as the generator wants; 16-bit grey is scaled to 8 bits. `cats/tom.jpg` becomes `cats/tom.png` in the output
+    as the generator wants; 16-bit grey is scaled to 8 bits. A generator of four channels, which fills holes, takes
+    the transparent pixels for the hole. `cats/tom.jpg` becomes `cats/tom.png` in the output
     folder. A file that can't be read, or is too large for the memory, is named in a warning and skipped. A bar shows
     the progress.
 
     Args:
-        model: a `CycleGAN`, or a generator alone: [n, height, width, 1 or 3] in [-1, 1] to the same.
+        model: a `CycleGAN`, a `PairedTranslator`, or a generator alone: [n, height, width, 1, 3 or 4] in [-1, 1] to
+            grey or RGB of that size, or of a whole multiple.
         input_folder: the pictures.
         output_folder: made if it is missing; pictures of the same names are replaced.
         direction: "a2b" or "b2a"; a generator alone has one direction only, "a2b".
@@ -78,10 +80,12 @@ def _generator(model: "keras.Model", direction: str) -> "keras.Model":
         raise UserError(f"direction={direction!r} is unknown: choose 'a2b' or 'b2a'.")
     if isinstance(model, GenerativeModel):
         generator = getattr(model, f"generator_{direction}", None)
+        if generator is None and hasattr(model, "generator_a2b"):
+            raise UserError(f"The model is a {type(model).__name__}, which has one direction only: leave b2a out.")
         if generator is None:
             raise UserError(
                 f"The model is a {type(model).__name__}, which can't translate {direction}: "
-                "give a CycleGAN, or the .keras file of a generator."
+                "give a CycleGAN or a PairedTranslator, or the .keras file of a generator."
             )
     elif direction == "a2b":
         generator = model
@@ -92,18 +96,19 @@ def _generator(model: "keras.Model", direction: str) -> "keras.Model":
 
 
 def _check(generator: "keras.Model") -> None:
-    """Raise `UserError` unless images of any size become images of that size."""
+    """Raise `UserError` unless images of any size become images of that size, or of a whole multiple of it."""
     takes = getattr(generator, "input_shape", None)
-    if not isinstance(takes, tuple) or len(takes) != 4 or takes[-1] not in (1, 3) or takes[1:3] != (None, None):
+    if not isinstance(takes, tuple) or len(takes) != 4 or takes[-1] not in (1, 3, 4) or takes[1:3] != (None, None):
         raise UserError(
             f"The model {generator.name!r} takes inputs of the shape {takes}, but a generator for pictures takes "
-            "(None, None, None, 1 or 3): give one made for any size, in grey or RGB."
+            "(None, None, None, 1, 3 or 4): give one made for any size, in grey, RGB or RGBA."
         )
     gives = tuple(generator.compute_output_shape((1, _PROBE, _PROBE, takes[-1])))
-    if gives[1:3] != (_PROBE, _PROBE) or gives[-1] not in (1, 3):
+    enlarges = gives[1] == gives[2] and gives[1] is not None and gives[1] >= _PROBE and gives[1] % _PROBE == 0
+    if not enlarges or gives[-1] not in (1, 3):
         raise UserError(
             f"The model {generator.name!r} makes {gives[1:]} of a picture of {_PROBE}×{_PROBE}, but a generator "
-            "keeps the size and makes grey or RGB: give a generator, not a discriminator."
+            "keeps or multiplies the size and makes grey or RGB: give a generator, not a discriminator."
         )
 
 

@@ -202,7 +202,7 @@ def test_mistakes_with_models(tmp_path, small_vae):
         (small_cyclegan(), "a2c", "direction='a2c' is unknown"),
         (small_vae(), "a2b", "is a VAE, which can't translate a2b"),
         (resnet_generator(3, **SMALL), "b2a", "one direction only"),
-        (resnet_generator(4, **SMALL), "a2b", "in grey or RGB"),
+        (resnet_generator(4, **SMALL), "a2b", "makes grey or RGB"),
         (patchgan(3, filters=4), "a2b", "not a discriminator"),
         (small_vae().decoder, "a2b", "takes inputs of the shape"),
     ):

@@ -1,7 +1,20 @@
-"""Images to train on, by name: `load("digits")`, `load("folder:PATH")`, and two domains by `load_unpaired`."""
+"""Images to train on, by name: `load("digits")`, `load("folder:PATH")`, `load("tfds:NAME")`;
 
+two domains by `load_unpaired`, pairs by `load_paired`."""
+
+from kerasgen.data.paired import load_paired
 from kerasgen.data.pipeline import SOURCES, available_sources, load, open_source
+from kerasgen.data.registration import load_registration
 from kerasgen.data.source import Source
 from kerasgen.data.unpaired import load_unpaired
 
-__all__ = ["SOURCES", "Source", "available_sources", "load", "load_unpaired", "open_source"]
+__all__ = [
+    "SOURCES",
+    "Source",
+    "available_sources",
+    "load",
+    "load_paired",
+    "load_registration",
+    "load_unpaired",
+    "open_source",
+]

@@ -30,7 +30,12 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
     part = slice(_TRAIN_COUNT) if split == "train" else slice(_TRAIN_COUNT, None)
     image_table = tf.constant(np.repeat(images[part], channels or 1, axis=-1))
     label_table = tf.constant(labels[part])
-    return Source(len(labels[part]), lambda i: {"image": image_table[i], "label": label_table[i]}, names)
+    return Source(
+        len(labels[part]),
+        lambda i: {"image": image_table[i], "label": label_table[i]},
+        names,
+        lambda: labels[part],
+    )
 
 
 KIND = Kind(

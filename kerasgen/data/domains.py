@@ -50,7 +50,7 @@ def degraded(base: str, kind: Kind, degradation: Callable[[Any], Any], descripti
             found = opened.example(index)
             return {**found, "image": degradation(found["image"])}
 
-        return Source(opened.count, example, opened.class_names)
+        return Source(opened.count, example, opened.class_names, opened.labels)
 
     return Kind(description, open_split, base=base, degradation=degradation)
 

@@ -66,7 +66,8 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
     # The names come from both splits, so that a class has the same number in each.
     names = _class_names(by_split["train"] + by_split["test"])
     labels = [names.index(file.folder) for file in files] if names else []
-    return Source(len(files), _reader([file.path for file in files], labels, fit, channels or 3), names)
+    read = _reader([file.path for file in files], labels, fit, channels or 3)
+    return Source(len(files), read, names, (lambda: np.array(labels)) if names else None)
 
 
 KIND = Kind("your own jpg, png, bmp and webp pictures; subfolders are classes", open_split, usage=":PATH")
@@ -172,11 +173,13 @@ def read_picture(path: Path, fit: Fit, channels: int) -> np.ndarray:
 
 
 def _flat(image: Any, channels: int) -> Any:
-    """A Pillow image of any mode as grey or RGB of 8 bits, on white where it is transparent."""
+    """A Pillow image of any mode as grey or RGB of 8 bits, on white where it is transparent; or as RGBA."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image, np.uint16) >> 8).astype(np.uint8))
+    if channels == 4:
+        return image.convert("RGBA")
     if "A" in image.getbands() or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def shuffled_index(position: Any, count: int, seed: int, stream: int = 0) -> Any:
+def shuffled_index(position: Any, count: Any, seed: int, stream: Any = 0) -> Any:
     """The example, in [0, count), at `position` (int64 tensor) of an endless shuffled order.
 
     The positions from k·count to (k + 1)·count hold each example once, in an order of their own for each k. No
@@ -18,8 +18,8 @@ def shuffled_index(position: Any, count: int, seed: int, stream: int = 0) -> Any
     import tensorflow as tf
 
     # index_shuffle takes two numbers as its seed; a large odd factor keeps the pairs (seed, stream) apart.
-    key = tf.stack([tf.constant(seed + stream * 0x9E3779B97F4A7C1, tf.int64), position // count])
-    return tf.random.experimental.index_shuffle(position % count, key, tf.constant(count - 1, tf.int64))
+    key = tf.stack([tf.cast(seed + stream * 0x9E3779B97F4A7C1, tf.int64), position // count])
+    return tf.random.experimental.index_shuffle(position % count, key, tf.cast(count - 1, tf.int64))
 
 
 def batches(

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from kerasgen.errors import UserError
 
 Rule = Literal["cut", "stretch", "width", "natural", "fours"]
@@ -16,13 +18,15 @@ class Source:
     Attributes:
         count: how many examples there are.
         example: from an int64 scalar tensor in [0, count) to {"image": float32 [height, width, channels] in
-            [0, 1](, "label": int32)}, in a TensorFlow graph.
+            [0, 1](, "label": int32, or float32 [k] of 0 and 1)}, in a TensorFlow graph.
         class_names: names of the labels; empty if there are none.
+        labels: gives the labels of all examples, [count] or [count, k], without reading a picture; or None.
     """
 
     count: int
     example: Callable[[Any], dict[str, Any]]
     class_names: tuple[str, ...] = ()
+    labels: Callable[[], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,15 @@ class Kind:
         usage: how the argument is written, such as ":PATH"; empty if there is none.
         base: name of the source of which this one is a degraded copy, example by example.
         degradation: what was done to the base's images [height, width, 3] in [0, 1].
+        takes: further keyword arguments of `open_split`: "download", "data_dir".
     """
 
     description: str
-    open_split: Callable[[str, str, Fit, int | None], Source]
+    open_split: Callable[..., Source]
     usage: str = ""
     base: str | None = None
     degradation: Callable[[Any], Any] | None = None
+    takes: tuple[str, ...] = ()
 
 
 def check_split(source: str, split: str) -> None:

@@ -1,12 +1,13 @@
 """Two domains without pairs, as CycleGAN trains on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kerasgen.data.degradations import degradation as degradation_from
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.pipeline import find_kind
-from kerasgen.data.source import Fit, Source
+from kerasgen.data.source import Fit, Kind, Source
 from kerasgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def load_unpaired(
     mode: str = "resize_and_crop",
     seed: int = 0,
     start_step: int | None = None,
+    degradation: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+    download: bool = False,
+    data_dir: str | None = None,
 ) -> "tf.data.Dataset":
     """Batches from two domains for `CycleGAN.fit`.
 
@@ -58,6 +62,9 @@ def load_unpaired(
             as they are, but for sides divisible by 4. In training all but "none" flip one image in two.
         seed: of the order, crops and flips.
         start_step: gives an endless dataset that begins at this batch of the training; see `load`.
+        degradation: turns one source, given as both, into two domains: A its degraded pictures, B the clean ones;
+            see `kerasgen.data.degradations`. It must keep the size and three channels.
+        download, data_dir: for "tfds:NAME"; see `load`.
 
     Returns:
         A dataset of dicts {"a": float32 [batch, height, width, channels] in [-1, 1], "b": the same}; the test split
@@ -72,7 +79,12 @@ def load_unpaired(
     if image_size < 1:
         raise UserError(f"image_size is {image_size}: give a positive number of pixels.")
     training = split == "train"
-    sides = _sides(source_a, source_b, split, _fit(mode, image_size, training), channels)
+    kinds = tuple(find_kind(source, download, data_dir) for source in (source_a, source_b))
+    fit = _fit(mode, image_size, training)
+    if degradation is None:
+        sides = _sides(source_a, source_b, kinds, split, fit, channels)
+    else:
+        sides = _degraded_sides(source_a, source_b, kinds[0], split, fit, channels, degradation, seed)
 
     def example(position: Any) -> dict[str, Any]:
         found = {}
@@ -104,23 +116,51 @@ def _fit(mode: str, size: int, training: bool) -> Fit:
     return Fit({"crop": "natural", "scale_width": "width", "none": "fours"}[mode], (size, size))
 
 
-def _sides(source_a: str, source_b: str, split: str, fit: Fit, channels: int) -> tuple[_Side, _Side]:
+def _degraded_sides(
+    source_a: str, source_b: str, found: tuple[Kind, str], split: str, fit: Fit, channels: int, config: Any, seed: int
+) -> tuple[_Side, _Side]:
+    if source_a != source_b or channels != 3:
+        raise UserError(
+            f"A degradation makes both domains from one source in color, but {source_a!r} and {source_b!r} with "
+            f"{channels} channels were given: give the same source twice, and channels=3."
+        )
+    kind, argument = found
+    degrade = degradation_from(config)
+    base = kind.open_split(argument, split, fit, channels)
+
+    def degraded(image: Any, index: Any) -> Any:
+        import tensorflow as tf
+
+        # An example is degraded in the same way each time: unpaired training needs no fresh noise.
+        return tf.ensure_shape(degrade(image, tf.stack([tf.constant(seed, tf.int64), index])), image.shape)
+
+    return _related(base, degraded, _same, split)
+
+
+def _sides(
+    source_a: str, source_b: str, kinds: tuple[tuple[Kind, str], ...], split: str, fit: Fit, channels: int
+) -> tuple[_Side, _Side]:
     if source_a == source_b:
         raise UserError(f"Both domains are {source_a!r}: give two different sources.")
-    (kind_a, argument_a), (kind_b, argument_b) = find_kind(source_a), find_kind(source_b)
+    (kind_a, argument_a), (kind_b, argument_b) = kinds
     if (kind_a.base or source_a) == (kind_b.base or source_b):
         if channels != 3:
             raise UserError(f"channels is {channels}, but {source_a!r} or {source_b!r} has colors: give channels=3.")
         base_kind, argument = find_kind(kind_a.base or source_a)
         base = base_kind.open_split(argument, split, fit, channels)
-        return _related(base, kind_a.degradation or _same, kind_b.degradation or _same, split)
+        return _related(base, *(_always(kind.degradation) for kind in (kind_a, kind_b)), split)
     opened_a = kind_a.open_split(argument_a, split, fit, channels)
     opened_b = kind_b.open_split(argument_b, split, fit, channels)
     return _Side(opened_a.count, opened_a.example), _Side(opened_b.count, opened_b.example)
 
 
-def _same(image: Any) -> Any:
+def _same(image: Any, index: Any) -> Any:
     return image
+
+
+def _always(change: Callable | None) -> Callable:
+    """A change that is the same for every example, as one that may differ."""
+    return _same if change is None else lambda image, index: change(image)
 
 
 def _related(base: Source, to_a: Callable, to_b: Callable, split: str) -> tuple[_Side, _Side]:
@@ -134,8 +174,10 @@ def _related(base: Source, to_a: Callable, to_b: Callable, split: str) -> tuple[
 
 def _view(base: Source, own: Callable, first: int, other: Callable | None = None) -> Callable[[Any], dict[str, Any]]:
     def example(index: Any) -> dict[str, Any]:
-        image = base.example((index + first) % base.count)["image"]
-        return {"image": own(image)} if other is None else {"image": own(image), "truth": other(image)}
+        place = (index + first) % base.count
+        image = base.example(place)["image"]
+        found = {"image": own(image, place)}
+        return found if other is None else {**found, "truth": other(image, place)}
 
     return example
 

@@ -2,6 +2,8 @@
 
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.cyclegan import CycleGAN
+from kerasgen.models.paired import PairedTranslator
+from kerasgen.models.registration import Registration
 from kerasgen.models.vae import VAE, Posterior
 
-__all__ = ["VAE", "CycleGAN", "GenerativeModel", "Posterior"]
+__all__ = ["VAE", "CycleGAN", "GenerativeModel", "PairedTranslator", "Posterior", "Registration"]

@@ -43,6 +43,8 @@ class GenerativeModel(keras.Model):
     # What black and white are in its images, and what their height and width must be divisible by.
     image_range: tuple[float, float] = (0.0, 1.0)
     image_multiple = 1
+    # The function of kerasgen.data that loads what it trains on.
+    data_loader = "load"
     loss_names: tuple[str, ...] = ("loss",)
     validation_names: tuple[str, ...] = ()
 

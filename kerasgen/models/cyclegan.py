@@ -70,6 +70,7 @@ class CycleGAN(GenerativeModel):
 
     unpaired = True
     image_range = (-1.0, 1.0)
+    data_loader = "load_unpaired"
     loss_names = (
         "generator_loss",
         "discriminator_loss",
@@ -390,7 +391,8 @@ def translate_images(generator: keras.Model, images: Any, batch_size: int = 8) -
     padded = np.pad(images, [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)], mode="symmetric")
     batches = (padded[i : i + batch_size] for i in range(0, len(padded), batch_size))
     outputs = [np.clip(generator(batch, training=False), -1.0, 1.0) for batch in batches]
-    result = np.concatenate(outputs)[:, :height, :width].astype("float32")
+    scale = outputs[0].shape[1] // padded.shape[1]  # a generator for super-resolution enlarges
+    result = np.concatenate(outputs)[:, : scale * height, : scale * width].astype("float32")
     return result[0] if single else result
 
 
@@ -472,6 +474,12 @@ PRESETS = {
             "generator": "unet",
             "generator_options": {"downsamplings": 7, "norm": "instance"},
         },
+        data={"image_size": 128, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
+        recipe={"epochs": 200, "learning_rate": 2e-4},
+    ),
+    "style_transfer": Preset(
+        description="one style of pictures to another, 128 pixels: two folders, or cycle_gan/monet2photo's domains",
+        config={"image_size": 128, "generator_options": {"blocks": 6}},
         data={"image_size": 128, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
         recipe={"epochs": 200, "learning_rate": 2e-4},
     ),

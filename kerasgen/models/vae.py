@@ -468,4 +468,18 @@ PRESETS = {
         data={"image_size": 64, "channels": 3, "batch_size": 32},
         recipe={"epochs": 50, "learning_rate": 1e-3},
     ),
+    "label_to_image": Preset(
+        description="faces from attributes: conditional VAE of CelebA's 40, 64×64; needs --data tfds:celeb_a",
+        config={
+            "image_shape": (64, 64, 3),
+            "latent_dim": 64,
+            "filters": (32, 64, 128, 256),
+            "hidden_units": 256,
+            "likelihood": "gaussian",
+            "sigma": "optimal",
+            "num_classes": 40,
+        },
+        data={"image_size": 64, "channels": 3, "batch_size": 32},
+        recipe={"epochs": 20, "learning_rate": 1e-3},
+    ),
 }

@@ -13,6 +13,7 @@ def patchgan(
     filters: int = 64,
     downsamplings: int = 3,
     norm: str = "instance",
+    condition_channels: int = 0,
     name: str = "patchgan",
 ) -> keras.Model:
     """Build a discriminator `[batch, H, W, channels]` → logits `[batch, h, w, 1]`, one a patch, float32.
@@ -25,6 +26,7 @@ def patchgan(
         filters: of the first convolution; they double up to 8 times that.
         downsamplings: stride-2 convolutions, at least 1.
         norm: "instance", "batch" or "none".
+        condition_channels: of a second picture behind the first, as pix2pix' discriminator sees it.
 
     Raises:
         UserError: an argument is not one of those above.
@@ -35,7 +37,7 @@ def patchgan(
         raise UserError(
             f"downsamplings={downsamplings} leaves no PatchGAN: give 1 or more, or take `pixel_discriminator`."
         )
-    inputs = keras.Input((None, None, channels), name="image")
+    inputs = keras.Input((None, None, channels + condition_channels), name="image")
     x = _conv(inputs, filters, 4, 2, True, "conv1")
     x = layers.LeakyReLU(0.2, name="relu1")(x)
     for i in range(2, downsamplings + 2):

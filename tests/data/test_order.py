@@ -97,4 +97,12 @@ def test_a_start_that_does_not_fit_gets_a_sentence(options):
 
 
 def test_sources_are_listed_as_they_are_written():
-    assert list(available_sources()) == ["digits", "photos", "folder:PATH", "digits_ink", "photo_dusk"]
+    assert list(available_sources()) == [
+        "digits",
+        "photos",
+        "pictures",
+        "folder:PATH",
+        "tfds:NAME",
+        "digits_ink",
+        "photo_dusk",
+    ]

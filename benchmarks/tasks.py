@@ -1,0 +1,199 @@
+"""The article's tasks on whole photographs that training never saw: chelsea and china.
+
+    python benchmarks/tasks.py [--tasks denoising,inpainting] [--seeds 0,1,2] [--runs FOLDER] [--pictures FOLDER]
+
+Trains each preset that has no run in the folder yet, and prints its numbers beside the untouched input's and the
+classical baselines'. PSNR in dB: super-resolution on luma without a rim of 4 pixels, inpainting inside the holes of
+all 64×64 crops together (and the mean of the single crops), else over all pixels and channels. Registration: endpoint
+error as a share of the identity's. With --pictures, writes input | classical baseline | output | truth of the first
+seed.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+from skimage import restoration
+
+from kerasgen.data import load_paired, load_registration
+from kerasgen.data.degradations import LowLight, degradation
+from kerasgen.data.pictures import TEST, picture
+from kerasgen.pictures import save_png, side_by_side
+from kerasgen.presets import find
+from kerasgen.train import load_run, train
+
+_SEED = tf.constant([7, 7], tf.int64)
+_SHOWN = 88  # pixels of the squares in the pictures
+
+
+def psnr(images: np.ndarray, truth: np.ndarray) -> float:
+    return float(-10 * np.log10(np.mean((np.clip(images, 0, 1) - truth) ** 2)))
+
+
+def luma_psnr(images: np.ndarray, truth: np.ndarray) -> float:
+    luma = np.float32([0.299, 0.587, 0.114])
+    inner = slice(4, -4)
+    return psnr((np.clip(images, 0, 1) @ luma)[inner, inner], (truth @ luma)[inner, inner])
+
+
+def whole(name: str) -> np.ndarray:
+    """A photograph with sides divisible by 8, float32 in [0, 1]."""
+    image = picture(name)
+    height, width = (s // 8 * 8 for s in image.shape[:2])
+    return (image[:height, :width] / 255).astype("float32")
+
+
+def quantized(image: np.ndarray) -> np.ndarray:
+    """As an 8-bit file would hold it."""
+    return np.round(np.clip(image, 0, 1) * 255).astype("float32") / 255
+
+
+def output(model, image: np.ndarray) -> np.ndarray:
+    return model.translate(image * 2 - 1) * 0.5 + 0.5
+
+
+def bicubic(small: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.clip(tf.image.resize(small, shape[:2], "bicubic", antialias=True).numpy(), 0, 1)
+
+
+def non_local_means(image: np.ndarray, _: tuple[int, ...]) -> np.ndarray:
+    """Told the true sigma, with scikit-image's advice of h = 0.8 sigma for its fast mode."""
+    return restoration.denoise_nl_means(
+        image, patch_size=5, patch_distance=6, h=0.08, sigma=0.1, fast_mode=True, channel_axis=-1
+    )
+
+
+def exact_inverse(image: np.ndarray, _: tuple[int, ...]) -> np.ndarray:
+    return LowLight().inverse(image)
+
+
+WHOLE: dict[str, tuple[str, Callable, Callable]] = {
+    "super_resolution_x2": ("bicubic", bicubic, luma_psnr),
+    "super_resolution_x4": ("bicubic", bicubic, luma_psnr),
+    "denoising": ("non-local means", non_local_means, psnr),
+    "enhancement": ("exact inverse", exact_inverse, psnr),
+}
+
+
+def photographs(task: str, model, pictures: Path | None) -> None:
+    """Print one line a photograph; draw if asked."""
+    baseline_name, baseline, measure = WHOLE[task]
+    degrade = degradation(find(task)[1].data["degradation"])
+    columns = []
+    for name in TEST:
+        truth = whole(name)
+        image = quantized(degrade(tf.constant(truth), _SEED).numpy())
+        before = bicubic(image, truth.shape) if image.shape != truth.shape else image
+        answers = [before, baseline(image, truth.shape), output(model, image)]
+        values = [measure(answer, truth) for answer in answers]
+        print(
+            f"  {name:8s} input {values[0]:.2f}, {baseline_name} {values[1]:.2f}, {task} {values[2]:.2f} dB",
+            flush=True,
+        )
+        columns.append([center(picture) for picture in (*answers, truth)])
+    if pictures:
+        titles = ("input", baseline_name, task.replace("_", " "), "truth")
+        if baseline_name == "bicubic":  # the input enlarged is the baseline: show the input's own pixels
+            factor = round(truth.shape[0] / image.shape[0])
+            for row, name in zip(columns, TEST, strict=True):
+                small = degrade(tf.constant(whole(name)), _SEED).numpy()
+                row[0] = center(small.repeat(factor, 0).repeat(factor, 1))
+        shown = {title: np.stack([row[i] for row in columns]) for i, title in enumerate(titles)}
+        save_png(pictures / f"task_{task}.png", side_by_side(shown))
+
+
+def center(image: np.ndarray) -> np.ndarray:
+    top, left = ((s - _SHOWN) // 2 for s in image.shape[:2])
+    return image[top : top + _SHOWN, left : left + _SHOWN]
+
+
+def holes(task: str, model, pictures: Path | None) -> None:
+    """Inpainting of 64×64 crops: pooled, and by crop."""
+    config = find(task)[1].data
+    errors, crops, shown = {}, {}, []
+    for batch in load_paired(split="test", **config):
+        a, b = batch["a"].numpy(), batch["b"].numpy() * 0.5 + 0.5
+        outputs = output(model, batch["a"].numpy() * 0.5 + 0.5)
+        for image, truth, filled in zip(a, b, outputs, strict=True):
+            hole = image[..., 3] < 0
+            known = image[..., :3] * 0.5 + 0.5
+            mean = np.where(hole[..., None], known[~hole].mean(0), known)
+            smooth = restoration.inpaint_biharmonic(known, hole, channel_axis=-1)
+            for name, answer in (("mean fill", mean), ("biharmonic", smooth), (task, filled)):
+                squares = (np.clip(answer, 0, 1)[hole] - truth[hole]) ** 2
+                errors.setdefault(name, []).append(squares.ravel())
+                crops.setdefault(name, []).append(-10 * np.log10(squares.mean() + 1e-12))
+            shown.append((known, smooth, filled, truth))
+    for name, found in errors.items():
+        pooled = -10 * np.log10(np.concatenate(found).mean())
+        print(
+            f"  {name:10s} in the hole: pooled {pooled:.2f}, mean of crops {np.mean(crops[name]):.2f} dB", flush=True
+        )
+    if pictures:
+        titles = ("input", "biharmonic", task, "truth")
+        rows = {t: np.clip(np.stack([s[i] for s in shown[:6]]), 0, 1) for i, t in enumerate(titles)}
+        save_png(pictures / f"task_{task}.png", side_by_side(rows))
+
+
+def registered(task: str, model, pictures: Path | None) -> None:
+    """Known warps, and the stereo pair whose disparity is known."""
+    dataset = load_registration(split="test", **find(task)[1].data)
+    scores = model.score(dataset)
+    folded = scores["negative_jacobian"]
+    print(
+        f"  warps: endpoint error {scores['epe']:.3f} px, identity {scores['epe_identity']:.3f}, ratio "
+        f"{scores['epe_ratio']:.3f}, negative Jacobian {folded:.3%}"
+    )
+    left, right, disparity = motorcycle()
+    _, flow = model.align(right * 2 - 1, left * 2 - 1)
+    valid = np.isfinite(disparity)
+    error = np.hypot(flow[..., 0], flow[..., 1] + disparity)[valid].mean()
+    print(f"  stereo_motorcycle: endpoint error {error:.3f} px, identity {disparity[valid].mean():.3f}", flush=True)
+    if pictures:
+        save_png(pictures / f"task_{task}.png", side_by_side(model.preview(6, inputs=next(iter(dataset)))))
+
+
+def motorcycle(factor: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """scikit-image's stereo pair made so small that the disparity is a few pixels; NaN where it isn't known."""
+    from skimage import data
+
+    left, right, disparity = data.stereo_motorcycle()
+    height, width = (s // factor for s in disparity.shape)
+    small = [tf.image.resize(i / 255.0, (height, width), "area").numpy().astype("float32") for i in (left, right)]
+    blocks = disparity[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    finite = np.isfinite(blocks).all((1, 3))
+    means = np.where(finite, np.where(np.isfinite(blocks), blocks, 0).mean((1, 3)) / factor, np.nan)
+    return small[0], small[1], means
+
+
+MEASURES = {
+    **dict.fromkeys(WHOLE, photographs),
+    "inpainting": holes,
+    "registration": registered,
+    "registration_ncc": registered,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", default=",".join(MEASURES), help="which, separated by commas")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--runs", type=Path, default=Path("runs/tasks"))
+    parser.add_argument("--pictures", type=Path, help="a folder for the pictures of the first seed")
+    arguments = parser.parse_args()
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    for task in arguments.tasks.split(","):
+        for seed in seeds:
+            folder = arguments.runs / f"{task}_{seed}"
+            model = load_run(folder) if (folder / "model.keras").exists() else train(task, folder, seed=seed).model
+            print(f"{task}, seed {seed}:")
+            MEASURES[task](task, model, arguments.pictures if seed == seeds[0] else None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Against rare classes: weights of each example, as one "sample_weight", or an order that draws classes alike.
+
+The weights have mean 1 over the examples that they were made for, so that the loss keeps its size.
+
+`python benchmarks/balance_digits.py` measures what each does for a conditional VAE.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kerasgen.data.order import shuffled_index
+from kerasgen.data.source import Source
+from kerasgen.errors import UserError
+
+SCHEMES = ("batch", "inverse", "effective", "attributes", "sampling")
+_BETA = 0.99
+
+
+def inverse_frequency(counts: Any) -> np.ndarray:
+    """Weight N / (K·n_c) of each class from its number of examples [K]; 0 for a class without any: [K]."""
+    counts = np.asarray(counts, np.float64)
+    present = counts > 0
+    weights = counts.sum() / (present.sum() * np.maximum(counts, 1))
+    return np.where(present, weights, 0.0).astype(np.float32)
+
+
+def effective_number(counts: Any, beta: float = _BETA) -> np.ndarray:
+    """Weight ∝ (1 - β) / (1 - βⁿ) of each class, with mean 1 over the examples: [K].
+
+    Cui et al. 2019, 1901.05555. β = 0 weighs all alike; towards 1 it becomes `inverse_frequency`.
+    """
+    counts = np.asarray(counts, np.float64)
+    present = counts > 0
+    weights = np.where(present, (1 - beta) / (1 - beta ** np.maximum(counts, 1)), 0.0)
+    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+
+
+def batch_mask(labels: Any) -> Any:
+    """The class-balanced mask: w_i = B / (K_present · n_{y_i}) within a batch of integer labels [B]: float32 [B].
+
+    Each class that is in the batch has the same share of its loss, and the weights' mean is 1.
+    """
+    import tensorflow as tf
+
+    same = tf.cast(labels[:, None] == labels[None], tf.float32)
+    own = tf.reduce_sum(same, axis=1)
+    present = tf.reduce_sum(1.0 / own)
+    return tf.cast(tf.shape(labels)[0], tf.float32) / (present * own)
+
+
+def attribute_weights(labels: Any) -> np.ndarray:
+    """Weights [k, 2] of an attribute's absence and presence from 0/1 labels [n, k]: n / (2·count of that value).
+
+    An example's weight is the mean of those of its k values. An attribute that never changes weighs 1.
+    """
+    labels = np.asarray(labels, np.float64)
+    counts = np.stack([(1 - labels).sum(0), labels.sum(0)], axis=1)
+    changes = (counts > 0).all(axis=1, keepdims=True)
+    return np.where(changes, len(labels) / (2 * np.maximum(counts, 1)), 1.0).astype(np.float32)
+
+
+def weighting(scheme: str, labels: np.ndarray) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A function that adds "sample_weight" [batch] to a batch with "label".
+
+    Args:
+        scheme: "batch", "inverse", "effective" or "attributes".
+        labels: of all examples, [n] or, for "attributes", [n, k] of 0 and 1.
+
+    Raises:
+        UserError: there is no such scheme, or it doesn't fit the labels.
+    """
+    import tensorflow as tf
+
+    _check(scheme, labels)
+    if scheme == "batch":
+        return lambda batch: {**batch, "sample_weight": batch_mask(batch["label"])}
+    if scheme == "attributes":
+        table = tf.constant(attribute_weights(labels))
+
+        def of_attributes(batch: dict[str, Any]) -> dict[str, Any]:
+            weights = table[:, 0] + (table[:, 1] - table[:, 0]) * batch["label"]
+            return {**batch, "sample_weight": tf.reduce_mean(weights, axis=-1)}
+
+        return of_attributes
+    counts = np.bincount(labels)
+    table = tf.constant(inverse_frequency(counts) if scheme == "inverse" else effective_number(counts))
+    return lambda batch: {**batch, "sample_weight": tf.gather(table, batch["label"])}
+
+
+def balanced_order(labels: np.ndarray, seed: int) -> Callable[[Any], Any]:
+    """A function from a place in the training to an example, which draws each class equally often.
+
+    Of K consecutive places, counted from a multiple of K, each class has one; a class goes through all of its
+    examples in a new order, and then begins anew. It is a pure function of the seed and the place.
+
+    Args:
+        labels: integer classes [n].
+        seed: of the order.
+
+    Raises:
+        UserError: the examples have several labels each.
+    """
+    import tensorflow as tf
+
+    _check("sampling", labels)
+    members = tf.constant(np.argsort(labels, kind="stable"), tf.int64)
+    sizes = np.bincount(labels)
+    sizes = sizes[sizes > 0]
+    starts_table, sizes_table = tf.constant(np.cumsum(sizes) - sizes, tf.int64), tf.constant(sizes, tf.int64)
+
+    def order(position: Any) -> Any:
+        which = shuffled_index(position, len(sizes), seed, stream=2)
+        place = shuffled_index(position // len(sizes), sizes_table[which], seed, stream=3 + which)
+        return members[starts_table[which] + place]
+
+    return order
+
+
+def labels_of(source: Source, name: str) -> np.ndarray:
+    """The labels of all examples.
+
+    Raises:
+        UserError: the source has none.
+    """
+    if source.labels is None:
+        raise UserError(
+            f"The data {name!r} has no labels to balance: leave balance out, or use a source with classes."
+        )
+    return source.labels()
+
+
+def _check(scheme: str, labels: np.ndarray) -> None:
+    if scheme not in SCHEMES:
+        raise UserError(f"There is no balance {scheme!r}: choose one of {', '.join(SCHEMES)}.")
+    if (labels.ndim == 2) != (scheme == "attributes"):
+        several = "several labels an example" if labels.ndim == 2 else "one class an example"
+        fits = "attributes" if labels.ndim == 2 else "batch, inverse, effective or sampling"
+        raise UserError(f"balance {scheme!r} doesn't fit data with {several}: choose {fits}.")

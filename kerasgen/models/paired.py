@@ -1,0 +1,381 @@
+"""Paired image-to-image translation: super-resolution, denoising, enhancement, inpainting, and pix2pix."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasgen import losses
+from kerasgen.errors import UserError
+from kerasgen.models.base import GenerativeModel
+from kerasgen.models.cyclegan import size_multiple, translate_images
+from kerasgen.networks.inpainting import inpainter
+from kerasgen.networks.patchgan import patchgan
+from kerasgen.networks.resnet import resnet_generator
+from kerasgen.networks.restoration import restorer, super_resolver
+from kerasgen.networks.unet import unet_generator
+from kerasgen.presets import Preset
+
+_GENERATORS = {
+    "restorer": restorer,
+    "super_resolver": super_resolver,
+    "inpainter": inpainter,
+    "resnet": resnet_generator,
+    "unet": unet_generator,
+}
+_CONFIG_NAMES = (
+    "generator",
+    "generator_options",
+    "discriminator_options",
+    "lambda_l1",
+    "lambda_l2",
+    "lambda_adversarial",
+    "adversarial_loss",
+)
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class PairedTranslator(GenerativeModel):
+    """A generator trained on pairs by L1, and with an adversarial weight by a conditional PatchGAN too: pix2pix.
+
+    Isola et al. 2017, 1611.07004. Trains on dicts {"a": images in [-1, 1], "b": what they should become}, as
+    `kerasgen.data.load_paired` makes them. Losses are means over pixels and over the batch. Validation reports PSNR
+    in dB and SSIM of the clipped output against b, and `psnr_input`: that of the untouched input, enlarged by
+    bicubic interpolation where b is larger, with black in the hole where there is one.
+
+    Args:
+        generator: "restorer", "super_resolver", "inpainter", "resnet" or "unet".
+        generator_options: further arguments of that network.
+        discriminator_options: arguments of `patchgan`, which exists only if `lambda_adversarial` isn't 0.
+        lambda_l1: weight of the mean absolute error; pix2pix has 100 beside an adversarial weight of 1.
+        lambda_l2: weight of the mean squared error.
+        lambda_adversarial: weight of the adversarial loss; 0 trains no discriminator.
+        adversarial_loss: "vanilla" (pix2pix') or "lsgan".
+        generator_a2b: your own network instead.
+
+    Raises:
+        UserError: an argument doesn't fit.
+    """
+
+    data_loader = "load_paired"
+    image_range = (-1.0, 1.0)
+    loss_names = ("loss", "l1_loss", "adversarial_loss", "discriminator_loss")
+    validation_names = ("psnr", "ssim", "psnr_input")
+
+    def __init__(
+        self,
+        generator: str = "restorer",
+        *,
+        generator_options: dict[str, Any] | None = None,
+        discriminator_options: dict[str, Any] | None = None,
+        lambda_l1: float = 1.0,
+        lambda_l2: float = 0.0,
+        lambda_adversarial: float = 0.0,
+        adversarial_loss: str = "vanilla",
+        generator_a2b: keras.Model | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.generator, self.generator_options = generator, dict(generator_options or {})
+        self.discriminator_options = dict(discriminator_options or {})
+        self.lambda_l1, self.lambda_l2, self.lambda_adversarial = lambda_l1, lambda_l2, lambda_adversarial
+        self.adversarial_loss = adversarial_loss
+        self._custom = generator_a2b
+        self._check_arguments()
+        self.generator_a2b = generator_a2b or _GENERATORS[generator](**self.generator_options)
+        self.discriminator = None
+        if lambda_adversarial:
+            channels = {"condition_channels": self.generator_a2b.input_shape[-1]}
+            self.discriminator = patchgan(
+                self.generator_a2b.output_shape[-1], **{**channels, **self.discriminator_options}
+            )
+        self.built = True
+
+    def _check_arguments(self) -> None:
+        for name, known in (("generator", _GENERATORS), ("adversarial_loss", ("vanilla", "lsgan"))):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(known)}.")
+        for name in ("lambda_l1", "lambda_l2", "lambda_adversarial"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} is {getattr(self, name)}: give 0 or more.")
+
+    # -- training -------------------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | None = None,
+        discriminator_optimizer: keras.optimizers.Optimizer | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Set the optimizers; left out, they are Adam with pix2pix' learning rate 2e-4 and beta_1 0.5."""
+        super().compile(optimizer=optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5), **kwargs)
+        self.optimizer.build(self.generator_a2b.trainable_variables)
+        self.discriminator_optimizer = None
+        if self.discriminator is not None:
+            self.discriminator_optimizer = discriminator_optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5)
+            self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        if not self.compiled:
+            return []
+        return [o for o in (self.optimizer, self.discriminator_optimizer) if o is not None]
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        a, b, weight = self._pair(data)
+        with tf.GradientTape() as tape:
+            values, fake = self.generator_losses(a, b, training=True)
+            objective = tf.reduce_mean(values["loss"] if weight is None else values["loss"] * weight)
+        self.update(tape, objective, self.generator_a2b.trainable_variables, self.optimizer)
+        if self.discriminator is not None:
+            with tf.GradientTape() as tape:
+                loss = self._discriminator_loss(a, b, tf.stop_gradient(fake))
+                objective = tf.reduce_mean(loss if weight is None else loss * weight)
+            self.update(tape, objective, self.discriminator.trainable_variables, self.discriminator_optimizer)
+            values["discriminator_loss"] = loss
+        self.track(values, weight)
+        return self.results(*values)
+
+    def generator_losses(self, a: Any, b: Any, training: bool = False) -> tuple[dict[str, Any], Any]:
+        """Losses [batch] by name, of which "loss" is the weighted sum, and the generator's output."""
+        fake = self.generator_a2b(a, training=training)
+        values = {"l1_loss": losses.absolute_error(b, fake)}
+        total = self.lambda_l1 * values["l1_loss"]
+        if self.lambda_l2:
+            total += self.lambda_l2 * losses.squared_error(b, fake)
+        if self.discriminator is not None:
+            logits = self.discriminator(_beside(fake, a), training=training)
+            values["adversarial_loss"] = losses.adversarial_generator_loss(logits, self.adversarial_loss)
+            total += self.lambda_adversarial * values["adversarial_loss"]
+        return {"loss": total, **values}, fake
+
+    def _discriminator_loss(self, a: Any, b: Any, fake: Any) -> Any:
+        real_logits = self.discriminator(_beside(b, a), training=True)
+        fake_logits = self.discriminator(_beside(fake, a), training=True)
+        return losses.adversarial_discriminator_loss(real_logits, fake_logits, self.adversarial_loss)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        a, b, weight = self._pair(data)
+        values, fake = self.generator_losses(a, b)
+        values |= {"psnr": psnr(fake, b), "psnr_input": psnr(_untouched(a, b), b)}
+        if min(b.shape[1:3]) >= 11:  # the size of SSIM's window
+            values["ssim"] = tf.image.ssim(tf.clip_by_value(fake, -1.0, 1.0) + 1.0, b + 1.0, max_val=2.0)
+        self.track(values, weight)
+        return self.results(*values)
+
+    def _pair(self, data: Any) -> tuple[Any, Any, Any]:
+        data, _, weight = keras.utils.unpack_x_y_sample_weight(data)
+        if not isinstance(data, dict) or not {"a", "b"} <= set(data):
+            raise UserError(
+                'This model trains on dicts {"a": images, "b": what they should become}, but got '
+                f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
+                "make them with kerasgen.data.load_paired."
+            )
+        wanted = self.generator_a2b.input_shape[-1]
+        if data["a"].shape[-1] != wanted:
+            raise UserError(
+                f'The images "a" have {data["a"].shape[-1]} channels, but the generator {self.generator!r} takes '
+                f"{wanted}: choose the degradation that it is made for."
+            )
+        return tf.cast(data["a"], tf.float32), tf.cast(data["b"], tf.float32), data.get("sample_weight", weight)
+
+    # -- use ------------------------------------------------------------------------------------------------
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Images as the generator takes them, or a dict with them as "a", to the generator's output."""
+        images = inputs["a"] if isinstance(inputs, dict) else inputs
+        return self.generator_a2b(images, training=training)
+
+    def translate(self, images: Any) -> np.ndarray:
+        """Images [n, height, width, channels], or one [height, width, channels], of any size in [-1, 1].
+
+        Returns:
+            float32 images clipped to [-1, 1], as large as the input times the generator's scale.
+
+        Raises:
+            UserError: the images don't fit.
+        """
+        return translate_images(self.generator_a2b, images)
+
+    def score(self, dataset: Iterable[Any]) -> dict[str, float]:
+        """PSNR in dB of a dataset's pairs, beside that of the untouched input and of the usual baseline.
+
+        PSNR is that of each picture, averaged. Super-resolution is measured on luma, without a rim of 4 pixels, and
+        its baseline is bicubic enlargement, which is also its untouched input. Inpainting is measured in the holes,
+        of all pictures together; its baseline fills each hole with the mean of the known pixels. For all else the
+        baseline is the best single gain and offset of each picture, which nobody can know without the truth.
+
+        Returns:
+            {"pictures", "psnr", "psnr_input", "psnr_BASELINE"}.
+        """
+        rows, pictures = [], 0
+        for batch in dataset:
+            a, b = np.asarray(batch["a"]), np.asarray(batch["b"])
+            answers = {"psnr": self.translate(a), "psnr_input": _untouched(a, b).numpy(), **_baseline(a, b)}
+            rows.append({name: _errors(a, b, answer) for name, answer in answers.items()})
+            pictures += len(b)
+        if not rows:
+            raise UserError("The dataset is empty: give at least one batch of pairs.")
+        found = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        pooled = self.generator_a2b.input_shape[-1] == 4
+        scores = {name: float(_decibels(e.mean()) if pooled else _decibels(e).mean()) for name, e in found.items()}
+        return {"pictures": float(pictures), **scores}
+
+    def preview(self, n: int = 8, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
+        if inputs is None:
+            raise UserError("This model has pictures only of inputs: give ImageGrid a batch, inputs=….")
+        a, b = np.asarray(inputs["a"][:n]), np.asarray(inputs["b"][:n])
+        factor = b.shape[1] // a.shape[1]
+        shown = a[..., :3].repeat(factor, axis=1).repeat(factor, axis=2)
+        pictures = {"input": shown, "restoration": self.translate(a), "truth": b}
+        return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
+
+    def deployables(self) -> dict[str, keras.Model]:
+        """The generator: images in [-1, 1] to images in [-1, 1]."""
+        return {"generator_a2b": self.generator_a2b}
+
+    @property
+    def image_multiple(self) -> int:
+        """What height and width must be divisible by."""
+        return size_multiple(self.generator_a2b)
+
+    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The degraded pictures, or the pictures of {"image"}; none for a generator that takes a mask beside them."""
+        images = np.asarray(batch.get("a", batch.get("image")))
+        return {"generator_a2b": images} if images.shape[-1] == self.generator_a2b.input_shape[-1] else {}
+
+    # -- recipe and config ----------------------------------------------------------------------------------
+
+    def compile_for_recipe(
+        self, steps_per_epoch: int, epochs: int, learning_rate: float = 2e-3, warmup_steps: int = 100
+    ) -> None:
+        """Adam with gradients clipped to norm 1, its learning rate warmed up and then half a cosine to 0."""
+        steps = max(2, steps_per_epoch * epochs)
+        warmup = min(warmup_steps, steps // 2)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, steps - warmup, warmup_target=learning_rate, warmup_steps=warmup
+        )
+        self.compile(keras.optimizers.Adam(schedule, clipnorm=1.0))
+
+    def get_config(self) -> dict[str, Any]:
+        custom = {"generator_a2b": keras.saving.serialize_keras_object(self._custom)} if self._custom else {}
+        return {**super().get_config(), **{name: getattr(self, name) for name in _CONFIG_NAMES}, **custom}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "PairedTranslator":
+        config = dict(config)
+        if "generator_a2b" in config:
+            config["generator_a2b"] = keras.saving.deserialize_keras_object(config["generator_a2b"])
+        return cls(**config)
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        if not self.compiled:
+            return None
+        found = {"optimizer": self.optimizer, "discriminator_optimizer": self.discriminator_optimizer}
+        optimizers = {name: keras.saving.serialize_keras_object(o) for name, o in found.items() if o is not None}
+        return {**optimizers, "gradient_accumulation_steps": self._accumulation_steps}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
+
+
+def psnr(images: Any, truth: Any) -> Any:
+    """PSNR in dB of images in [-1, 1], clipped to it first, against the truth: [batch]."""
+    return tf.image.psnr(tf.clip_by_value(images, -1.0, 1.0) + 1.0, truth + 1.0, max_val=2.0)
+
+
+def _beside(images: Any, condition: Any) -> Any:
+    """A picture and its condition, enlarged to its size, as the discriminator sees them."""
+    if condition.shape[1:3] != images.shape[1:3]:
+        condition = tf.image.resize(condition, tf.shape(images)[1:3], "nearest")
+    return tf.concat([images, condition], axis=-1)
+
+
+def _untouched(a: Any, b: Any) -> Any:
+    """The input in the form of the output."""
+    a = a[..., : b.shape[-1]]
+    if a.shape[1:3] != b.shape[1:3]:
+        a = tf.clip_by_value(tf.image.resize(a, b.shape[1:3], "bicubic", antialias=True), -1.0, 1.0)
+    return tf.convert_to_tensor(a)
+
+
+def _baseline(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
+    """The usual baseline's answer, by the name of its score."""
+    if a.shape[1] != b.shape[1]:
+        return {"psnr_bicubic": _untouched(a, b).numpy()}
+    if a.shape[-1] == 4:
+        known = a[..., 3:] > 0
+        mean = (a[..., :3] * known).sum((1, 2), keepdims=True) / known.sum((1, 2), keepdims=True)
+        return {"psnr_mean_fill": np.where(known, a[..., :3], mean)}
+    fitted = []
+    for image, truth in zip(a, b, strict=True):
+        gain, offset = np.polyfit(image.ravel(), truth.ravel(), 1)
+        fitted.append(np.clip(gain * image + offset, -1, 1))
+    return {"psnr_best_gain": np.stack(fitted)}
+
+
+def _errors(a: np.ndarray, b: np.ndarray, answer: np.ndarray) -> np.ndarray:
+    """Squared errors in units of [0, 1] images: [n], or one for each pixel in a hole."""
+    squared = ((answer - b) / 2) ** 2
+    if a.shape[-1] == 4 and b.shape[-1] == 3:
+        return squared[a[..., 3] <= 0].ravel()
+    if a.shape[1] != b.shape[1]:
+        luma = np.float32([0.299, 0.587, 0.114])
+        squared = (((answer - b) @ luma / 2) ** 2)[:, 4:-4, 4:-4]
+    return squared.reshape(len(b), -1).mean(-1)
+
+
+def _decibels(squared_error: np.ndarray) -> np.ndarray:
+    return -10 * np.log10(np.maximum(squared_error, 1e-12))
+
+
+MODEL = PairedTranslator
+_PAIRS = {"source": "pictures", "image_size": 64, "batch_size": 16}
+_LOW_LIGHT = [{"kind": "low_light"}, {"kind": "noise", "sigma": 0.01}]
+PRESETS = {
+    "super_resolution_x2": Preset(
+        description="twice as large and sharper than bicubic; begins as bicubic enlargement",
+        config={"generator": "super_resolver", "generator_options": {"scale": 2}},
+        data={**_PAIRS, "degradation": [{"kind": "shrink", "factor": 2}]},
+        recipe={"epochs": 1, "learning_rate": 2e-3},
+    ),
+    "super_resolution_x4": Preset(
+        description="four times as large and sharper than bicubic; begins as bicubic enlargement",
+        config={"generator": "super_resolver", "generator_options": {"scale": 4}},
+        data={**_PAIRS, "image_size": 128, "degradation": [{"kind": "shrink", "factor": 4}]},
+        recipe={"epochs": 4, "learning_rate": 2e-3},
+    ),
+    "denoising": Preset(
+        description="removes Gaussian noise of sigma 0.1",
+        config={"generator": "restorer", "generator_options": {"blocks": 5}},
+        data={**_PAIRS, "degradation": [{"kind": "noise", "sigma": 0.1}], "augmentation": "turns_and_colors"},
+        recipe={"epochs": 2, "learning_rate": 2e-3},
+    ),
+    "enhancement": Preset(
+        description="brightens dark, color-cast, slightly noisy pictures",
+        config={"generator": "restorer", "generator_options": {"blocks": 3, "curve": True}},
+        data={**_PAIRS, "degradation": _LOW_LIGHT},
+        recipe={"epochs": 2, "learning_rate": 2e-3},
+    ),
+    "inpainting": Preset(
+        description="fills holes (transparent pixels) of a quarter of the picture",
+        config={"generator": "inpainter", "lambda_l2": 1.0},
+        data={**_PAIRS, "degradation": [{"kind": "hole", "area": 0.25}]},
+        recipe={"epochs": 2, "learning_rate": 1e-3},
+    ),
+    "pix2pix_256": Preset(
+        description="pix2pix: a U-Net with L1 and a conditional PatchGAN, 256 pixels, pairs from a folder of yours",
+        config={
+            "generator": "unet",
+            "generator_options": {"downsamplings": 8},
+            "discriminator_options": {"norm": "batch"},
+            "lambda_l1": 100.0,
+            "lambda_adversarial": 1.0,
+        },
+        data={"image_size": 256, "batch_size": 1, "degradation": [{"kind": "low_light"}]},
+        recipe={"epochs": 200, "learning_rate": 2e-4},
+    ),
+}

@@ -1,0 +1,238 @@
+"""Registration: bring one picture into the place of another, without ever being shown how."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasgen import losses
+from kerasgen.errors import UserError
+from kerasgen.models.base import GenerativeModel
+from kerasgen.networks.registration import registration_network
+from kerasgen.presets import Preset
+
+_MULTIPLE = 8
+_WINDOW = 9
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class Registration(GenerativeModel):
+    """A network that aligns two pictures, trained by their similarity after the warp and the flow's smoothness.
+
+    After VoxelMorph (Balakrishnan et al. 2019, 1809.05231). Trains on dicts {"moving", "fixed": [batch, height,
+    width, channels] in [-1, 1]}, as `kerasgen.data.load_registration` makes them. Where the true "flow" is given,
+    validation reports `epe`, the mean distance in pixels to it (the endpoint error), and `epe_identity`, that of no
+    displacement at all. `negative_jacobian` is the share of pixels where the flow folds over.
+
+    Args:
+        channels: of both pictures.
+        similarity: "mse", for pictures of the same light, or "ncc", the squared local normalized cross-correlation
+            in 9×9 pixels, for any light and contrast.
+        smoothness: weight of the flow's mean squared slope.
+        filters: of `registration_network`.
+
+    Raises:
+        UserError: an argument doesn't fit.
+    """
+
+    data_loader = "load_registration"
+    loss_names = ("loss", "similarity_loss", "smoothness_loss")
+    validation_names = ("epe", "epe_identity", "negative_jacobian")
+
+    def __init__(
+        self,
+        channels: int = 3,
+        *,
+        similarity: str = "mse",
+        smoothness: float = 0.07,
+        filters: tuple[int, ...] = (32, 48, 64),
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if similarity not in ("mse", "ncc"):
+            raise UserError(f"similarity is {similarity!r}: choose 'mse' or 'ncc'.")
+        if smoothness < 0:
+            raise UserError(f"smoothness is {smoothness}: give 0 or more.")
+        self.channels, self.similarity, self.smoothness = channels, similarity, smoothness
+        self.filters = tuple(filters)
+        self.network = registration_network(channels, filters=self.filters)
+        self.built = True
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        pair = self._pair(data)
+        with tf.GradientTape() as tape:
+            values, _ = self.pair_losses(pair, training=True)
+            objective = tf.reduce_mean(values["loss"])
+        self.update(tape, objective, self.trainable_variables, self.optimizer)
+        self.track(values)
+        return self.results(*values)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        pair = self._pair(data)
+        values, flow = self.pair_losses(pair)
+        values["negative_jacobian"] = _negative_jacobian(flow)
+        if "flow" in pair:
+            values["epe"] = _endpoint_error(flow, pair["flow"])
+            values["epe_identity"] = _endpoint_error(tf.zeros_like(flow), pair["flow"])
+        self.track(values)
+        return self.results(*values)
+
+    def pair_losses(self, pair: dict[str, Any], training: bool = False) -> tuple[dict[str, Any], Any]:
+        """Losses [batch] by name, of which "loss" is the weighted sum, and the flow."""
+        out = self.network({"moving": pair["moving"], "fixed": pair["fixed"]}, training=training)
+        measure = losses.squared_error if self.similarity == "mse" else local_ncc_loss
+        similarity, smoothness = measure(out["warped"], pair["fixed"]), _slope(out["flow"])
+        total = similarity + self.smoothness * smoothness
+        return {"loss": total, "similarity_loss": similarity, "smoothness_loss": smoothness}, out["flow"]
+
+    def _pair(self, data: Any) -> dict[str, Any]:
+        data = keras.utils.unpack_x_y_sample_weight(data)[0]
+        if not isinstance(data, dict) or not {"moving", "fixed"} <= set(data):
+            raise UserError(
+                'Registration trains on dicts {"moving": images, "fixed": images}, but got '
+                f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
+                "make them with kerasgen.data.load_registration."
+            )
+        return {name: tf.cast(value, tf.float32) for name, value in data.items()}
+
+    def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
+        """{"moving", "fixed"} to {"warped", "flow"}, as the network gives them."""
+        return self.network({name: inputs[name] for name in ("moving", "fixed")}, training=training)
+
+    def align(self, moving: Any, fixed: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Bring `moving` into the place of `fixed`.
+
+        Args:
+            moving, fixed: [n, height, width, channels], or one [height, width, channels] each, in [-1, 1].
+
+        Returns:
+            The warped picture, of the same shape, and the flow [(n,) height, width, 2] in pixels, rows first: warped
+            at x is moving at x + flow(x).
+
+        Raises:
+            UserError: the pictures don't fit together, or the model.
+        """
+        moving, fixed = np.asarray(moving, np.float32), np.asarray(fixed, np.float32)
+        if moving.shape != fixed.shape or moving.ndim not in (3, 4) or moving.shape[-1] != self.channels:
+            raise UserError(
+                f"moving has the shape {moving.shape} and fixed {fixed.shape}, but both must be the same, "
+                f"[n, height, width, {self.channels}]: cut or resize them."
+            )
+        single = moving.ndim == 3
+        pair = [picture[None] if single else picture for picture in (moving, fixed)]
+        height, width = pair[0].shape[1:3]
+        margins = [(0, 0), (0, -height % _MULTIPLE), (0, -width % _MULTIPLE), (0, 0)]
+        moving, fixed = (np.pad(picture, margins, mode="edge") for picture in pair)
+        out = self.network({"moving": moving, "fixed": fixed}, training=False)
+        warped, flow = (out[name].numpy()[:, :height, :width] for name in ("warped", "flow"))
+        return (warped[0], flow[0]) if single else (warped, flow)
+
+    def score(self, dataset: Iterable[Any]) -> dict[str, float]:
+        """Endpoint error in pixels on pairs whose flow is known, beside the identity warp's.
+
+        Returns:
+            {"pairs", "epe", "epe_identity", "epe_ratio" (of the two), "negative_jacobian" (a share)}.
+        """
+        own, identity, folded = [], [], []
+        for batch in dataset:
+            _, flow = self.align(batch["moving"], batch["fixed"])
+            truth = np.asarray(batch["flow"])
+            own.append(np.linalg.norm(flow - truth, axis=-1).mean((1, 2)))
+            identity.append(np.linalg.norm(truth, axis=-1).mean((1, 2)))
+            folded.append(_negative_jacobian(tf.constant(flow)).numpy())
+        if not own:
+            raise UserError("The dataset is empty: give at least one batch of pairs.")
+        own, identity, folded = (np.concatenate(parts) for parts in (own, identity, folded))
+        return {
+            "pairs": float(len(own)),
+            "epe": float(own.mean()),
+            "epe_identity": float(identity.mean()),
+            "epe_ratio": float(own.mean() / identity.mean()),
+            "negative_jacobian": float(folded.mean()),
+        }
+
+    def preview(self, n: int = 8, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
+        if inputs is None:
+            raise UserError("Registration has pictures only of inputs: give ImageGrid a batch, inputs=….")
+        moving, fixed = (np.asarray(inputs[name][:n]) for name in ("moving", "fixed"))
+        warped, _ = self.align(moving, fixed)
+        pictures = {"moving": moving, "warp": warped, "fixed": fixed}
+        shown = {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
+        differences = {"difference before": np.abs(moving - fixed), "difference after": np.abs(warped - fixed)}
+        return shown | {title: np.clip(images, 0.0, 1.0) for title, images in differences.items()}
+
+    def deployables(self) -> dict[str, keras.Model]:
+        """The network: moving and fixed to warped and flow."""
+        return {"registration": self.network}
+
+    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The pair itself."""
+        pair = {name: np.asarray(batch[name]) for name in ("moving", "fixed") if name in batch}
+        return dict.fromkeys(self.deployables(), pair) if len(pair) == 2 else {}
+
+    def compile_for_recipe(self, steps_per_epoch: int, epochs: int, learning_rate: float = 1e-3) -> None:
+        """Adam with gradients clipped to norm 1, its learning rate following half a cosine to 0."""
+        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps_per_epoch * epochs))
+        self.compile(optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0))
+
+    def get_config(self) -> dict[str, Any]:
+        names = ("channels", "similarity", "smoothness", "filters")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def local_ncc_loss(images: Any, others: Any, window: int = _WINDOW) -> Any:
+    """1 - the squared normalized cross-correlation in windows, averaged: 0 if equal but for light and contrast.
+
+    Args:
+        images, others: [batch, height, width, channels].
+        window: pixels of its side.
+
+    Returns:
+        float32 [batch].
+    """
+
+    def mean(values: Any) -> Any:
+        return tf.nn.avg_pool2d(values, window, 1, "SAME")
+
+    centered = [mean(a * b) - mean(a) * mean(b) for a, b in ((images, others), (images, images), (others, others))]
+    # Flat places have no pattern to compare: the constant lets them count little.
+    ratio = (tf.square(centered[0]) + 1e-5) / (tf.maximum(centered[1], 0.0) * tf.maximum(centered[2], 0.0) + 1e-5)
+    return 1.0 - tf.reduce_mean(ratio, axis=[1, 2, 3])
+
+
+def _slope(flow: Any) -> Any:
+    """Mean squared difference of neighboring displacements: [batch]."""
+    down, right = flow[:, 1:] - flow[:, :-1], flow[:, :, 1:] - flow[:, :, :-1]
+    return tf.reduce_mean(tf.square(down), [1, 2, 3]) + tf.reduce_mean(tf.square(right), [1, 2, 3])
+
+
+def _endpoint_error(flow: Any, truth: Any) -> Any:
+    return tf.reduce_mean(tf.norm(flow - truth, axis=-1), axis=[1, 2])
+
+
+def _negative_jacobian(flow: Any) -> Any:
+    """Share of pixels at which x + flow(x) turns over: [batch]."""
+    down = (flow[:, 1:] - flow[:, :-1])[:, :, :-1]
+    right = (flow[:, :, 1:] - flow[:, :, :-1])[:, :-1]
+    determinant = (1.0 + down[..., 0]) * (1.0 + right[..., 1]) - down[..., 1] * right[..., 0]
+    return tf.reduce_mean(tf.cast(determinant <= 0, tf.float32), axis=[1, 2])
+
+
+MODEL = Registration
+PRESETS = {
+    "registration": Preset(
+        description="aligns two pictures of the same light under smooth warps of 4 pixels",
+        config={"similarity": "mse", "smoothness": 0.07},
+        data={"source": "pictures", "image_size": 64, "batch_size": 16},
+        recipe={"epochs": 1, "learning_rate": 2e-3},
+    ),
+    "registration_ncc": Preset(
+        description="aligns two pictures of any light and contrast under smooth warps of 4 pixels",
+        config={"similarity": "ncc", "smoothness": 0.5},
+        data={"source": "pictures", "image_size": 64, "batch_size": 16},
+        recipe={"epochs": 1, "learning_rate": 2e-3},
+    ),
+}

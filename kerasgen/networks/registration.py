@@ -1,0 +1,131 @@
+"""Which way each pixel went: a cost volume, a U-Net, a displacement field, and the warp that it says.
+
+Registration without supervision as in VoxelMorph (Balakrishnan et al. 2019, 1809.05231), with a cost volume before
+the U-Net as in optical flow (Dosovitskiy et al. 2015, 1504.06852).
+"""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kerasgen.layers import ReflectionPadding2D
+
+_REACH = 2  # half-resolution pixels
+
+
+def registration_network(
+    channels: int = 3, *, filters: tuple[int, ...] = (32, 48, 64), name: str = "registration_network"
+) -> keras.Model:
+    """Build `{"moving", "fixed"}` → `{"warped", "flow"}`, all float32, images `[batch, H, W, channels]` in [-1, 1].
+
+    `flow` is `[batch, H, W, 2]` in pixels, rows first: `warped` at x is `moving` at x + flow(x). The 25 costs are
+    how much the locally normalized gray pictures differ at shifts of up to 4 pixels, at half the resolution. An
+    untrained network's flow is 0. H and W must be multiples of `2 ** len(filters)`.
+
+    Args:
+        channels: of both pictures.
+        filters: channels at 1/2, 1/4, … of the resolution.
+    """
+    moving = keras.Input((None, None, channels), name="moving")
+    fixed = keras.Input((None, None, channels), name="fixed")
+    x = CostVolume(name="costs")([moving, fixed])
+    skips = []
+    for i, width in enumerate(filters):
+        stride = 1 if i == 0 else 2
+        x = layers.Conv2D(width, 3, strides=stride, padding="same", activation="relu", name=f"down{i}_conv")(x)
+        skips.append(x)
+    x = layers.Conv2D(filters[-1], 3, padding="same", activation="relu", name="bottom")(x)
+    for i in range(len(filters) - 2, -1, -1):
+        x = layers.UpSampling2D(2, name=f"up{i}_resize")(x)
+        x = layers.Concatenate(name=f"skip{i}")([skips[i], x])
+        x = layers.Conv2D(filters[i], 3, padding="same", activation="relu", name=f"up{i}_conv")(x)
+    x = layers.Conv2D(2, 3, padding="same", kernel_initializer="zeros", name="half_flow")(x)
+    x = ReflectionPadding2D(1, name="flow_pad")(x)
+    # Keras' bilinear UpSampling2D doesn't run with open sizes in a graph, hence the fixed kernel.
+    x = layers.Conv2DTranspose(
+        2, 4, strides=2, padding="same", use_bias=False, kernel_initializer=Bilinear(), trainable=False, name="resize"
+    )(x)
+    x = layers.Cropping2D(2, name="flow_crop")(x)
+    flow = layers.Rescaling(2.0, dtype="float32", name="flow")(x)
+    warped = BilinearWarp(dtype="float32", name="warp")([moving, flow])
+    return keras.Model({"moving": moving, "fixed": fixed}, {"warped": warped, "flow": flow}, name=name)
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class Bilinear(keras.initializers.Initializer):
+    """The kernel of a transposed convolution that doubles each channel's size by bilinear interpolation."""
+
+    def __call__(self, shape, dtype=None):
+        taps = np.array([0.25, 0.75, 0.75, 0.25])
+        return ops.convert_to_tensor(np.einsum("i,j,cd->ijcd", taps, taps, np.eye(shape[2])), dtype or "float32")
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class CostVolume(keras.layers.Layer):
+    """Two pictures `[batch, H, W, channels]` → `[batch, H/2, W/2, 27]`: 25 costs, and the two that were compared.
+
+    Both are turned gray, halved, and normalized by the mean and the spread of 5×5 pixels around, so that light and
+    contrast don't matter. A cost is the squared difference at one shift, averaged over 3×3 pixels.
+    """
+
+    def call(self, inputs):
+        moving, fixed = (_normalized(picture) for picture in inputs)
+        padded = ops.pad(moving, [[0, 0], [_REACH, _REACH], [_REACH, _REACH], [0, 0]])
+        height, width = ops.shape(fixed)[1], ops.shape(fixed)[2]
+        shifts = [(dy, dx) for dy in range(2 * _REACH + 1) for dx in range(2 * _REACH + 1)]
+        costs = [ops.square(fixed - padded[:, dy : dy + height, dx : dx + width]) for dy, dx in shifts]
+        return ops.concatenate([_mean(ops.concatenate(costs, axis=-1), 3), moving, fixed], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape[0]
+        return (batch, *(None if s is None else s // 2 for s in (height, width)), (2 * _REACH + 1) ** 2 + 2)
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class BilinearWarp(keras.layers.Layer):
+    """A picture `[batch, H, W, channels]` and a flow `[batch, H, W, 2]` → the picture at x + flow(x), bilinear.
+
+    Places outside are moved to the border. The flow is in pixels, rows first.
+    """
+
+    def call(self, inputs):
+        return warp(*inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+
+def warp(picture, flow):
+    """A picture at x + flow(x); see `BilinearWarp`."""
+    shape = ops.shape(picture)
+    height, width = shape[1], shape[2]
+    places = []
+    for axis, size in enumerate((height, width)):
+        line = ops.cast(ops.arange(size), "float32")
+        line = line[:, None] if axis == 0 else line[None, :]
+        places.append(ops.clip(line[None] + flow[..., axis], 0.0, ops.cast(size - 1, "float32")))
+    lower = [ops.floor(place) for place in places]
+    share = [(place - low)[..., None] for place, low in zip(places, lower, strict=True)]
+    low_y, low_x = (ops.cast(low, "int32") for low in lower)
+    high_y, high_x = ops.minimum(low_y + 1, height - 1), ops.minimum(low_x + 1, width - 1)
+    flat = ops.reshape(picture, (-1, height * width, picture.shape[-1]))
+
+    def at(y, x):
+        index = ops.reshape(y * width + x, (-1, height * width, 1))
+        return ops.reshape(ops.take_along_axis(flat, index, axis=1), (-1, height, width, picture.shape[-1]))
+
+    upper = at(low_y, low_x) * (1 - share[1]) + at(low_y, high_x) * share[1]
+    below = at(high_y, low_x) * (1 - share[1]) + at(high_y, high_x) * share[1]
+    return upper * (1 - share[0]) + below * share[0]
+
+
+def _normalized(picture):
+    gray = ops.average_pool(ops.mean(picture, axis=-1, keepdims=True), 2, 2, padding="same")
+    mean = _mean(gray, 5)
+    variance = ops.maximum(_mean(gray * gray, 5) - mean * mean, 0.0)
+    return (gray - mean) * ops.rsqrt(variance + 0.01)
+
+
+def _mean(x, size: int):
+    """The mean of the size×size pixels around, of those that are inside the picture."""
+    return ops.average_pool(x, size, 1, padding="same")

@@ -1,0 +1,150 @@
+"""Generators for tasks whose input says most of the answer: they begin as a classical answer and learn the rest.
+
+The last convolution of each begins at zero, so that an untrained network is exactly bicubic enlargement, the
+untouched picture, or the harmonic filling. No normalization: it would forget a picture's brightness.
+"""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from kerasgen.errors import UserError
+from kerasgen.layers import ReflectionPadding2D
+from kerasgen.networks.norms import check_channels
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def super_resolver(
+    scale: int = 2, *, filters: int = 32, blocks: int = 4, name: str = "super_resolver"
+) -> keras.Model:
+    """Build `[batch, H, W, 3]` → `[batch, scale·H, scale·W, 3]`, float32, images in [-1, 1].
+
+    Residual blocks at the low resolution, whose one channel is spread out to pixels at the end (Shi et al. 2016,
+    1609.05158; Lim et al. 2017, 1707.02921), are added to the bicubic enlargement: to R, G and B alike, so that
+    luma becomes sharper and color stays bicubic. H and W must be 3 at least.
+
+    Args:
+        scale: 2 or 4.
+        filters: of each convolution.
+        blocks: residual blocks.
+
+    Raises:
+        UserError: there is no such scale.
+    """
+    if scale not in (2, 4):
+        raise UserError(f"scale={scale} is not offered: choose 2 or 4.")
+    inputs = keras.Input((None, None, 3), name="image")
+    enlarged = _bicubic(inputs, scale)
+    luma = layers.Conv2D(1, 1, use_bias=False, kernel_initializer=Luma(), trainable=False, name="luma")(inputs)
+    x = _trunk(layers.Conv2D(filters, 3, padding="same", name="stem")(luma), blocks)
+    # A 3×3 convolution to scale² channels and their spreading out to pixels, as the one operation that it is.
+    detail = layers.Conv2DTranspose(
+        1, 3 * scale, strides=scale, padding="same", kernel_initializer="zeros", name="detail"
+    )(x)
+    detail = layers.Concatenate(name="to_rgb")([detail] * 3)
+    outputs = layers.Add(dtype="float32", name="sharpened")([enlarged, detail])
+    return keras.Model(inputs, outputs, name=name)
+
+
+def restorer(
+    channels: int = 3, *, filters: int = 32, blocks: int = 5, curve: bool = False, name: str = "restorer"
+) -> keras.Model:
+    """Build `[batch, H, W, channels]` → the same, float32, images in [-1, 1]; H and W even.
+
+    Residual blocks at half the resolution, added to the input.
+
+    Args:
+        channels: of the image, 1 to 4.
+        filters: of each convolution.
+        blocks: residual blocks.
+        curve: add to a learned curve instead, a mix of x, √x and x² in [0, 1] of all channels, which begins as x:
+            for light and color that are wrong everywhere alike.
+
+    Raises:
+        UserError: `channels` isn't 1 to 4.
+    """
+    check_channels(channels)
+    inputs = keras.Input((None, None, channels), name="image")
+    skip, seen = inputs, inputs
+    if curve:
+        unit = layers.Rescaling(0.5, 0.5, name="unit")(inputs)
+        seen = layers.Concatenate(name="powers")([unit, RootAndSquare(name="root_and_square")(unit)])
+        skip = layers.Conv2D(channels, 1, kernel_initializer=FirstChannels(), name="curve")(seen)
+        skip = layers.Rescaling(2.0, -1.0, name="signed")(skip)
+    x = layers.Conv2D(filters, 6, strides=2, padding="same", name="stem")(seen)
+    x = layers.Conv2DTranspose(channels, 6, strides=2, padding="same", kernel_initializer="zeros", name="correction")(
+        _trunk(x, blocks)
+    )
+    outputs = layers.Add(dtype="float32", name="restored")([skip, x])
+    return keras.Model(inputs, outputs, name=name)
+
+
+def _trunk(x: keras.KerasTensor, blocks: int) -> keras.KerasTensor:
+    filters = x.shape[-1]
+    for i in range(1, blocks + 1):
+        y = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{i}_conv1")(x)
+        y = layers.Conv2D(filters, 3, padding="same", name=f"block{i}_conv2")(y)
+        x = layers.Add(name=f"block{i}_add")([x, y])
+    return x
+
+
+def _bicubic(x: keras.KerasTensor, scale: int) -> keras.KerasTensor:
+    x = ReflectionPadding2D(2, name="bicubic_pad")(x)
+    x = layers.Conv2DTranspose(
+        3,
+        4 * scale,
+        strides=scale,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=Bicubic(),
+        trainable=False,
+        name="bicubic",
+    )(x)
+    return layers.Cropping2D(2 * scale, name="bicubic_crop")(x)
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class Bicubic(keras.initializers.Initializer):
+    """The kernel of a transposed convolution that enlarges each channel by Keys' cubic (a = -1/2), as Pillow does."""
+
+    def __call__(self, shape, dtype=None):
+        size, _, channels, _ = shape
+        scale = size // 4
+        t = np.abs((np.arange(size) - (size - 1) / 2) / scale)
+        near = 1.5 * t**3 - 2.5 * t**2 + 1
+        far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+        taps = np.where(t <= 1, near, np.where(t < 2, far, 0.0))
+        kernel = np.einsum("i,j,cd->ijcd", taps, taps, np.eye(channels))
+        return ops.convert_to_tensor(kernel, dtype or "float32")
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class Luma(keras.initializers.Initializer):
+    """The kernel of a 1×1 convolution from RGB to luma (ITU-R BT.601)."""
+
+    def __call__(self, shape, dtype=None):
+        return ops.convert_to_tensor(np.reshape(_LUMA, shape), dtype or "float32")
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class FirstChannels(keras.initializers.Initializer):
+    """The kernel of a 1×1 convolution that passes its first channels on."""
+
+    def __call__(self, shape, dtype=None):
+        return ops.convert_to_tensor(np.eye(shape[-2], shape[-1]).reshape(shape), dtype or "float32")
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class RootAndSquare(keras.layers.Layer):
+    """√x and x² of each channel, side by side: `[..., channels]` in [0, 1] → `[..., 2·channels]`.
+
+    x below 1/255 is taken as 1/255, because the root's slope is infinite at 0.
+    """
+
+    def call(self, inputs):
+        x = ops.maximum(inputs, 1.0 / 255.0)
+        return ops.concatenate([ops.sqrt(x), x * x], axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 2 * input_shape[-1])
