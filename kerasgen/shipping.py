@@ -69,7 +69,7 @@ def shipments(
         return [_foreign(Path(path), model, images, size, None if floats else value_range)]
     if value_range is not None:
         raise UserError(f"A {type(model).__name__} has the range {model.image_range} of its own: leave --range out.")
-    spec = None if floats else _spec(size, model.image_range, model.image_multiple)
+    spec = None if floats or model.image_range is None else _spec(size, model.image_range, model.image_multiple)
     examples, calibration = (
         {} if batch is None else model.example_inputs(batch) for batch in _batches(Path(path), model, images, size)
     )
@@ -115,7 +115,7 @@ def _batches(path: Path, model: Any, images: Any, size: int | None) -> list[dict
     """Two batches as the model trains on, to compare and to calibrate on: of the folder, or of the run's own data."""
     if images is not None:
         shape = _picture_shape(model)
-        low, high = model.image_range
+        low, high = model.image_range or (-1.0, 1.0)
         sides = (size, size) if size else shape[:2]
         return [{"image": part * (high - low) + low} for part in _parted(read_pictures(images, sides, shape[2]))]
     if not (path / "config.json").is_file():

@@ -40,8 +40,9 @@ class GenerativeModel(keras.Model):
 
     # Whether it trains on two domains, {"a": …, "b": …}, rather than on {"image": …}.
     unpaired = False
-    # What black and white are in its images, and what their height and width must be divisible by.
-    image_range: tuple[float, float] = (0.0, 1.0)
+    # What black and white are in its images (None: artifacts leave them floats), and what their height and width
+    # must be divisible by.
+    image_range: tuple[float, float] | None = (0.0, 1.0)
     image_multiple = 1
     # The function of kerasgen.data that loads what it trains on.
     data_loader = "load"

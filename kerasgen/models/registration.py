@@ -38,6 +38,7 @@ class Registration(GenerativeModel):
     """
 
     data_loader = "load_registration"
+    image_range = None  # a flow is no picture: artifacts take and give floats
     loss_names = ("loss", "similarity_loss", "smoothness_loss")
     validation_names = ("epe", "epe_identity", "negative_jacobian")
 
