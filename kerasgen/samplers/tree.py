@@ -1,0 +1,224 @@
+"""A binary tree over latents and their attributes, grown by the gain in classification likelihood."""
+
+import heapq
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from kerasgen.samplers.attributes import Attributes
+from kerasgen.samplers.gaussians import total_covariance
+
+_QUANTILES = np.arange(1, 8) / 8
+_SCREENED = 12  # latent splits whose gain is computed exactly
+
+
+@dataclass
+class Split:
+    """A question to a picture; those whose answer is yes go left.
+
+    Attributes:
+        column: of the attributes, or -1 for a latent split.
+        value: the attribute's code: "is it this one?"
+        dimension: of z, for a latent split.
+        threshold: "is z at most this?"
+    """
+
+    column: int = -1
+    value: int = 0
+    dimension: int = -1
+    threshold: float = 0.0
+
+    def left(self, mean: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Who goes left, by posterior means [n, latent_dim] and attribute codes [n, columns]: bool [n]."""
+        if self.column >= 0:
+            return codes[:, self.column] == self.value
+        return mean[:, self.dimension] <= self.threshold
+
+    def text(self, attributes: Attributes, left: bool) -> str:
+        """The answer as a condition, such as "smiling = 1" or "z7 > 0.4"."""
+        if self.column < 0:
+            return f"z{self.dimension} {'≤' if left else '>'} {self.threshold:.2g}"
+        name, values = attributes.names[self.column], attributes.values[self.column]
+        if len(values) == 2 and not left:
+            return f"{name} = {values[1 - self.value]}"
+        return f"{name} {'=' if left else '≠'} {values[self.value]}"
+
+
+@dataclass
+class Node:
+    """A part of the pictures, with the Gaussian of its latents' posterior samples.
+
+    Attributes:
+        members: which pictures.
+        mean: [latent_dim].
+        covariance: [latent_dim, latent_dim], shrunk towards the parent's.
+        parent: the node above, or -1 at the root.
+        split: None in a leaf.
+        left, right: the nodes below.
+    """
+
+    members: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+    parent: int = -1
+    split: Split | None = None
+    left: int = -1
+    right: int = -1
+
+
+class Tree:
+    """Nodes in the order in which they were made: node 0 is the root, and each split adds two.
+
+    Args:
+        mean, variance: of the posteriors, [n, latent_dim].
+        attributes: of the pictures.
+        shrinkage: pictures' worth of the parent's covariance in a node's.
+    """
+
+    def __init__(self, mean: np.ndarray, variance: np.ndarray, attributes: Attributes, shrinkage: float):
+        self.mean, self.variance, self.attributes, self.shrinkage = mean, variance, attributes, shrinkage
+        whole = total_covariance(mean, variance)
+        # The root has no parent: it is shrunk towards its own diagonal, which also keeps it invertible.
+        diagonal = np.diag(np.diagonal(whole) + 1e-9 + 1e-6 * np.diagonal(whole).max())
+        count = len(mean)
+        covariance = (count * whole + shrinkage * diagonal) / (count + shrinkage) + 1e-6 * diagonal
+        self.nodes = [Node(np.arange(count), mean.mean(axis=0), covariance)]
+
+    def leaves(self, splits: int | None = None) -> list[int]:
+        """The leaves, in the order of the drawing; `splits` takes the tree as it was after so many."""
+        made = len(self.nodes) if splits is None else 1 + 2 * splits
+        found, waiting = [], [0]
+        while waiting:
+            node = waiting.pop()
+            if self.nodes[node].split is None or self.nodes[node].left >= made:
+                found.append(node)
+            else:
+                waiting += [self.nodes[node].right, self.nodes[node].left]
+        return found
+
+    def rule(self, node: int) -> str:
+        """The conditions on the way from the root, such as "smiling = 1 and z7 ≤ 0.4"."""
+        conditions = []
+        while self.nodes[node].parent >= 0:
+            parent = self.nodes[self.nodes[node].parent]
+            conditions.append(parent.split.text(self.attributes, left=parent.left == node))
+            node = self.nodes[node].parent
+        # A later condition on the same label says all that "label ≠ 1 and label ≠ 2" said before it.
+        decided = {c.split(" = ")[0] for c in conditions if " = " in c}
+        kept = [c for c in conditions if c.split(" ≠ ")[0] not in decided or " ≠ " not in c]
+        return " and ".join(reversed(kept)) or "any picture"
+
+    def divide(self, index: int, split: Split) -> None:
+        """Give a leaf two children."""
+        node = self.nodes[index]
+        goes_left = split.left(self.mean[node.members], self.attributes.codes[node.members])
+        node.split, node.left, node.right = split, len(self.nodes), len(self.nodes) + 1
+        for members in (node.members[goes_left], node.members[~goes_left]):
+            self.nodes.append(self._child(index, members))
+
+    def refitted(
+        self, splits: int, mean: np.ndarray, variance: np.ndarray, attributes: Attributes, shrinkage: float
+    ) -> Self:
+        """The tree after so many splits, with the moments of other pictures."""
+        other = type(self)(mean, variance, attributes, shrinkage)
+        parents = {node.left: i for i, node in enumerate(self.nodes) if node.split is not None}
+        for left in range(1, 1 + 2 * splits, 2):
+            other.divide(parents[left], self.nodes[parents[left]].split)
+        return other
+
+    def _child(self, parent: int, members: np.ndarray) -> Node:
+        count, above = len(members), self.nodes[parent].covariance
+        mean, variance = self.mean[members], self.variance[members]
+        own = total_covariance(mean, variance)
+        covariance = (count * own + self.shrinkage * above) / (count + self.shrinkage)
+        return Node(members, mean.mean(axis=0), covariance, parent)
+
+    # -- growth ---------------------------------------------------------------------------------------------
+
+    def grow(self, max_leaves: int, min_leaf: int) -> None:
+        """Split the leaf with the largest gain, until there are enough leaves or none gains anything."""
+        best: list[tuple[float, int, Split]] = []
+        self._consider(0, min_leaf, best)
+        while best and len(self.nodes) < 2 * max_leaves - 1:
+            _, index, split = heapq.heappop(best)
+            self.divide(index, split)
+            for child in (self.nodes[index].left, self.nodes[index].right):
+                self._consider(child, min_leaf, best)
+
+    def _consider(self, index: int, min_leaf: int, best: list) -> None:
+        """Put a node's best split on the heap: attributes first, latents where no attribute divides it."""
+        members = self.nodes[index].members
+        mean, codes = self.mean[members], self.attributes.codes[members]
+        for splits in (self._attribute_splits(codes, min_leaf), self._latent_splits(index, min_leaf)):
+            gains = [(self._gain(index, split.left(mean, codes)), split) for split in splits]
+            gain, split = max(gains, key=lambda pair: pair[0], default=(0.0, None))
+            if gain > 0:
+                heapq.heappush(best, (-gain, index, split))
+                return
+
+    def _attribute_splits(self, codes: np.ndarray, min_leaf: int) -> list[Split]:
+        found = []
+        for column, values in enumerate(self.attributes.values):
+            counts = np.bincount(codes[:, column], minlength=len(values))
+            # "smiling = 1" and "smiling = 0" are the same question.
+            asked = range(len(values)) if len(values) > 2 else range(1, len(values))
+            found += [Split(column, v) for v in asked if min_leaf <= counts[v] <= len(codes) - min_leaf]
+        return found
+
+    def _latent_splits(self, index: int, min_leaf: int) -> list[Split]:
+        """The most promising thresholds, by a bound on the gain that takes whitened latents for independent."""
+        node = self.nodes[index]
+        members, count = node.members, len(node.members)
+        if count < 2 * min_leaf:
+            return []
+        mean = self.mean[members]
+        whitening = np.linalg.inv(np.linalg.cholesky(node.covariance))
+        white = (mean - node.mean) @ whitening.T
+        squares = white**2 + self.variance[members] @ (whitening**2).T
+        thresholds = np.quantile(mean, _QUANTILES, axis=0)
+        scored = []
+        for dimension in range(mean.shape[1]):
+            below = (mean[:, dimension, None] <= thresholds[:, dimension]).astype(np.float64)
+            left = below.sum(axis=0)
+            bound = _independent_gain(left, below.T @ white, below.T @ squares, white, squares)
+            fits = (left >= min_leaf) & (count - left >= min_leaf)
+            scored += [(bound[i], dimension, thresholds[i, dimension]) for i in np.nonzero(fits)[0]]
+        scored.sort(key=lambda row: -row[0])
+        return [Split(dimension=d, threshold=float(t)) for _, d, t in scored[:_SCREENED]]
+
+    def _gain(self, index: int, left: np.ndarray) -> float:
+        node = self.nodes[index]
+        parts = (node.members[left], node.members[~left])
+        return sum(self._score(p, self._child(index, p)) for p in parts) - self._score(node.members, node)
+
+    def _score(self, members: np.ndarray, node: Node) -> float:
+        """Expected classification log-likelihood of posterior samples and attributes, up to a constant of the data."""
+        count = len(members)
+        own = total_covariance(self.mean[members], self.variance[members])
+        factor = np.linalg.cholesky(node.covariance)
+        white = np.linalg.solve(factor, np.linalg.solve(factor, own).T)
+        gaussian = -count * (np.log(np.diagonal(factor)).sum() + 0.5 * np.trace(white))
+        table = 0.0
+        for column in self.attributes.codes[members].T:
+            found = np.bincount(column)
+            found = found[found > 0]
+            table += float(np.sum(found * np.log(found / count)))
+        return gaussian + table + count * np.log(count)
+
+
+def _independent_gain(left: np.ndarray, sums: np.ndarray, squares: np.ndarray, white: np.ndarray, all_squares: np.ndarray):
+    """Gain of each threshold in classification likelihood, were the whitened latents independent.
+
+    Args:
+        left: [thresholds], how many latents lie on the left.
+        sums, squares: [thresholds, d], of those.
+        white, all_squares: [n, d], whitened latents and their expected squares.
+    """
+    gain = np.zeros(len(left))
+    whole = (len(white) - left, white.sum(axis=0) - sums, all_squares.sum(axis=0) - squares)
+    for count, total, square in ((left, sums, squares), whole):
+        count = np.maximum(count, 1)
+        variance = square / count[:, None] - (total / count[:, None]) ** 2
+        gain += count * (np.log(count) - 0.5 * np.log(np.maximum(variance, 1e-6)).sum(axis=1))
+    return gain
