@@ -7,7 +7,7 @@ import numpy as np
 
 from kerasgen.samplers.attributes import Attributes
 from kerasgen.samplers.base import moments_of
-from kerasgen.samplers.gaussians import total_covariance
+from kerasgen.samplers.gaussians import Moments
 from kerasgen.samplers.mixture import MixtureSampler
 
 
@@ -31,22 +31,19 @@ class ClassGaussianSampler(MixtureSampler):
         table = Attributes.of(len(mean), labels, attributes)
         combinations, place = np.unique(table.codes, axis=0, return_inverse=True)
         members = np.eye(len(combinations), dtype=bool)[place.reshape(-1)]
-        whole = total_covariance(mean, variance)
+        moments = [Moments.of(mean[m], variance[m]) for m in members.T]
+        whole = Moments.of(mean, variance).scatter / len(mean)
         # A thousandth of the diagonal keeps the Cholesky factor of a degenerate space.
         whole += 1e-3 * np.diag(np.diagonal(whole)) + 1e-9 * np.eye(len(whole))
-        counts = members.sum(axis=0)
-        covariances = [
-            (n * total_covariance(mean[m], variance[m]) + self.shrinkage * whole) / (n + self.shrinkage)
-            for n, m in zip(counts, members.T, strict=True)
-        ]
+        covariances = np.stack([m.shrunk(whole, self.shrinkage) for m in moments])
         parts = [
             table.text({n: v[c] for n, v, c in zip(table.names, table.values, row, strict=True)}) or "all pictures"
             for row in combinations
         ]
-        means = np.stack([mean[m].mean(axis=0) for m in members.T])
+        means = np.stack([m.mean for m in moments])
         # No smoothing: each part is one combination by definition.
         tables = table.tables(members.astype(np.float64), pseudo_count=0.0)
-        self._set(counts / len(mean), means, np.stack(covariances), parts, table, tables)
+        self._set(members.mean(axis=0), means, covariances, parts, table, tables)
         return self
 
     def config(self) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from kerasgen.samplers.gaussians import choose, full_log_density, kernel_log_den
 from kerasgen.samplers.tree import Split, Tree
 
 _DEFAULT_LEAVES = 64
-_HELD_OUT = 1000  # pictures at most that decide the tree's size and its leaves' density
-_SCALES = np.array([0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0])
+_HELD_OUT = 600  # pictures at most that decide the tree's size and its leaves' density
+_SCALES = np.array([0.25, 0.5, 1.0, 1.25, 1.5, 2.0, 3.0])
 _SHARES = np.linspace(0.0, 1.0, 11)
 # How far a picture's own attributes are doubted: just enough that none is impossible.
 _DOUBT = 1e-3
@@ -24,7 +24,8 @@ _DOUBT = 1e-3
 class DecisionTreeSampler(Sampler):
     """An exact mixture whose parts are the leaves of a decision tree over labels, attributes and latents.
 
-        p(z, a) = Σ_leaf n_leaf / n · [λ p_leaf(a) N(z; m_leaf, S_leaf) + (1 − λ) mean_i p_i(a) N(z; mean_i, c · var_i)]
+        p(z, a) = Σ_leaf n_leaf / n · p_leaf(z, a)
+        p_leaf(z, a) = λ p_leaf(a) N(z; m_leaf, S_leaf) + (1 − λ) mean_i p_i(a) N(z; mean_i, c · var_i)
 
     with i over the leaf's pictures and q(z|x_i) = N(mean_i, var_i) the encoder's answer: a leaf is partly one
     Gaussian, partly the posteriors of its own pictures. S_leaf is the covariance of posterior samples (law of total
@@ -100,7 +101,7 @@ class DecisionTreeSampler(Sampler):
         tree = self._tree
         self.latent_dim = tree.mean.shape[1]
         leaves = tree.leaves()
-        self._leaf_mean = np.stack([tree.nodes[i].mean for i in leaves])
+        self._leaf_mean = np.stack([tree.nodes[i].moments.mean for i in leaves])
         self._leaf_covariance = np.stack([tree.nodes[i].covariance for i in leaves])
         self._leaf_count = np.array([len(tree.nodes[i].members) for i in leaves])
         self._leaf_of = np.empty(len(tree.mean), np.int64)
@@ -125,7 +126,9 @@ class DecisionTreeSampler(Sampler):
         factors = np.linalg.cholesky(self._leaf_covariance)[part[from_leaf]]
         z[from_leaf] = self._leaf_mean[part[from_leaf]] + np.einsum("nij,nj->ni", factors, noise[from_leaf])
         chosen = part[~from_leaf] - len(gaussian)
-        z[~from_leaf] = self._tree.mean[chosen] + np.sqrt(self._kernel_variance[chosen] * self._scale) * noise[~from_leaf]
+        z[~from_leaf] = (
+            self._tree.mean[chosen] + np.sqrt(self._kernel_variance[chosen] * self._scale) * noise[~from_leaf]
+        )
         leaf = part.copy()
         leaf[~from_leaf] = self._leaf_of[chosen]
         return Samples(self, z.astype(np.float32), leaf, [self._rules[i] for i in leaf], where)
@@ -252,9 +255,9 @@ def _log_agreement(attributes: Attributes, codes: np.ndarray) -> np.ndarray:
     """log p_i(a) for the attributes a of others, [others, pictures]: 0 where all agree, near it."""
     found = np.zeros((len(codes), len(attributes.codes)))
     for column, values in enumerate(attributes.values):
-        own = np.eye(len(values))[attributes.codes[:, column]]
-        frequency = (own.sum(axis=0) + 1 / len(values)) / (len(own) + 1)
-        found += np.log((1 - _DOUBT) * own + _DOUBT * frequency).T[codes[:, column]]
+        own = (attributes.codes[:, column] == np.arange(len(values))[:, None]).astype(np.float64)
+        frequency = (own.sum(axis=1, keepdims=True) + 1 / len(values)) / (own.shape[1] + 1)
+        found += np.log((1 - _DOUBT) * own + _DOUBT * frequency)[codes[:, column]]
     return found
 
 
@@ -267,7 +270,7 @@ def _leaf_tables(tree: Tree, leaves: list[int]) -> list[np.ndarray]:
 
 def _leaf_densities(tree: Tree, z: np.ndarray, codes: np.ndarray) -> list[np.ndarray]:
     """log Σ_leaf n_leaf / n · p_leaf(a) N(z; m_leaf, S_leaf) of the tree after 0, 1, 2 … splits: [n] each."""
-    mean = np.stack([node.mean for node in tree.nodes])
+    mean = np.stack([node.moments.mean for node in tree.nodes])
     covariance = np.stack([node.covariance for node in tree.nodes])
     density = full_log_density(z, mean, covariance)
     density += np.log([len(node.members) / len(tree.mean) for node in tree.nodes])

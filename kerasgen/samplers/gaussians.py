@@ -1,5 +1,7 @@
 """Densities of Gaussians and of their mixtures, in float64 NumPy."""
 
+from typing import Self
+
 import numpy as np
 
 _CHUNK = 2**24  # numbers in the largest temporary array
@@ -47,14 +49,39 @@ def log_sum_exp(x: np.ndarray) -> np.ndarray:
     """log Σ exp(x) over the last axis."""
     top = np.max(x, axis=-1, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
+    difference = x - top
+    np.exp(difference, out=difference)
     with np.errstate(divide="ignore"):
-        return np.log(np.sum(np.exp(x - top), axis=-1)) + top[..., 0]
+        return np.log(np.sum(difference, axis=-1)) + top[..., 0]
 
 
-def total_covariance(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Covariance of posterior samples by the law of total variance: that of the means, plus the mean variance."""
-    centered = mean - mean.mean(axis=0)
-    return centered.T @ centered / len(mean) + np.diag(variance.mean(axis=0))
+class Moments:
+    """Count, mean and scatter of the posterior samples of some pictures; the scatter is count · covariance.
+
+    The covariance is that of the law of total variance: of the means, plus the mean of the variances.
+    """
+
+    def __init__(self, count: int, mean: np.ndarray, scatter: np.ndarray):
+        self.count, self.mean, self.scatter = count, mean, scatter
+
+    @classmethod
+    def of(cls, mean: np.ndarray, variance: np.ndarray) -> Self:
+        """From posterior means and variances, [n, d] each."""
+        center = mean.mean(axis=0)
+        centered = mean - center
+        return cls(len(mean), center, centered.T @ centered + np.diag(variance.sum(axis=0)))
+
+    def without(self, part: Self) -> Self:
+        """Those of the rest, when a part is taken away."""
+        count = self.count - part.count
+        mean = (self.count * self.mean - part.count * part.mean) / count
+        step = part.mean - mean
+        between = np.outer(step, step) * (part.count * count / self.count)
+        return type(self)(count, mean, self.scatter - part.scatter - between)
+
+    def shrunk(self, towards: np.ndarray, strength: float) -> np.ndarray:
+        """(scatter + strength · towards) / (count + strength): the covariance, shrunk towards another."""
+        return (self.scatter + strength * towards) / (self.count + strength)
 
 
 def choose(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

@@ -7,10 +7,11 @@ from typing import Self
 import numpy as np
 
 from kerasgen.samplers.attributes import Attributes
-from kerasgen.samplers.gaussians import total_covariance
+from kerasgen.samplers.gaussians import Moments
 
 _QUANTILES = np.arange(1, 8) / 8
-_SCREENED = 12  # latent splits whose gain is computed exactly
+_SCREENED = 8  # latent splits whose gain is computed exactly
+_JUDGES = 6000  # pictures at most that decide a split; more would decide the same
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Node:
 
     Attributes:
         members: which pictures.
-        mean: [latent_dim].
+        moments: of their latents.
         covariance: [latent_dim, latent_dim], shrunk towards the parent's.
         parent: the node above, or -1 at the root.
         split: None in a leaf.
@@ -59,7 +60,7 @@ class Node:
     """
 
     members: np.ndarray
-    mean: np.ndarray
+    moments: Moments
     covariance: np.ndarray
     parent: int = -1
     split: Split | None = None
@@ -78,12 +79,12 @@ class Tree:
 
     def __init__(self, mean: np.ndarray, variance: np.ndarray, attributes: Attributes, shrinkage: float):
         self.mean, self.variance, self.attributes, self.shrinkage = mean, variance, attributes, shrinkage
-        whole = total_covariance(mean, variance)
+        moments = Moments.of(mean, variance)
         # The root has no parent: it is shrunk towards its own diagonal, which also keeps it invertible.
-        diagonal = np.diag(np.diagonal(whole) + 1e-9 + 1e-6 * np.diagonal(whole).max())
-        count = len(mean)
-        covariance = (count * whole + shrinkage * diagonal) / (count + shrinkage) + 1e-6 * diagonal
-        self.nodes = [Node(np.arange(count), mean.mean(axis=0), covariance)]
+        diagonal = np.diagonal(moments.scatter) / len(mean)
+        diagonal = np.diag(diagonal + 1e-6 * diagonal.max() + 1e-9)
+        covariance = moments.shrunk(diagonal, shrinkage) + 1e-6 * diagonal
+        self.nodes = [Node(np.arange(len(mean)), moments, covariance)]
 
     def leaves(self, splits: int | None = None) -> list[int]:
         """The leaves, in the order of the drawing; `splits` takes the tree as it was after so many."""
@@ -115,7 +116,8 @@ class Tree:
         goes_left = split.left(self.mean[node.members], self.attributes.codes[node.members])
         node.split, node.left, node.right = split, len(self.nodes), len(self.nodes) + 1
         for members in (node.members[goes_left], node.members[~goes_left]):
-            self.nodes.append(self._child(index, members))
+            moments = Moments.of(self.mean[members], self.variance[members])
+            self.nodes.append(Node(members, moments, moments.shrunk(node.covariance, self.shrinkage), index))
 
     def refitted(
         self, splits: int, mean: np.ndarray, variance: np.ndarray, attributes: Attributes, shrinkage: float
@@ -126,13 +128,6 @@ class Tree:
         for left in range(1, 1 + 2 * splits, 2):
             other.divide(parents[left], self.nodes[parents[left]].split)
         return other
-
-    def _child(self, parent: int, members: np.ndarray) -> Node:
-        count, above = len(members), self.nodes[parent].covariance
-        mean, variance = self.mean[members], self.variance[members]
-        own = total_covariance(mean, variance)
-        covariance = (count * own + self.shrinkage * above) / (count + self.shrinkage)
-        return Node(members, mean.mean(axis=0), covariance, parent)
 
     # -- growth ---------------------------------------------------------------------------------------------
 
@@ -148,77 +143,95 @@ class Tree:
 
     def _consider(self, index: int, min_leaf: int, best: list) -> None:
         """Put a node's best split on the heap: attributes first, latents where no attribute divides it."""
-        members = self.nodes[index].members
-        mean, codes = self.mean[members], self.attributes.codes[members]
-        for splits in (self._attribute_splits(codes, min_leaf), self._latent_splits(index, min_leaf)):
-            gains = [(self._gain(index, split.left(mean, codes)), split) for split in splits]
+        members = self.nodes[index].members[:_JUDGES]
+        mean, variance = self.mean[members], self.variance[members]
+        part = _Part(mean, variance, self.attributes.codes[members], Moments.of(mean, variance))
+        for find in (self._attribute_splits, self._latent_splits):
+            gains = [(self._gain(index, part, split), split) for split in find(index, part, min_leaf)]
             gain, split = max(gains, key=lambda pair: pair[0], default=(0.0, None))
             if gain > 0:
                 heapq.heappush(best, (-gain, index, split))
                 return
 
-    def _attribute_splits(self, codes: np.ndarray, min_leaf: int) -> list[Split]:
+    def _attribute_splits(self, index: int, part: "_Part", min_leaf: int) -> list[Split]:
         found = []
         for column, values in enumerate(self.attributes.values):
-            counts = np.bincount(codes[:, column], minlength=len(values))
+            counts = np.bincount(part.codes[:, column], minlength=len(values))
             # "smiling = 1" and "smiling = 0" are the same question.
             asked = range(len(values)) if len(values) > 2 else range(1, len(values))
-            found += [Split(column, v) for v in asked if min_leaf <= counts[v] <= len(codes) - min_leaf]
+            found += [Split(column, v) for v in asked if min_leaf <= counts[v] <= len(part.codes) - min_leaf]
         return found
 
-    def _latent_splits(self, index: int, min_leaf: int) -> list[Split]:
+    def _latent_splits(self, index: int, part: "_Part", min_leaf: int) -> list[Split]:
         """The most promising thresholds, by a bound on the gain that takes whitened latents for independent."""
-        node = self.nodes[index]
-        members, count = node.members, len(node.members)
+        node, count = self.nodes[index], len(part.mean)
         if count < 2 * min_leaf:
             return []
-        mean = self.mean[members]
         whitening = np.linalg.inv(np.linalg.cholesky(node.covariance))
-        white = (mean - node.mean) @ whitening.T
-        squares = white**2 + self.variance[members] @ (whitening**2).T
-        thresholds = np.quantile(mean, _QUANTILES, axis=0)
+        white = (part.mean - node.moments.mean) @ whitening.T
+        squares = white**2 + part.variance @ (whitening**2).T
+        thresholds = np.quantile(part.mean, _QUANTILES, axis=0)
+        totals = (count, white.sum(axis=0), squares.sum(axis=0))
         scored = []
-        for dimension in range(mean.shape[1]):
-            below = (mean[:, dimension, None] <= thresholds[:, dimension]).astype(np.float64)
+        for dimension in range(part.mean.shape[1]):
+            below = (part.mean[:, dimension, None] <= thresholds[:, dimension]).astype(np.float64)
             left = below.sum(axis=0)
-            bound = _independent_gain(left, below.T @ white, below.T @ squares, white, squares)
+            bound = _independent_gain(left, below.T @ white, below.T @ squares, *totals)
             fits = (left >= min_leaf) & (count - left >= min_leaf)
             scored += [(bound[i], dimension, thresholds[i, dimension]) for i in np.nonzero(fits)[0]]
         scored.sort(key=lambda row: -row[0])
         return [Split(dimension=d, threshold=float(t)) for _, d, t in scored[:_SCREENED]]
 
-    def _gain(self, index: int, left: np.ndarray) -> float:
+    def _gain(self, index: int, part: "_Part", split: Split) -> float:
+        """How much likelier a split makes the node's pictures; their Gaussians as `divide` would shrink them."""
         node = self.nodes[index]
-        parts = (node.members[left], node.members[~left])
-        return sum(self._score(p, self._child(index, p)) for p in parts) - self._score(node.members, node)
-
-    def _score(self, members: np.ndarray, node: Node) -> float:
-        """Expected classification log-likelihood of posterior samples and attributes, up to a constant of the data."""
-        count = len(members)
-        own = total_covariance(self.mean[members], self.variance[members])
-        factor = np.linalg.cholesky(node.covariance)
-        white = np.linalg.solve(factor, np.linalg.solve(factor, own).T)
-        gaussian = -count * (np.log(np.diagonal(factor)).sum() + 0.5 * np.trace(white))
-        table = 0.0
-        for column in self.attributes.codes[members].T:
-            found = np.bincount(column)
-            found = found[found > 0]
-            table += float(np.sum(found * np.log(found / count)))
-        return gaussian + table + count * np.log(count)
+        left = split.left(part.mean, part.codes)
+        # The smaller side is summed, and the other one is what is left.
+        small = left if 2 * left.sum() <= len(left) else ~left
+        moments = Moments.of(part.mean[small], part.variance[small])
+        gain = -_score(part.moments, node.covariance, part.codes)
+        for side, codes in ((moments, part.codes[small]), (part.moments.without(moments), part.codes[~small])):
+            gain += _score(side, side.shrunk(node.covariance, self.shrinkage), codes)
+        return gain * len(node.members) / len(part.mean)
 
 
-def _independent_gain(left: np.ndarray, sums: np.ndarray, squares: np.ndarray, white: np.ndarray, all_squares: np.ndarray):
+@dataclass
+class _Part:
+    """Pictures of a node that judge its splits: means and variances [n, latent_dim], codes [n, columns], moments."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    codes: np.ndarray
+    moments: Moments
+
+
+def _score(moments: Moments, covariance: np.ndarray, codes: np.ndarray) -> float:
+    """Expected classification log-likelihood of posterior samples and attributes, up to a constant."""
+    count = moments.count
+    factor = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(factor, np.linalg.solve(factor, moments.scatter).T)
+    score = count * np.log(count) - count * np.log(np.diagonal(factor)).sum() - 0.5 * np.trace(white)
+    for column in codes.T:
+        found = np.bincount(column)
+        found = found[found > 0]
+        score += np.sum(found * np.log(found / count))
+    return float(score)
+
+
+def _independent_gain(
+    left: np.ndarray, sums: np.ndarray, squares: np.ndarray, count: int, all_sum: np.ndarray, all_squares: np.ndarray
+) -> np.ndarray:
     """Gain of each threshold in classification likelihood, were the whitened latents independent.
 
     Args:
         left: [thresholds], how many latents lie on the left.
-        sums, squares: [thresholds, d], of those.
-        white, all_squares: [n, d], whitened latents and their expected squares.
+        sums, squares: [thresholds, d], of whitened latents and of their expected squares, on the left.
+        count, all_sum, all_squares: the same of both sides together.
     """
     gain = np.zeros(len(left))
-    whole = (len(white) - left, white.sum(axis=0) - sums, all_squares.sum(axis=0) - squares)
-    for count, total, square in ((left, sums, squares), whole):
-        count = np.maximum(count, 1)
-        variance = square / count[:, None] - (total / count[:, None]) ** 2
-        gain += count * (np.log(count) - 0.5 * np.log(np.maximum(variance, 1e-6)).sum(axis=1))
+    right = (count - left, all_sum - sums, all_squares - squares)
+    for number, total, square in ((left, sums, squares), right):
+        number = np.maximum(number, 1)
+        variance = square / number[:, None] - (total / number[:, None]) ** 2
+        gain += number * (np.log(number) - 0.5 * np.log(np.maximum(variance, 1e-6)).sum(axis=1))
     return gain
