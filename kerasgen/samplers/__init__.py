@@ -13,6 +13,7 @@ from kerasgen.samplers.decision_tree import DecisionTreeSampler
 from kerasgen.samplers.gaussian_mixture import GaussianMixtureSampler
 from kerasgen.samplers.posterior import PosteriorSampler, attribute_directions
 from kerasgen.samplers.prior import PriorSampler
+from kerasgen.samplers.two_stage import TwoStageSampler
 
 SAMPLERS: dict[str, type[Sampler]] = {
     "prior": PriorSampler,
@@ -20,6 +21,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
     "class_gaussian": ClassGaussianSampler,
     "gaussian_mixture": GaussianMixtureSampler,
     "decision_tree": DecisionTreeSampler,
+    "two_stage": TwoStageSampler,
 }
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "PriorSampler",
     "Sampler",
     "Samples",
+    "TwoStageSampler",
     "attribute_directions",
     "load_sampler",
 ]

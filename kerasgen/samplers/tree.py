@@ -11,7 +11,7 @@ from kerasgen.samplers.gaussians import Moments
 
 _QUANTILES = np.arange(1, 8) / 8
 _SCREENED = 8  # latent splits whose gain is computed exactly
-_JUDGES = 6000  # pictures at most that decide a split; more would decide the same
+_JUDGES = 4000  # pictures at most that decide a split; more would decide the same
 
 
 @dataclass
