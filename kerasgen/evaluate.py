@@ -142,7 +142,7 @@ def _pictures(
     training, _ = _examples(vae, source, "train")
     classes = labels if labels is not None and labels.ndim == 1 else None
     chosen = np.random.default_rng(seed).permutation(len(training))[: len(images)]
-    rows = {"real": _compare(training[chosen], images, extractor)}
+    rows = {"real": compare(training[chosen], images, extractor)}
     rows["real"]["nearest_training"] = _nearest(images, training)
     rows["real"]["conditional_accuracy"] = _accuracy(images, classes, extractor)
     encoded = encode_source(vae, source)
@@ -150,13 +150,14 @@ def _pictures(
         sampler = fitted_sampler(vae, name, encoded)
         told = classes if vae.num_classes or name not in ("prior", "two_stage") else None
         made = generate_pictures(vae, sampler, len(images), seed, labels=told, encoded=encoded)
-        rows[name] = _compare(made.images, images, extractor)
+        rows[name] = compare(made.images, images, extractor)
         rows[name]["nearest_training"] = _nearest(made.images, training)
         rows[name]["conditional_accuracy"] = _accuracy(made.images, told, extractor)
     return rows
 
 
-def _compare(pictures: np.ndarray, real: np.ndarray, extractor: "Extractor | None") -> dict[str, Any]:
+def compare(pictures: np.ndarray, real: np.ndarray, extractor: "Extractor | None") -> dict[str, Any]:
+    """Distances of pictures [n, height, width, channels] in [0, 1] from real ones, in an extractor's features."""
     from kerasgen.metrics.distances import frechet_distance, kernel_distance, neighbors
 
     row: dict[str, Any] = {"n": len(pictures)}

@@ -100,15 +100,24 @@ class Tree:
 
     def rule(self, node: int) -> str:
         """The conditions on the way from the root, such as "smiling = 1 and z7 ≤ 0.4"."""
-        conditions = []
-        while self.nodes[node].parent >= 0:
-            parent = self.nodes[self.nodes[node].parent]
-            conditions.append(parent.split.text(self.attributes, left=parent.left == node))
-            node = self.nodes[node].parent
-        # A later condition on the same label says all that "label ≠ 1 and label ≠ 2" said before it.
-        decided = {c.split(" = ")[0] for c in conditions if " = " in c}
-        kept = [c for c in conditions if c.split(" ≠ ")[0] not in decided or " ≠ " not in c]
-        return " and ".join(reversed(kept)) or "any picture"
+        possible = [set(range(len(values))) for values in self.attributes.values]
+        latent = []
+        while (parent := self.nodes[node].parent) >= 0:
+            split, left = self.nodes[parent].split, self.nodes[parent].left == node
+            if split.column < 0:
+                latent.append(split.text(self.attributes, left))
+            else:
+                possible[split.column] &= {split.value} if left else possible[split.column] - {split.value}
+            node = parent
+        named = []
+        for name, values, codes in zip(self.attributes.names, self.attributes.values, possible, strict=True):
+            # One value that is left says more than all that are not.
+            left_out = set(range(len(values))) - codes
+            if len(codes) == 1:
+                named.append(f"{name} = {values[codes.pop()]}")
+            else:
+                named += [f"{name} ≠ {values[code]}" for code in sorted(left_out)]
+        return " and ".join([*named, *reversed(latent)]) or "any picture"
 
     def divide(self, index: int, split: Split) -> None:
         """Give a leaf two children."""
