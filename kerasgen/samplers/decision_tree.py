@@ -139,8 +139,10 @@ class DecisionTreeSampler(Sampler):
         total = gaussian.sum() + member.sum()
         parts = []
         if gaussian.any():
-            density = full_log_density(z, self._leaf_mean, self.temperature**2 * self._leaf_covariance)
-            parts.append(log_sum_exp(density + np.log(gaussian / total)))
+            used = gaussian > 0
+            covariance = self.temperature**2 * self._leaf_covariance[used]
+            density = full_log_density(z, self._leaf_mean[used], covariance)
+            parts.append(log_sum_exp(density + np.log(gaussian[used] / total)))
         if member.any():
             used = member > 0
             scale = np.array([self._scale * self.temperature**2])

@@ -31,7 +31,7 @@ def made_up(count=600, dimensions=2, seed=0):
     centers = np.array([[-2.0, 0.0], [2.0, 0.5], [0.0, 2.5]])
     mean = rng.normal(size=(count, dimensions)) * 0.6
     mean[:, :2] += centers[label]
-    right = (mean[:, 0] + 0.3 * rng.normal(size=count) > 0).astype(int)
+    right = (mean[:, 0] + 1.5 * rng.normal(size=count) > 0).astype(int)
     round_ = (rng.random(count) < np.where(label == 1, 0.9, 0.2)).astype(int)
     posterior = Posterior(mean.astype("float32"), rng.normal(-2.5, 0.3, mean.shape).astype("float32"))
     return posterior, label, {"right": right, "round": round_}
