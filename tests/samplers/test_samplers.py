@@ -1,5 +1,6 @@
 """Samplers of latent spaces: each density integrates to one, samples follow it, and evidence is exact."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -37,6 +38,7 @@ def made_up(count=600, dimensions=2, seed=0):
     return posterior, label, {"right": right, "round": round_}
 
 
+@functools.cache
 def fitted(name, **options):
     posterior, label, attributes = made_up(**options)
     return SAMPLERS[name]().fit(posterior, label, attributes)
