@@ -127,8 +127,8 @@ def test_iwae_bound_is_the_likelihood_of_a_linear_gaussian_vae():
     images = x.reshape(40, 2, 2, 1)
     right = linear_vae(weight, 0.5, 0.0).log_weights(images, samples=3)
     np.testing.assert_allclose(right, exact[:, None].repeat(3, 1), atol=1e-4)
-    wrong = linear_vae(weight, 0.5, 0.08).log_weights(images, samples=4000)
-    np.testing.assert_allclose(metrics.iwae_bound(wrong).mean(), exact.mean(), atol=0.01)
+    wrong = linear_vae(weight, 0.5, 0.08).log_weights(images, samples=400)
+    np.testing.assert_allclose(metrics.iwae_bound(wrong).mean(), exact.mean(), atol=0.03)
     assert wrong.mean() < exact.mean() - 0.05
 
 
