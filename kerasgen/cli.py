@@ -78,25 +78,64 @@ def generate(
     model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file.")],
     output: Annotated[Path, typer.Option(help="Folder for grid.png and the single pictures.")],
     n: Annotated[int, typer.Option(help="How many pictures.")] = 64,
-    label: Annotated[int | None, typer.Option(help="A class, for a conditional model; else all in turn.")] = None,
-    temperature: Annotated[float, typer.Option(help="Of the prior: below 1 more typical, above more varied.")] = 1.0,
+    sampler: Annotated[str, typer.Option(help="Where latents come from; `kerasgen list` shows the names.")] = "prior",
+    label: Annotated[
+        int | None, typer.Option(help="A class; else all in turn, or as the sampler draws them.")
+    ] = None,
+    where: Annotated[str | None, typer.Option(help='Attributes, such as "smiling=1 & male=0".')] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 more typical pictures, above 1 more varied ones.")
+    ] = 1.0,
+    data: Annotated[str | None, typer.Option(help="What the sampler is fitted to; the run's own by default.")] = None,
     seed: Seed = 0,
 ) -> None:
-    """Generate pictures with a trained VAE."""
+    """Generate pictures with a trained VAE, and say where each latent came from."""
     with _quiet_import():
-        from kerasgen.pictures import grid, save_png, to_uint8
-        from kerasgen.samplers import PriorSampler
+        from kerasgen.generate import encode_source, fitted_sampler, generate_pictures, save_generated, source_of
+        from kerasgen.samplers.attributes import parse_where
         from kerasgen.train import load_run
 
     vae = load_run(model)
     if not hasattr(vae, "generate"):
         raise UserError(f"{model} holds a {type(vae).__name__}, which generates nothing from noise: give a VAE.")
-    sampler = PriorSampler(vae.latent_dim, temperature)
-    images = to_uint8(vae.generate(n, labels=label, seed=seed, sampler=sampler))
-    save_png(output / "grid.png", grid(images))
-    for i, image in enumerate(images):
-        save_png(output / f"{i:04d}.png", image)
+    evidence = (parse_where(where) if where else {}) | ({} if label is None else {"label": label})
+    needs_data = sampler != "prior" or where is not None
+    encoded = encode_source(vae, source_of(model, data)) if needs_data else None
+    fitted = fitted_sampler(vae, sampler, encoded, temperature)
+    generated = generate_pictures(vae, fitted, n, seed, evidence or None, encoded=encoded)
+    save_generated(generated, output)
+    if sampler == "decision_tree":
+        for i, rule in enumerate(generated.origin):
+            typer.echo(f"{i:04d}.png: {rule}")
+        if not vae.num_classes:
+            fitted.plot(output / "tree.png", vae.decode)
     typer.echo(f"{n} pictures are in {output}; look at grid.png.")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file.")],
+    data: Annotated[
+        str | None, typer.Option(help="A data source (two, by a comma, to translate); else the run's.")
+    ] = None,
+    sampler: Annotated[
+        str, typer.Option(help="Samplers, separated by commas; `kerasgen list` shows them.")
+    ] = "prior",
+    k: Annotated[int, typer.Option(help="Samples of the IWAE bound.")] = 50,
+    features: Annotated[str, typer.Option(help="auto, inception, or a classifier's .keras file.")] = "auto",
+    output: Annotated[Path | None, typer.Option(help="A JSON file; RUN/evaluation.json by default.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Measure a trained model on pictures that it was not trained on."""
+    with _quiet_import():
+        from kerasgen.evaluate import evaluate as run_evaluation
+        from kerasgen.evaluate import save_report
+
+    report = run_evaluation(model, data, [name.strip() for name in sampler.split(",")], k, features, seed)
+    target = output or (model if model.is_dir() else model.parent) / "evaluation.json"
+    save_report(report, target)
+    _print_report(report)
+    typer.echo(f"All of it is in {target}.")
 
 
 @app.command()
@@ -213,9 +252,11 @@ def list_names() -> None:
         from kerasgen.data import available_sources
         from kerasgen.export import available_formats
         from kerasgen.presets import presets
+        from kerasgen.samplers import SAMPLERS
 
     _print_table("Preset", {name: preset.description for name, (_, preset) in presets().items()})
     _print_table("Data source", available_sources())
+    _print_table("Sampler", {name: c.__doc__.partition("\n")[0] for name, c in SAMPLERS.items()})
     _print_table("Format", {name: ", ".join(variants) for name, variants in available_formats().items()})
 
 
@@ -227,6 +268,29 @@ def _print_table(title: str, rows: dict[str, str]) -> None:
     for name, text in rows.items():
         table.add_row(name, text)
     Console().print(table)
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    """Each part of an evaluation that is a table of numbers, and in which features they were taken."""
+    from rich.console import Console
+    from rich.table import Table
+
+    for title, rows in report.items():
+        if not isinstance(rows, dict):
+            continue
+        # A model's own score may be one row of numbers.
+        rows = rows if all(isinstance(row, dict) for row in rows.values()) else {title: rows}
+        names = list(dict.fromkeys(name for row in rows.values() for name in row))
+        table = Table(title, *rows)
+        for name in names:
+            table.add_row(name.replace("_", " "), *(_number(row.get(name)) for row in rows.values()))
+        Console().print(table)
+    if "features" in report:
+        typer.echo(f"Features: {report['features']}")
+
+
+def _number(value: Any) -> str:
+    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _print_last(history: dict[str, list[float]]) -> None:

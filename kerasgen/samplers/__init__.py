@@ -8,11 +8,35 @@ import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.samplers.base import Sampler, Samples
+from kerasgen.samplers.class_gaussian import ClassGaussianSampler
+from kerasgen.samplers.decision_tree import DecisionTreeSampler
+from kerasgen.samplers.gaussian_mixture import GaussianMixtureSampler
+from kerasgen.samplers.posterior import PosteriorSampler, attribute_directions
 from kerasgen.samplers.prior import PriorSampler
+from kerasgen.samplers.two_stage import TwoStageSampler
 
-SAMPLERS: dict[str, type[Sampler]] = {"prior": PriorSampler}
+SAMPLERS: dict[str, type[Sampler]] = {
+    "prior": PriorSampler,
+    "posterior": PosteriorSampler,
+    "class_gaussian": ClassGaussianSampler,
+    "gaussian_mixture": GaussianMixtureSampler,
+    "decision_tree": DecisionTreeSampler,
+    "two_stage": TwoStageSampler,
+}
 
-__all__ = ["SAMPLERS", "PriorSampler", "Sampler", "Samples", "load_sampler"]
+__all__ = [
+    "SAMPLERS",
+    "ClassGaussianSampler",
+    "DecisionTreeSampler",
+    "GaussianMixtureSampler",
+    "PosteriorSampler",
+    "PriorSampler",
+    "Sampler",
+    "Samples",
+    "TwoStageSampler",
+    "attribute_directions",
+    "load_sampler",
+]
 
 
 def load_sampler(path: str | os.PathLike) -> Sampler:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 
@@ -10,48 +11,90 @@ from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 
 
-class Samples(NamedTuple):
+class Samples:
     """Latents and where they came from.
 
     Attributes:
         z: float32 [n, latent_dim].
-        log_prob: float64 [n], the log-density of each z under the sampler, in nats.
+        component: int64 [n], which part of the density each z came from, such as a tree's leaf.
         origin: n short texts, such as the rule of a tree's leaf.
     """
 
-    z: np.ndarray
-    log_prob: np.ndarray
-    origin: list[str]
+    def __init__(
+        self,
+        sampler: "Sampler",
+        z: np.ndarray,
+        component: np.ndarray,
+        origin: list[str],
+        where: Mapping[str, int] | None = None,
+    ):
+        self._sampler, self._where, self._log_prob = sampler, where, None
+        self.z, self.component, self.origin = z, component, origin
+
+    @property
+    def log_prob(self) -> np.ndarray:
+        """Log-density in nats of each z under the sampler, given the evidence it was drawn for: float64 [n].
+
+        It is computed when it is first asked for, because a mixture of all training pictures takes a while.
+        """
+        if self._log_prob is None:
+            self._log_prob = self._sampler.log_prob(self.z, self._where)
+        return self._log_prob
 
 
 class Sampler:
     """A density over latents: `fit`, `sample`, `log_prob`, `save`, `load`.
 
     A subclass lists its constructor arguments in `config` and what `fit` found, as arrays, in `state`.
+
+    Args:
+        temperature: factor of the standard deviation of each Gaussian that latents are drawn from; less than 1
+            gives more typical pictures, more than 1 more varied ones.
+
+    Raises:
+        UserError: the temperature is not positive.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, temperature: float = 1.0) -> None:
+        if not temperature > 0:
+            raise UserError(f"temperature is {temperature}, but a positive number is needed.")
+        self.temperature = float(temperature)
         self.latent_dim: int | None = None
 
-    def fit(self, latents: Any, labels: Any = None) -> Self:
+    def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
         """Fit to latents [n, latent_dim], or to a posterior with `mean` and `log_var` of that shape.
 
+        Args:
+            latents: a posterior (as `VAE.encode` gives) is better than its means: these spread less than what the
+                decoder was trained on.
+            labels: a class for each, integers [n].
+            attributes: further integers [n], by name, such as {"smiling": [0, 1, …]}.
+
         Raises:
-            UserError: the latents are not finite numbers of that shape.
+            UserError: the latents are not finite numbers of that shape, or labels or attributes don't fit them.
         """
         raise NotImplementedError
 
-    def sample(self, n: int, seed: int | None = None) -> Samples:
-        """Draw n latents; the same seed draws the same ones."""
+    def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
+        """Draw n latents; the same seed draws the same ones.
+
+        Args:
+            n: how many.
+            seed: None draws others each time.
+            where: evidence such as {"label": 3} or {"smiling": 1, "male": 0}; what it leaves out is marginalized.
+
+        Raises:
+            UserError: the sampler is not fitted, n is less than 1, or the evidence is unknown to it.
+        """
         raise NotImplementedError
 
-    def log_prob(self, z: Any) -> np.ndarray:
-        """Log-density of latents [n, latent_dim] in nats, float64 [n]."""
+    def log_prob(self, z: Any, where: Mapping[str, int] | None = None) -> np.ndarray:
+        """Log-density of latents [n, latent_dim] in nats, given the evidence: float64 [n]."""
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON can hold them."""
-        return {}
+        return {"temperature": self.temperature}
 
     def state(self) -> dict[str, np.ndarray]:
         """What `fit` found; `restore` takes it back."""
@@ -62,7 +105,7 @@ class Sampler:
         self.latent_dim = int(state["latent_dim"])
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write configuration and fit to one .npz file, without pickle.
+        """Write configuration and fit to one .npz file, without pickle; `load_sampler` reads it.
 
         Raises:
             UserError: the sampler is not fitted, or the path can't be written.
@@ -79,6 +122,18 @@ class Sampler:
             )
         return self.latent_dim
 
+    def _require_count(self, n: int) -> None:
+        self._require_fit()
+        if n < 1:
+            raise UserError(f"{n} latents were asked for: ask for at least 1.")
+
+    def _refuse_evidence(self, where: Mapping[str, int] | None) -> None:
+        if where:
+            raise UserError(
+                f"A {type(self).__name__} knows no labels or attributes, but where={dict(where)} was given: use "
+                "decision_tree, class_gaussian, gaussian_mixture or posterior."
+            )
+
     def _checked(self, z: Any) -> np.ndarray:
         z = np.asarray(z, np.float64)
         if z.ndim != 2 or z.shape[1] != self._require_fit():
@@ -92,12 +147,26 @@ def means_of(latents: Any) -> np.ndarray:
     Raises:
         UserError: they have another shape, are empty or hold NaN or infinity.
     """
-    z = np.asarray(getattr(latents, "mean", latents) if hasattr(latents, "log_var") else latents, np.float64)
-    if z.ndim != 2 or not len(z):
-        raise UserError(f"The latents have the shape {z.shape}, but [n, latent_dim] with n ≥ 1 is needed.")
-    if not np.isfinite(z).all():
+    return moments_of(latents)[0]
+
+
+def moments_of(latents: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Means and variances of latents, float64 [n, latent_dim] each; the variances of a plain array are 0.
+
+    Raises:
+        UserError: they have another shape, are empty or hold NaN or infinity.
+    """
+    posterior = hasattr(latents, "log_var")
+    mean = np.asarray(latents.mean if posterior else latents, np.float64)
+    if mean.ndim != 2 or not len(mean):
+        raise UserError(f"The latents have the shape {mean.shape}, but [n, latent_dim] with n ≥ 1 is needed.")
+    variance = np.exp(np.asarray(latents.log_var, np.float64)) if posterior else np.zeros_like(mean)
+    if variance.shape != mean.shape:
+        raise UserError(f"The means have the shape {mean.shape}, but the log-variances {variance.shape}.")
+    bad = ~np.isfinite(mean + variance).all(axis=1)
+    if bad.any():
         raise UserError(
-            f"{np.sum(~np.isfinite(z).all(axis=1))} of {len(z)} latents hold NaN or infinity: "
+            f"{bad.sum()} of {len(mean)} latents hold NaN or infinity: "
             "leave them out, or look why the encoder makes them."
         )
-    return z
+    return mean, variance

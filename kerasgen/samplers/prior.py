@@ -1,10 +1,10 @@
 """Random sampling of the latent space: the VAE's prior, with a temperature."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 
-from kerasgen.errors import UserError
 from kerasgen.samplers.base import Sampler, Samples, means_of
 
 
@@ -18,26 +18,24 @@ class PriorSampler(Sampler):
     """
 
     def __init__(self, latent_dim: int | None = None, temperature: float = 1.0):
-        super().__init__()
-        if not temperature > 0:
-            raise UserError(f"temperature is {temperature}, but a positive number is needed.")
-        self.latent_dim, self.temperature = latent_dim, float(temperature)
+        super().__init__(temperature)
+        self.latent_dim = latent_dim
 
-    def fit(self, latents: Any, labels: Any = None) -> Self:
+    def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
         """Take the latents' dimension, and nothing else."""
         self.latent_dim = means_of(latents).shape[1]
         return self
 
-    def sample(self, n: int, seed: int | None = None) -> Samples:
-        shape = (n, self._require_fit())
+    def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
+        self._require_count(n)
+        self._refuse_evidence(where)
+        shape = (n, self.latent_dim)
         # At temperature 1 this is, number by number, what `VAE.generate(n, seed=seed)` draws.
         z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.float32(self.temperature)
-        return Samples(z, self.log_prob(z), [f"prior, temperature {self.temperature:g}"] * n)
+        return Samples(self, z, np.zeros(n, np.int64), [f"prior, temperature {self.temperature:g}"] * n)
 
-    def log_prob(self, z: Any) -> np.ndarray:
+    def log_prob(self, z: Any, where: Mapping[str, int] | None = None) -> np.ndarray:
+        self._refuse_evidence(where)
         scaled = self._checked(z) / self.temperature
         constant = np.log(2 * np.pi) + 2 * np.log(self.temperature)
         return -0.5 * (np.sum(scaled**2, axis=1) + constant * scaled.shape[1])
-
-    def config(self) -> dict[str, Any]:
-        return {"temperature": self.temperature}

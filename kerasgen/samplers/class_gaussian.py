@@ -1,0 +1,50 @@
+"""One Gaussian for each class."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from kerasgen.samplers.attributes import Attributes
+from kerasgen.samplers.base import moments_of
+from kerasgen.samplers.gaussians import Moments
+from kerasgen.samplers.mixture import MixtureSampler
+
+
+class ClassGaussianSampler(MixtureSampler):
+    """One Gaussian with a full covariance for each combination of label and attributes that occurs.
+
+    Its moments are those of posterior samples (law of total variance). A covariance is shrunk towards that of all
+    latents, so that few pictures are enough: (n S + shrinkage · S_all) / (n + shrinkage).
+
+    Args:
+        shrinkage: pictures' worth of the whole's covariance in each class's.
+        temperature: see `Sampler`.
+    """
+
+    def __init__(self, shrinkage: float = 20.0, temperature: float = 1.0):
+        super().__init__(temperature)
+        self.shrinkage = shrinkage
+
+    def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
+        mean, variance = moments_of(latents)
+        table = Attributes.of(len(mean), labels, attributes)
+        combinations, place = np.unique(table.codes, axis=0, return_inverse=True)
+        members = np.eye(len(combinations), dtype=bool)[place.reshape(-1)]
+        moments = [Moments.of(mean[m], variance[m]) for m in members.T]
+        whole = Moments.of(mean, variance).scatter / len(mean)
+        # A thousandth of the diagonal keeps the Cholesky factor of a degenerate space.
+        whole += 1e-3 * np.diag(np.diagonal(whole)) + 1e-9 * np.eye(len(whole))
+        covariances = np.stack([m.shrunk(whole, self.shrinkage) for m in moments])
+        parts = [
+            table.text({n: v[c] for n, v, c in zip(table.names, table.values, row, strict=True)}) or "all pictures"
+            for row in combinations
+        ]
+        means = np.stack([m.mean for m in moments])
+        # No smoothing: each part is one combination by definition.
+        tables = table.tables(members.astype(np.float64), pseudo_count=0.0)
+        self._set(members.mean(axis=0), means, covariances, parts, table, tables)
+        return self
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "shrinkage": self.shrinkage}
