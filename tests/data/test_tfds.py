@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 
 import numpy as np
 import pytest
@@ -174,19 +173,22 @@ def no_network(monkeypatch):
     """No name resolves and no address answers, as on a machine without a network."""
     import socket
 
-    def refuse(*_, **__):
+    asked = []
+
+    def refuse(host, *_, **__):
+        asked.append(host)
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    return asked
 
 
 @pytest.mark.parametrize("name", ["mnist", "celeb_a"])
 def test_no_network_says_so_soon(tmp_path, no_network, name):
-    start = time.monotonic()
     with pytest.raises(UserError, match=r"server can't be reached: connect to the network.*folder:PATH"):
         load(f"tfds:{name}", image_size=64, data_dir=str(tmp_path), download=True)
     # The library itself retries for minutes; a user was promised seconds.
-    assert time.monotonic() - start < 30
+    assert 1 <= len(no_network) <= 12, no_network  # two tries for each of five files
 
 
 @pytest.mark.parametrize(

@@ -83,16 +83,18 @@ def test_an_untrained_model_leaves_everything_in_place():
     assert scores["negative_jacobian"] == 0.0
 
 
-@pytest.mark.parametrize("similarity", ["mse", "ncc"])
-def test_training_brings_pictures_together(similarity, tmp_path):
+@pytest.mark.slow
+@pytest.mark.parametrize(("similarity", "smoothness"), [("mse", 0.07), ("ncc", 0.5)])
+def test_training_brings_pictures_together(similarity, smoothness, tmp_path):
     keras.utils.set_random_seed(0)
-    model = Registration(filters=(16, 16, 16), similarity=similarity)
-    model.compile_for_recipe(60, 1, learning_rate=3e-3)
-    dataset = load_registration("pictures", image_size=32, batch_size=8, start_step=0)
-    model.fit(dataset, steps_per_epoch=60, verbose=0)
-    test = load_registration("pictures", "test", image_size=32, batch_size=32).take(2)
+    model = Registration(filters=(16, 32, 32), similarity=similarity, smoothness=smoothness)
+    model.compile_for_recipe(200, 1, learning_rate=3e-3)
+    dataset = load_registration("pictures", image_size=48, batch_size=8, start_step=0)
+    model.fit(dataset, steps_per_epoch=200, verbose=0, shuffle=False)
+    test = load_registration("pictures", "test", image_size=48, batch_size=32).take(2)
     scores = model.score(test)
-    assert scores["epe_ratio"] < 0.995
+    assert scores["epe_ratio"] < 0.92  # measured: 0.88 and 0.86
+    assert scores["negative_jacobian"] == 0.0
     assert model.evaluate(test, return_dict=True, verbose=0)["epe"] == pytest.approx(scores["epe"], rel=1e-3)
     model.save(tmp_path / "model.keras")
     batch = next(iter(test))
