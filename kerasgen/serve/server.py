@@ -113,6 +113,7 @@ def _start_rest(service: Service, port: int) -> tuple[Any, int, threading.Thread
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
+        listener.listen(128)  # from here on a client waits instead of being refused
     except OSError as error:
         listener.close()
         raise UserError(f"Port {port} of 127.0.0.1 can't be had: choose another with --rest-port.") from error
