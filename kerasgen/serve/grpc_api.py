@@ -147,8 +147,8 @@ def status(service: Service, asked: Asked) -> Any:
 
 
 def _asked(spec: Any) -> Asked:
-    version = spec.version.value if spec.HasField("version") else None
-    return Asked(spec.name, version, spec.version_label or None)
+    # No version has the number 0; some clients (ovmsclient) send it for "any".
+    return Asked(spec.name, spec.version.value or None, spec.version_label or None)
 
 
 def _say_version(spec: Any, name: str, number: int, signature: str) -> None:

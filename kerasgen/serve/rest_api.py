@@ -46,7 +46,8 @@ def _asked(request: "Request") -> tuple[Asked, str | None]:
     verb, needed = match["verb"], "POST" if match["verb"] == ":predict" else "GET"
     if request.method != needed:
         raise invalid(f"{request.url.path} is asked with {needed}, not with {request.method}.")
-    return Asked(match["model"], int(match["version"]) if match["version"] else None, match["label"]), verb
+    # Version 0 is what some clients (ovmsclient) send for "any".
+    return Asked(match["model"], int(match["version"] or 0) or None, match["label"]), verb
 
 
 async def _body(request: "Request", service: Service) -> bytes:
