@@ -1,8 +1,8 @@
 """Throughput and latency of `kerasgen serve` with batching and without, in one interleaved run.
 
-    python benchmarks/serving.py [--rounds 4] [--seconds 5] [--clients 16]
+    python benchmarks/serving.py [--filters 8 --blocks 6] [--rounds 4] [--seconds 5] [--clients 16]
 
-The network is a small ResNet generator (4 filters, 2 blocks) at 64 x 64 pixels; each client sends one picture at a
+The network is the paper's ResNet generator of 6 blocks with an eighth of its filters, at 64 x 64 pixels; each client sends one picture at a
 time by gRPC and waits for the answer. Two servers on the same version take turns, each a process of its own, and so
 do the clients. Then the first request after a start is compared with the median, with warm-up requests and without.
 Ratios carry over to other machines, milliseconds don't.
@@ -122,6 +122,8 @@ def compare(base: Path, rounds: int, seconds: float, clients: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--filters", type=int, default=8)
+    parser.add_argument("--blocks", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--clients", type=int, default=16)
@@ -130,7 +132,7 @@ def main() -> None:
     keras.utils.set_random_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         base, cold = Path(folder, "warm"), Path(folder, "cold")
-        network = resnet_generator(filters=4, blocks=2)
+        network = resnet_generator(filters=options.filters, blocks=options.blocks)
         export_serving(network, base, NAME, image=ImageSpec(multiple=4))
         compare(base, options.rounds, options.seconds, options.clients)
         shutil.copytree(base, cold)

@@ -226,11 +226,8 @@ def serve(
 ) -> None:
     """Serve models for development, as TensorFlow Serving does; in production, use TensorFlow Serving."""
     with _quiet_import():
-        import tensorflow as tf
-
         from kerasgen.serve import Limits, Server
 
-    tf.get_logger().setLevel("ERROR")  # it would say that V1 sessions are old; TensorFlow Serving has no others
     typer.echo("This server is for development, on this machine alone; production is TensorFlow Serving (README.md).")
     limits = Limits(pixels=int(megapixels * 2**20))
     with Server(models, grpc_port, rest_port, limits=limits, batching=batching, say=typer.echo) as server:

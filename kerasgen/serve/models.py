@@ -33,7 +33,11 @@ class LoadedVersion:
         self.name, self.number, self.path, self.users = name, number, path, 0
         config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        logger = tf.get_logger()
+        level = logger.level
+        logger.setLevel("ERROR")  # it would say that V1 sessions are old; TensorFlow Serving has no others
         meta = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(path))
+        logger.setLevel(level)
         self.signatures = {n: d for n, d in sorted(meta.signature_def.items()) if not n.startswith("__")}
         for signature, inputs in read_warmup(path):
             self._run(signature, inputs, 60.0)

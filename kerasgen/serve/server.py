@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,4 +130,6 @@ def _start_rest(service: Service, port: int) -> tuple[Any, int, threading.Thread
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
+    while not server.started and thread.is_alive():  # its start would slow down the first requests
+        time.sleep(0.01)
     return server, listener.getsockname()[1], thread
