@@ -157,7 +157,7 @@ def translate(
 @app.command()
 def export(
     model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file of any Keras model.")],
-    output: Annotated[Path, typer.Option(help="Folder for the artifacts.")],
+    output: Annotated[Path | None, typer.Option(help="Folder for the artifacts.")] = None,
     format: Annotated[str, typer.Option(help="Formats, separated by commas; `kerasgen list` shows them.")] = (
         "saved_model,tflite,onnx"
     ),
@@ -173,14 +173,25 @@ def export(
     layout: Annotated[str | None, typer.Option(help="ONNX: nhwc or nchw.")] = None,
     opset: Annotated[int | None, typer.Option(help="ONNX: 13 to 22.")] = None,
     license: Annotated[str, typer.Option(help="Of the weights, for the manifest.")] = "",
+    serving: Annotated[Path | None, typer.Option(help="Folder of TensorFlow Serving, for the next version.")] = None,
+    label: Annotated[str, typer.Option(help="With --serving: what clients may call the version by.")] = "stable",
 ) -> None:
     """Export a trained model's networks, each artifact verified in a fresh process before it is published."""
+    if output is None and serving is None:
+        raise UserError("Nothing says where to: give --output for artifacts, or --serving for TensorFlow Serving.")
     with _quiet_import():
         from kerasgen.export import benchmark, export_model
+        from kerasgen.export.serving import export_serving
         from kerasgen.shipping import shipments
 
-    wanted = _formats_and_variants(format, variant)
+    wanted = _formats_and_variants(format, variant) if output else []
     for shipment in shipments(model, images, size, floats, _pair(range)):
+        if serving:
+            given = {"inputs": shipment.inputs, "image": shipment.image, "also": shipment.also or None}
+            served = export_serving(shipment.network, serving, shipment.name, label=label, license=license, **given)
+            typer.echo(f"{served.path} is published; {served.path.parent / 'README.md'} says how it is asked.")
+        if not output:
+            continue
         paths = []
         for name, kind in wanted:
             options = {"also": shipment.also or None} if name == "saved_model" else {}
@@ -258,6 +269,102 @@ def list_names() -> None:
     _print_table("Data source", available_sources())
     _print_table("Sampler", {name: c.__doc__.partition("\n")[0] for name, c in SAMPLERS.items()})
     _print_table("Format", {name: ", ".join(variants) for name, variants in available_formats().items()})
+
+
+@app.command()
+def serve(
+    models: Annotated[Path, typer.Argument(help="What `kerasgen export --serving` wrote.")],
+    grpc_port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 takes a free one.")] = 8500,
+    rest_port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 takes a free one.")] = 8501,
+    batching: Annotated[bool, typer.Option(help="Run requests together that wait together.")] = True,
+    megapixels: Annotated[float, typer.Option(help="The most that one request may ask for.")] = 16,
+) -> None:
+    """Serve models for development, as TensorFlow Serving does; in production, use TensorFlow Serving."""
+    with _quiet_import():
+        from kerasgen.serve import Limits, Server
+
+    typer.echo("This server is for development, on this machine alone; production is TensorFlow Serving (README.md).")
+    limits = Limits(pixels=int(megapixels * 2**20))
+    with Server(models, grpc_port, rest_port, limits=limits, batching=batching, say=typer.echo) as server:
+        typer.echo(f"gRPC: 127.0.0.1:{server.grpc_port}; REST: http://127.0.0.1:{server.rest_port}/v1/models/NAME")
+        typer.echo("Ctrl-C ends it.")
+        server.wait()
+    typer.echo("Stopped.")
+
+
+serving_app = typer.Typer(help="The versions that TensorFlow Serving loads.", no_args_is_help=True)
+app.add_typer(serving_app, name="serving")
+
+Models = Annotated[Path, typer.Argument(help="What `kerasgen export --serving` wrote.")]
+Name = Annotated[str, typer.Argument(help="Of a model.")]
+
+
+@serving_app.command("list")
+def list_served(models: Models) -> None:
+    """Show all versions, their labels, and which one a request gets that names none."""
+    from kerasgen.export.serving import list_versions
+
+    def said(version: Any) -> str:
+        labels = ", ".join(version.labels) or "not loaded"
+        return f"{labels}{'; the default' if version.default else ''}; {version.bytes / 1e6:.1f} MB"
+
+    _print_table("Version", {f"{v.model} {v.number}": said(v) for v in list_versions(models)})
+
+
+@serving_app.command()
+def rollback(
+    models: Models,
+    name: Name,
+    version: Annotated[int | None, typer.Option(help="An older one; by default the one before.")] = None,
+) -> None:
+    """Serve an earlier version again, and unload the newer ones."""
+    from kerasgen.export.serving import rollback as roll_back
+
+    typer.echo(f"{name} is served in version {roll_back(models, name, version)} again; newer ones are unloaded.")
+
+
+@serving_app.command("label")
+def label_served(
+    models: Models,
+    name: Name,
+    label: Annotated[str, typer.Argument(help='Such as "canary".')],
+    version: Annotated[int, typer.Argument(help="That gets the label, and is loaded.")],
+) -> None:
+    """Give a version a label."""
+    from kerasgen.export.serving import label_version
+
+    label_version(models, name, label, version)
+    typer.echo(f"{name}: {label} is version {version}.")
+
+
+client_app = typer.Typer(help="Ask a server.", no_args_is_help=True)
+app.add_typer(client_app, name="client")
+
+
+@client_app.callback()
+def client(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(help="http://HOST:8501 or grpc://HOST:8500.")],
+) -> None:
+    """Ask a server: TensorFlow Serving, or `kerasgen serve`."""
+    context.obj = url
+
+
+@client_app.command("translate")
+def client_translate(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Of jpg, png, bmp and webp pictures.")],
+    model: Annotated[str, typer.Option(help="Its name on the server.")],
+    output: Annotated[Path, typer.Option(help="Folder for the translations, PNG files of the same names.")],
+    label: Annotated[str | None, typer.Option(help="Of the version; the server's default otherwise.")] = None,
+    batch: Annotated[int, typer.Option(help="Pictures in one request.")] = 8,
+) -> None:
+    """Translate a folder of pictures on a server."""
+    from kerasgen.client import Client
+
+    with Client(context.obj, model, label=label) as asked:
+        result = asked.translate_folder(folder, output, batch)
+    typer.echo(f"{len(result.written)} pictures are in {output}; {len(result.skipped)} were skipped.")
 
 
 def _print_table(title: str, rows: dict[str, str]) -> None:

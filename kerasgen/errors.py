@@ -18,3 +18,12 @@ def require_tensorflow(what: str) -> None:
             f"{what} needs Keras' TensorFlow backend, but the backend is {backend!r}: "
             "set the environment variable KERAS_BACKEND=tensorflow before Python starts."
         )
+
+
+def require_extra(extra: str, what: str, *modules: str) -> None:
+    """Raise `UserError` unless the modules of an extra are installed; `what` is the subject, such as "Serving"."""
+    import importlib.util
+
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise UserError(f"{what} needs {', '.join(missing)}: run pip install 'kerasgen[{extra}]'.")

@@ -30,7 +30,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         if temporary.is_dir() and path.exists():
             _swap_directories(temporary, path)
         else:
@@ -44,7 +44,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         _remove(temporary)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Force the bytes to disk, so that a power cut after the rename doesn't leave an empty file."""
     files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
     for file in files:

@@ -57,9 +57,9 @@ def translate_folder(
             picture or holds the output folder, two pictures would become one file, or the output can't be written.
     """
     generator = _generator(model, direction)
-    targets = _targets(Path(input_folder), Path(output_folder))
+    pairs = targets(Path(input_folder), Path(output_folder))
     written, skipped = [], []
-    for path, target in _with_bar(targets):
+    for path, target in with_bar(pairs):
         picture = _translated(generator, path)
         if picture is None:
             skipped.append(path)
@@ -112,8 +112,12 @@ def _check(generator: "keras.Model") -> None:
         )
 
 
-def _targets(source: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Each picture and the PNG that it becomes."""
+def targets(source: Path, output: Path) -> list[tuple[Path, Path]]:
+    """Each picture of a folder, and the PNG that it becomes in another.
+
+    Raises:
+        UserError: as `translate_folder` does of its folders.
+    """
     if not source.is_dir():
         raise UserError(f"There is no folder {source}: give the folder of the pictures to translate.")
     if source.resolve() in (output.resolve(), *output.resolve().parents):
@@ -133,7 +137,8 @@ def _targets(source: Path, output: Path) -> list[tuple[Path, Path]]:
     return [(path, target) for target, path in taken.items()]
 
 
-def _with_bar(items: list[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
+def with_bar(items: list[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
+    """Go through the items, and show a bar."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("translating"), BarColumn(), MofNCompleteColumn(), TextColumn("pictures"))

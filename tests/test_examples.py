@@ -61,3 +61,25 @@ def test_export_to_phone(tmp_path):
     # The page for app developers names the files that are really there.
     page = (EXAMPLES / "phone" / "README.md").read_text()
     assert all(name in page for name in files)
+
+
+@pytest.mark.slow
+def test_serve(tmp_path):
+    """Both scripts, and the page's commands in between, with the server as a process of its own."""
+    from kerasgen.serve import Server
+    from kerasgen.train import train
+
+    run = train("cyclegan_digits_ink", tmp_path / "run", epochs=1).folder
+    publish = [sys.executable, EXAMPLES / "serve" / "publish.py", run, "models"]
+    result = subprocess.run(publish, check=True, capture_output=True, cwd=tmp_path, text=True)
+    *_, first, second = result.stdout.splitlines()
+    assert first == "generator_a2b 1 ('stable',) default"
+    assert second.strip() == "generator_a2b 2 not loaded"
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(load_sample_image("china.jpg")).resize((33, 18)).save(tmp_path / "photos" / "china.jpg")
+    with Server(tmp_path / "models", 0, 0) as server:
+        for url in (f"grpc://127.0.0.1:{server.grpc_port}", f"http://127.0.0.1:{server.rest_port}"):
+            ask = [sys.executable, EXAMPLES / "serve" / "ask.py", url, "generator_a2b", "photos", url[:4]]
+            subprocess.run(ask, check=True, capture_output=True, cwd=tmp_path)
+            with Image.open(tmp_path / url[:4] / "china.png") as image:
+                assert image.size == (33, 18)

@@ -1,0 +1,150 @@
+"""Throughput and latency of `kerasgen serve` with batching and without, in one interleaved run.
+
+    python benchmarks/serving.py [--filters 8 --blocks 6] [--rounds 4] [--seconds 5] [--clients 16]
+
+The network is the paper's ResNet generator of 6 blocks with an eighth of its filters, at 64 x 64 pixels; each client sends one picture at a
+time by gRPC and waits for the answer. Two servers on the same version take turns, each a process of its own, and so
+do the clients. Then the first request after a start is compared with the median, with warm-up requests and without.
+Ratios carry over to other machines, milliseconds don't.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import grpc
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
+
+from kerasgen.export import ImageSpec
+from kerasgen.export.serving import export_serving
+from kerasgen.networks import resnet_generator
+
+SIZE, NAME = 64, "resnet"
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+@contextmanager
+def serving(base: Path, *options: str) -> Iterator[int]:
+    """A server in a process of its own; gives its gRPC port."""
+    kerasgen = Path(sys.executable).with_name("kerasgen")
+    command = [kerasgen, "serve", base, "--grpc-port", "0", "--rest-port", "0", *options]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            for line in process.stdout:
+                if match := re.match(r"gRPC: 127\.0\.0\.1:(\d+)", line):
+                    yield int(match[1])
+                    break
+        finally:
+            process.terminate()
+
+
+def request() -> bytes:
+    """One picture."""
+    message = predict_pb2.PredictRequest()
+    message.model_spec.name = NAME
+    picture = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), "uint8")
+    message.inputs["image"].CopyFrom(tf.make_tensor_proto(picture))
+    return message.SerializeToString()
+
+
+def load(port: int, clients: int, seconds: float) -> tuple[float, list[float]]:
+    """Requests a second, and the milliseconds of each, from this many clients at once."""
+    content, taken = request(), [[] for _ in range(clients)]
+    end = time.perf_counter() + seconds
+
+    def ask(own: list[float]) -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            call = channel.unary_unary(PREDICT)
+            while (start := time.perf_counter()) < end:
+                call(content, timeout=60)
+                own.append(1000 * (time.perf_counter() - start))
+
+    threads = [threading.Thread(target=ask, args=(own,)) for own in taken]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    total = [value for own in taken for value in own]
+    return len(total) / (time.perf_counter() - start), total
+
+
+def first_and_median(port: int) -> tuple[float, float]:
+    """Milliseconds of the first request after the start, and of the 50 that follow."""
+    content, taken = request(), []
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        grpc.channel_ready_future(channel).result(30)
+        call = channel.unary_unary(PREDICT)
+        for _ in range(51):
+            start = time.perf_counter()
+            call(content, timeout=60)
+            taken.append(1000 * (time.perf_counter() - start))
+    return taken[0], statistics.median(taken[1:])
+
+
+def compare(base: Path, rounds: int, seconds: float, clients: int) -> None:
+    """Print throughput and latency of both servers, and the ratio."""
+    rates, times = {"batching": [], "single": []}, {"batching": [], "single": []}
+    with serving(base) as batching, serving(base, "--no-batching") as single:
+        ports = {"batching": batching, "single": single}
+        for port in ports.values():
+            load(port, clients, 1.0)
+        for _ in range(rounds):
+            for name, port in ports.items():
+                rate, taken = load(port, clients, seconds)
+                rates[name].append(rate)
+                times[name] += taken
+    for name in rates:
+        p50, p90, p99 = np.percentile(times[name], (50, 90, 99))
+        said = f"p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms"
+        print(f"{name:9} {statistics.median(rates[name]):7.1f} requests/s with {clients} clients; {said}")
+    ratios = [a / b for a, b in zip(rates["batching"], rates["single"], strict=True)]
+    each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"batching / single: {statistics.median(ratios):.2f} (median of {each})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--filters", type=int, default=8)
+    parser.add_argument("--blocks", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--starts", type=int, default=3)
+    options = parser.parse_args()
+    keras.utils.set_random_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        base, cold = Path(folder, "warm"), Path(folder, "cold")
+        network = resnet_generator(filters=options.filters, blocks=options.blocks)
+        export_serving(network, base, NAME, image=ImageSpec(multiple=4))
+        compare(base, options.rounds, options.seconds, options.clients)
+        shutil.copytree(base, cold)
+        next(cold.glob("*/1/assets.extra/tf_serving_warmup_requests")).unlink()
+        for name, where in (("with", base), ("without", cold)):
+            starts = []
+            for _ in range(options.starts):
+                with serving(where) as port:
+                    starts.append(first_and_median(port))
+            said = ", ".join(f"{first / median:.1f} ({first:.0f} ms)" for first, median in starts)
+            print(f"first request / median {name} warm-up: {said}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""What clients send, checked before a model sees it: names, dtypes, shapes, sizes, and the heads of picture files."""
+
+import base64
+import binascii
+import struct
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .batching import Arrays
+from .refusal import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_STRING = 7  # DT_STRING
+
+
+def from_protos(definition: Any, tensors: "Mapping[str, Any]", max_pixels: int) -> Arrays:
+    """TensorProto messages as arrays.
+
+    Raises:
+        Refusal: they don't fit the signature.
+    """
+    import tensorflow as tf
+
+    _check_names(definition, set(tensors))
+    inputs = {}
+    for name, tensor in tensors.items():
+        info = definition.inputs[name]
+        shape = [dim.size for dim in tensor.tensor_shape.dim]
+        _check_tensor(name, info, _dtype_name(tensor.dtype), shape, max_pixels)
+        try:
+            # A single value stands for a whole tensor, so that a few bytes may ask for gigabytes: the sizes are
+            # checked above.
+            inputs[name] = tf.make_ndarray(tensor)
+        except (ValueError, TypeError) as error:
+            said = str(error).splitlines()[0]
+            raise invalid(f"The tensor {name!r} says the shape {shape}, but holds other values ({said}).") from None
+    _check_values(definition, inputs, max_pixels)
+    return inputs
+
+
+def from_json(definition: Any, body: Any, max_pixels: int) -> tuple[Arrays, bool]:
+    """A decoded JSON body as arrays, and whether it is in rows ("instances") instead of columns ("inputs").
+
+    Raises:
+        Refusal: it is neither, or doesn't fit the signature.
+    """
+    if not isinstance(body, dict) or ("instances" in body) == ("inputs" in body):
+        raise invalid('The body needs either "instances" (a list of rows) or "inputs" (tensors).')
+    rows, names = "instances" in body, list(definition.inputs)
+    tensors = _columns(body["instances"], names) if rows else body["inputs"]
+    if not isinstance(tensors, dict) or (len(names) == 1 and set(tensors) == {"b64"}):
+        if len(names) != 1:
+            raise invalid(f"The signature takes {', '.join(names)}: send an object with these names.")
+        tensors = {names[0]: tensors}
+    _check_names(definition, set(tensors))
+    inputs = {name: _array(name, value, definition.inputs[name]) for name, value in tensors.items()}
+    for name, value in inputs.items():
+        dtype = "string" if value.dtype.kind == "O" else value.dtype.name
+        _check_tensor(name, definition.inputs[name], dtype, list(value.shape), max_pixels)
+    _check_values(definition, inputs, max_pixels)
+    return inputs, rows
+
+
+def to_json(outputs: Arrays, rows: bool) -> dict[str, Any]:
+    """Answers as TensorFlow Serving writes them: strings of an output named ..._bytes are base64.
+
+    Raises:
+        Refusal: rows are asked for, but the outputs have no common first axis.
+    """
+    if rows and len({value.shape[:1] for value in outputs.values()} | {()}) != 2:
+        raise invalid('The outputs have no common first axis: send "inputs" instead of "instances".')
+    tensors = {name: _listed(name, value) for name, value in outputs.items()}
+    if not rows:
+        return {"outputs": next(iter(tensors.values())) if len(tensors) == 1 else tensors}
+    if len(tensors) == 1:
+        return {"predictions": next(iter(tensors.values()))}
+    return {"predictions": [dict(zip(tensors, row, strict=True)) for row in zip(*tensors.values(), strict=True)]}
+
+
+def picture_size(file: bytes) -> tuple[int, int] | None:
+    """Width and height that a PNG or JPEG file says; None if it is neither."""
+    if file.startswith(_PNG) and len(file) >= 24:
+        return struct.unpack(">II", file[16:24])
+    if not file.startswith(_JPEG):
+        return None
+    at = 2
+    while at + 9 <= len(file) and file[at] == 0xFF:
+        kind, length = file[at + 1], int.from_bytes(file[at + 2 : at + 4], "big")
+        # Start of frame: C0 to CF but for tables (C4, C8, CC).
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", file[at + 5 : at + 9])
+            return width, height
+        at += 1 if kind == 0xFF else 2 + length
+    return None
+
+
+def _check_names(definition: Any, names: set[str]) -> None:
+    if names != set(definition.inputs):
+        received = ", ".join(sorted(names)) or "none"
+        raise invalid(f"Received the inputs {received}; the signature takes {', '.join(sorted(definition.inputs))}.")
+
+
+def _check_tensor(name: str, info: Any, dtype: str, shape: list[int], max_pixels: int) -> None:
+    wanted, wanted_dtype = [dim.size for dim in info.tensor_shape.dim], _dtype_name(info.dtype)
+    if dtype != wanted_dtype:
+        raise invalid(f"The input {name!r} is {dtype}, but {wanted_dtype} is needed.")
+    fits = len(shape) == len(wanted) and all(w in (-1, s) for w, s in zip(wanted, shape, strict=True))
+    if not fits:
+        needed = [None if size == -1 else size for size in wanted]
+        raise invalid(f"The input {name!r} has the shape {shape}, but {needed} is needed (None is any size).")
+    if shape and min(shape) < 1:
+        raise invalid(f"The input {name!r} has the shape {shape} and is empty: send at least one example.")
+    pixels = prod(shape[:3]) if len(shape) == 4 else prod(shape)
+    if pixels > max_pixels:
+        raise invalid(f"The input {name!r} has {pixels:,} pixels or values, but at most {max_pixels:,} are taken.")
+
+
+def _check_values(definition: Any, inputs: Arrays, max_pixels: int) -> None:
+    batches = {name: value.shape[0] for name, value in inputs.items() if value.ndim}
+    if len(set(batches.values())) > 1:
+        raise invalid(f"The inputs differ in their number of examples ({batches}).")
+    for name, value in inputs.items():
+        if definition.inputs[name].dtype == _STRING and name.endswith("_bytes"):
+            _check_pictures(name, value, max_pixels)
+        elif not value.ndim and name == "n":
+            _check_count(definition, int(value), max_pixels)
+
+
+def _check_count(definition: Any, count: int, max_pixels: int) -> None:
+    """A signature that makes `n` pictures: they must fit too."""
+    sides = [[dim.size for dim in info.tensor_shape.dim[1:3]] for info in definition.outputs.values()]
+    most = max_pixels // max(1, *(prod(pair) for pair in sides))
+    if not 1 <= count <= most:
+        raise invalid(f"n is {count}, but 1 to {most:,} pictures can be asked for.")
+
+
+def _check_pictures(name: str, files: np.ndarray, max_pixels: int) -> None:
+    pixels = 0
+    for i, file in enumerate(files):
+        size = picture_size(file)
+        if size is None:
+            raise invalid(f"Number {i} of {name!r} ({len(file)} bytes) is no PNG or JPEG file.")
+        pixels += size[0] * size[1]
+        if not size[0] * size[1] or pixels > max_pixels:
+            raise invalid(
+                f"Number {i} of {name!r} says {size[0]}×{size[1]} pixels, but a request takes 1 to {max_pixels:,} "
+                "pixels in all: shrink it, or send fewer at a time."
+            )
+
+
+def _columns(instances: Any, names: list[str]) -> Any:
+    if not isinstance(instances, list) or not instances:
+        raise invalid('"instances" must be a list of at least one row.')
+    named = [isinstance(row, dict) and not (len(names) == 1 and set(row) == {"b64"}) for row in instances]
+    if not any(named):
+        return {names[0]: instances} if len(names) == 1 else instances
+    if not all(named) or any(set(row) != set(instances[0]) for row in instances):
+        raise invalid("The rows differ in their names: send objects with the same names.")
+    return {name: [row[name] for row in instances] for name in instances[0]}
+
+
+def _array(name: str, value: Any, info: Any) -> np.ndarray:
+    dtype = _dtype_name(info.dtype)
+    if dtype == "string":
+        return _strings(name, value)
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError, RecursionError):
+        raise invalid(f"The input {name!r} is no tensor: its lists differ in length.") from None
+    allowed = "iu" if np.dtype(dtype).kind in "iu" else "iuf" if np.dtype(dtype).kind == "f" else "b"
+    if array.size and array.dtype.kind not in allowed:
+        raise invalid(f"The input {name!r} holds other values than {dtype} numbers.")
+    if array.size and np.dtype(dtype).kind in "iu":
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        if array.min() < least or array.max() > most:
+            raise invalid(f"The input {name!r} holds values outside of {least} to {most}, which {dtype} has.")
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
+
+
+def _strings(name: str, value: Any) -> np.ndarray:
+    def one(item: Any) -> bytes:
+        if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
+            try:
+                return base64.b64decode(item["b64"], validate=True)
+            except (binascii.Error, ValueError):
+                raise invalid(f"The input {name!r} holds what is no base64.") from None
+        if isinstance(item, str):
+            return item.encode(errors="replace")
+        raise invalid(f'The input {name!r} needs strings: send {{"b64": "..."}} for bytes.')
+
+    if isinstance(value, list):
+        return np.array([one(item) for item in value], object)
+    return np.array(one(value), object)
+
+
+def _listed(name: str, value: np.ndarray) -> Any:
+    if value.dtype.kind not in "OS":
+        return value.tolist()
+
+    def one(item: bytes) -> Any:
+        return {"b64": base64.b64encode(item).decode()} if name.endswith("_bytes") else item.decode(errors="replace")
+
+    return one(value.item()) if not value.ndim else [one(item) for item in value.ravel()]
+
+
+def _dtype_name(number: int) -> str:
+    import tensorflow as tf
+
+    try:
+        return "string" if number == _STRING else tf.dtypes.as_dtype(number).name
+    except TypeError:
+        return f"an unknown type {number}"
