@@ -107,6 +107,7 @@ for _ in range(1000):
 """
 
 
+@pytest.mark.slow
 def test_a_publisher_killed_at_20_moments_breaks_nothing(content, tmp_path):
     base, moments = tmp_path / "models", random.Random(0)
     whole = sorted(p.relative_to(content) for p in content.rglob("*"))
