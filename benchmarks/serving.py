@@ -2,9 +2,9 @@
 
     python benchmarks/serving.py [--filters 8 --blocks 6] [--rounds 4] [--seconds 5] [--clients 16]
 
-The network is the paper's ResNet generator of 6 blocks with an eighth of its filters, at 64 x 64 pixels; each client sends one picture at a
-time by gRPC and waits for the answer. Two servers on the same version take turns, each a process of its own, and so
-do the clients. Then the first request after a start is compared with the median, with warm-up requests and without.
+The network is the paper's ResNet generator of 6 blocks with an eighth of its filters, at 64 x 64 pixels; each client
+sends one picture at a time by gRPC and waits for the answer. Two servers on the same version take turns, each a
+process of its own. Then the first request after a start is compared with the median, with warm-up and without.
 Ratios carry over to other machines, milliseconds don't.
 """
 

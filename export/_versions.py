@@ -68,23 +68,28 @@ def list_versions(base: str | os.PathLike) -> list[Version]:
 
 
 def rollback(base: str | os.PathLike, name: str, version: int | None = None) -> int:
-    """Serve an earlier version again, by default the previous one; returns its number.
+    """Serve an earlier version than the newest that is loaded; returns its number.
 
-    "stable" then means that version; newer ones lose their labels and are no longer loaded. Their folders stay.
+    By default that is the stable one if a newer is loaded, and otherwise the previous one. "stable" then means that
+    version; newer ones lose their labels and are no longer loaded. Their folders stay.
 
     Raises:
         UserError: there is no such model or version.
     """
 
     def change(labels: dict[str, int], known: list[int]) -> int:
-        now = labels.get(STABLE, max(labels.values(), default=0))
+        now = max(labels.values(), default=0)
         older = [number for number in known if number < now]
-        before = labels.get(PREVIOUS, 0)
+        stable = labels.get(STABLE, 0)
+        before = stable if stable < now else labels.get(PREVIOUS, 0)
         target = version or (before if before in older else max(older, default=0))
         if target not in older:
             said = f"no version {version}" if version else "no version"
-            raise UserError(f"{name} has {said} older than the stable {now}: `kerasgen serving list` shows them.")
-        kept = {label: number for label, number in labels.items() if number < target or label == STABLE}
+            raise UserError(
+                f"{name} has {said} older than {now}, the newest loaded: `kerasgen serving list` shows them."
+            )
+        # "previous" would mean the same as "stable".
+        kept = {label: n for label, n in labels.items() if n <= target and (label, n) != (PREVIOUS, target)}
         labels.clear()
         labels.update({**kept, STABLE: target})
         return target

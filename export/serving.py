@@ -32,6 +32,7 @@ from ._warmup import read_warmup, replay, write_warmup
 __all__ = [
     "Served",
     "Version",
+    "described",
     "export_serving",
     "is_batchable",
     "label_version",
@@ -150,11 +151,15 @@ def _newest_signatures(base: Path) -> Iterable[Mapping[str, Any]]:
         graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0]
         for key, definition in graph.signature_def.items():
             if not key.startswith("__"):
-                yield {side: _shapes(getattr(definition, side)) for side in ("inputs", "outputs")}
+                yield described(definition)
 
 
-def _shapes(tensors: Mapping[str, Any]) -> dict[str, dict]:
+def described(definition: Any) -> dict[str, dict]:
+    """The shapes of a SignatureDef message, for `is_batchable`."""
     return {
-        name: {"shape": [None if d.size == -1 else d.size for d in info.tensor_shape.dim]}
-        for name, info in tensors.items()
+        side: {
+            name: {"shape": [None if d.size == -1 else d.size for d in info.tensor_shape.dim]}
+            for name, info in getattr(definition, side).items()
+        }
+        for side in ("inputs", "outputs")
     }

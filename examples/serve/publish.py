@@ -22,6 +22,6 @@ for label in ("stable", "canary"):  # clients that ask for "stable" keep what th
     )
     print(f"{served.path}: {served.warmup} warm-up requests, at most {served.max_difference:.0f} level from Keras")
 
-rollback(models, generator.name, served.number - 1)  # the new one is worse after all: unload it
+rollback(models, generator.name)  # the new one is worse after all: unload it
 for version in list_versions(models):
     print(version.model, version.number, version.labels or "not loaded", "default" if version.default else "")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerasgen.errors import UserError
-from kerasgen.export.serving import model_names, numbers, read_config, read_warmup
+from kerasgen.export.serving import described, is_batchable, model_names, numbers, read_config, read_warmup
 
 from .batching import Arrays, Batcher, Task
 from .refusal import Refusal, invalid
@@ -24,6 +24,7 @@ class LoadedVersion:
     Attributes:
         name, number, path: which version it is.
         signatures: SignatureDef messages by name.
+        batchable: by signature, whether requests may be joined.
         users: requests that hold it.
     """
 
@@ -39,6 +40,7 @@ class LoadedVersion:
         meta = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(path))
         logger.setLevel(level)
         self.signatures = {n: d for n, d in sorted(meta.signature_def.items()) if not n.startswith("__")}
+        self.batchable = {name: is_batchable(described(definition)) for name, definition in self.signatures.items()}
         for signature, inputs in read_warmup(path):
             self._run(signature, inputs, 60.0)
         self._batcher = Batcher(self._run, max_rows, max_waiting, threads)

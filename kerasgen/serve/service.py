@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kerasgen.export.serving import is_batchable
-
 from .batching import Arrays, Task
 from .models import LoadedVersion, Models
 from .refusal import invalid
@@ -83,20 +81,12 @@ class Service:
             wanted = set(outputs) or set(definition.outputs)
             if not wanted <= set(definition.outputs):
                 raise invalid(f"The signature {name!r} gives {', '.join(definition.outputs)}: ask for these.")
-            found = version.run(_task(name, definition, read(definition), deadline))
+            found = version.run(_task(version, name, read(definition), deadline))
         return version, name, {key: value for key, value in found.items() if key in wanted}
 
 
-def _task(name: str, definition: Any, inputs: Arrays, deadline: float) -> Task:
-    described = {side: _described(getattr(definition, side)) for side in ("inputs", "outputs")}
-    if not is_batchable(described):
-        return Task(name, inputs, 1, None, deadline)
-    key = (name, *(inputs[input_name].shape[1:] for input_name in sorted(inputs)))
-    return Task(name, inputs, len(next(iter(inputs.values()))), key, deadline)
-
-
-def _described(tensors: Any) -> dict[str, dict]:
-    return {
-        name: {"shape": [None if dim.size == -1 else dim.size for dim in info.tensor_shape.dim]}
-        for name, info in tensors.items()
-    }
+def _task(version: LoadedVersion, signature: str, inputs: Arrays, deadline: float) -> Task:
+    if not version.batchable[signature]:
+        return Task(signature, inputs, 1, None, deadline)
+    key = (signature, *(inputs[name].shape[1:] for name in sorted(inputs)))
+    return Task(signature, inputs, len(next(iter(inputs.values()))), key, deadline)

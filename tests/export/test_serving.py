@@ -66,6 +66,7 @@ def test_a_warmup_request_for_each_signature(published):
         assert {next(iter(r.inputs.values())).tensor_shape.dim[0].size for r in first} == sizes
 
 
+@pytest.mark.slow
 def test_a_warmup_request_that_fails_fails_the_publishing(published, tmp_path):
     import shutil
 
@@ -78,6 +79,7 @@ def test_a_warmup_request_that_fails_fails_the_publishing(published, tmp_path):
         replay(copy)
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_the_gate_is_not_published(tmp_path):
     image = keras.Input((4, 4, 3), name="image")
     broken = keras.Model(image, keras.layers.Rescaling(np.inf)(image))

@@ -43,10 +43,12 @@ def test_labels_say_what_is_loaded_and_rollback_goes_back(content, tmp_path):
         (3, ("stable",), False),
         (4, ("canary",), True),
     ]
+    assert rollback(base, "net") == 3
+    assert loaded(base) == ([2, 3], {"stable": 3, "previous": 2})
     assert rollback(base, "net") == 2
     assert loaded(base) == ([2], {"stable": 2})
     assert rollback(base, "net") == 1
-    with pytest.raises(UserError, match="no version older than the stable 1"):
+    with pytest.raises(UserError, match="no version older than 1"):
         rollback(base, "net")
     label_version(base, "net", "canary", 3)
     assert loaded(base) == ([1, 3], {"stable": 1, "canary": 3})
@@ -107,6 +109,7 @@ for _ in range(1000):
 """
 
 
+@pytest.mark.slow
 def test_a_publisher_killed_at_20_moments_breaks_nothing(content, tmp_path):
     base, moments = tmp_path / "models", random.Random(0)
     whole = sorted(p.relative_to(content) for p in content.rglob("*"))
