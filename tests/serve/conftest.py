@@ -57,13 +57,14 @@ def saved(generators, tmp_path_factory) -> dict:
     """A SavedModel of each version, written without the gate, which tests/export/test_serving.py covers."""
     from kerasgen.export._inputs import network_and_inputs
     from kerasgen.export._served import served_signatures
-    from kerasgen.export.saved_model import write
+    from kerasgen.export.saved_model import save, traced
 
     folder, paths = tmp_path_factory.mktemp("saved"), {}
     for number, generator in generators.items():
         network, _ = network_and_inputs(generator, None, ImageSpec())
         paths[number] = folder / str(number)
-        write(paths[number], served_signatures(network, ImageSpec(), {}))
+        signatures = served_signatures(network, ImageSpec(), {})
+        save(paths[number], {name: traced(signature) for name, signature in signatures.items()})
     return paths
 
 
