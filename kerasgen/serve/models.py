@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kerasgen.errors import UserError
 from kerasgen.export.serving import described, is_batchable, model_names, numbers, read_config, read_warmup
@@ -34,15 +34,15 @@ class LoadedVersion:
         self.name, self.number, self.path, self.users = name, number, path, 0
         config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
         self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
-        logger = tf.get_logger()
-        level = logger.level
-        logger.setLevel("ERROR")  # it would say that V1 sessions are old; TensorFlow Serving has no others
-        meta = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(path))
-        logger.setLevel(level)
-        self.signatures = {n: d for n, d in sorted(meta.signature_def.items()) if not n.startswith("__")}
-        self.batchable = {name: is_batchable(described(definition)) for name, definition in self.signatures.items()}
-        for signature, inputs in read_warmup(path):
-            self._run(signature, inputs, 60.0)
+        try:
+            meta = _loaded_into(self._session, path)
+            self.signatures = {n: d for n, d in sorted(meta.signature_def.items()) if not n.startswith("__")}
+            self.batchable = {name: is_batchable(described(d)) for name, d in self.signatures.items()}
+            for signature, inputs in read_warmup(path):
+                self._run(signature, inputs, 60.0)
+        except BaseException:
+            self._session.close()
+            raise
         self._batcher = Batcher(self._run, max_rows, max_waiting, threads)
 
     def run(self, task: Task) -> Arrays:
@@ -73,6 +73,19 @@ class LoadedVersion:
             raise Refusal("RESOURCE_EXHAUSTED", "The request needs more memory than there is: shrink it.") from None
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise invalid(f"The model can't use the inputs: {_said(error)}") from None
+
+
+def _loaded_into(session: Any, path: Path) -> Any:
+    """Load a SavedModel; returns its MetaGraphDef."""
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")  # it would say that V1 sessions are old; TensorFlow Serving has no others
+    try:
+        return tf.compat.v1.saved_model.loader.load(session, ["serve"], str(path))
+    finally:
+        logger.setLevel(level)
 
 
 def _said(error: Exception) -> str:
@@ -188,17 +201,18 @@ class Models:
         model = self._models.get(name) or _Model()
         if number in model.loaded or number in model.failed:
             return
-        start = time.monotonic()
+        start, loaded, failure = time.monotonic(), None, ""
         try:
             loaded = LoadedVersion(name, number, path, *self._queue)
-        except Exception as error:  # whatever is wrong with one version, the others go on
-            model.failed[number] = _said(error)
-            self._say(f"Version {number} of {name} can't be loaded: {model.failed[number]}")
-        else:
             self._say(f"Loaded version {number} of {name} and warmed it up in {time.monotonic() - start:.1f} s.")
-            with self._lock:
-                model.loaded = {**model.loaded, number: loaded}
+        except Exception as error:  # whatever is wrong with one version, the others go on
+            failure = _said(error)
+            self._say(f"Version {number} of {name} can't be loaded: {failure}")
         with self._lock:
+            if loaded:
+                model.loaded[number] = loaded
+            else:
+                model.failed[number] = failure
             self._models[name] = model
 
     def _find(self, name: str, version: int | None, label: str | None) -> LoadedVersion:

@@ -56,8 +56,7 @@ class Server:
         if not Path(base).is_dir():
             raise UserError(f"There is no folder {base}: give the one that `kerasgen export --serving` wrote to.")
         limits = limits or Limits()
-        cores = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._models = Models(Path(base), _MOST_ROWS if batching else 1, limits.waiting, cores, say)
+        self._models = Models(Path(base), _MOST_ROWS if batching else 1, limits.waiting, threads or _cores(), say)
         self._models.scan()
         if not self._models.names():
             raise UserError(f"{base} holds no model that can be loaded: make one with `kerasgen export --serving`.")
@@ -105,6 +104,11 @@ class Server:
     def _watch(self) -> None:
         while not self._stop.wait(self._poll):
             self._models.scan()
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _start_rest(service: Service, port: int) -> tuple[Any, int, threading.Thread]:
