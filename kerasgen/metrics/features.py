@@ -53,6 +53,9 @@ def extractor_for(source: str, wanted: str = "auto") -> Extractor:
     return _classifier(Path(wanted), f"classifier {Path(wanted).name}")
 
 
+_LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
+
+
 def _classifier(path: Path, name: str) -> Extractor:
     import keras
 
@@ -66,6 +69,8 @@ def _classifier(path: Path, name: str) -> Extractor:
 
     def run(images: Any, what: "keras.Model") -> np.ndarray:
         images = np.asarray(images, np.float32)
+        if network.input_shape[-1] == 1 and images.shape[-1] == 3:
+            images = images @ _LUMA  # the grey side of a translation comes in three channels
         if images.shape[1:] != tuple(network.input_shape[1:]):
             raise UserError(
                 f"The pictures are {images.shape[1:]}, but the classifier {path.name} takes "

@@ -62,7 +62,7 @@ def test_shapes_are_known_to_keras():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"source": "digit"}, "no data source 'digit'.*digits, photos, folder:PATH"),
+        ({"source": "digit"}, "no data source 'digit'.*digits, photos, pictures, folder:PATH"),
         ({"source": "digits", "split": "validation"}, "no split 'validation'"),
         ({"source": "digits:8"}, "nothing behind a colon"),
         ({"source": "digits", "batch_size": 2000}, "batch_size from 1 to 1500"),
