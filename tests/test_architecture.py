@@ -100,6 +100,7 @@ def test_help_imports_nothing_heavy():
     assert not imported_by(code) & (HEAVY | {"keras"})
 
 
+@pytest.mark.slow
 def test_models_and_export_refuse_another_backend():
     code = """
 import os; os.environ['KERAS_BACKEND'] = 'torch'
@@ -123,6 +124,7 @@ except UserError as error:
         assert "set the environment variable KERAS_BACKEND=tensorflow" in sentence
 
 
+@pytest.mark.slow
 def test_a_trained_network_runs_under_another_backend(tmp_path):
     import numpy as np
 

@@ -51,6 +51,7 @@ def train(small_vae, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 5])
 def test_interrupted_within_an_epoch_it_goes_on_to_the_bit(train, accumulate):
     expected, logs = train("undisturbed", accumulate=accumulate)
@@ -85,6 +86,7 @@ def test_a_metric_that_is_not_logged_is_named(train):
         train("a", monitor="val_elbo")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.0])
 def test_a_checkpoint_cut_in_half_is_named_and_the_one_before_it_taken(train, tmp_path, share):
     expected, logs = train("a")
@@ -102,6 +104,7 @@ def test_a_checkpoint_cut_in_half_is_named_and_the_one_before_it_taken(train, tm
         train("a")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_model_is_refused_and_changes_nothing(train, small_vae, tmp_path):
     train("a", epochs=1)
     kept = Checkpoints(tmp_path / "a", STEPS)

@@ -43,6 +43,7 @@ def test_the_same_seed_trains_the_same_model(run_folder, tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_train_generate_and_export(kerasgen, tmp_path):
     code, out, _ = kerasgen("train", "vae_digits", "--output", tmp_path / "run", "--epochs", 1)
     assert code == 0
@@ -64,6 +65,7 @@ def test_train_generate_and_export(kerasgen, tmp_path):
     assert sizes["decoder.float16.tflite"] < 0.6 * sizes["decoder.tflite"]
 
 
+@pytest.mark.slow
 def test_train_on_a_folder_of_pictures(kerasgen, tmp_path):
     from sklearn.datasets import load_sample_image
 

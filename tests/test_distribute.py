@@ -115,6 +115,7 @@ print("skipped")
 """
 
 
+@pytest.mark.slow
 def test_an_infinity_on_one_replica_skips_the_step_on_all():
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", INFINITY], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]

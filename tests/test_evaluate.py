@@ -49,6 +49,7 @@ def unconditional(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_conditional_vae(kerasgen, conditional):
     code, out, err = kerasgen("evaluate", conditional, "--k", 5, "--sampler", "prior,class_gaussian")
     assert code == 0, err
@@ -75,6 +76,7 @@ def test_evaluation_of_a_conditional_vae(kerasgen, conditional):
     assert prior["n"] == 297
 
 
+@pytest.mark.slow
 def test_evaluation_equals_the_metrics(unconditional):
     from kerasgen.data import load
     from kerasgen.evaluate import evaluate
@@ -108,6 +110,7 @@ def test_generate_by_the_tree_says_each_rule(kerasgen, unconditional, tmp_path):
     assert json.loads((tmp_path / "b" / "samples.json").read_text()) == rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["prior", "posterior", "class_gaussian", "gaussian_mixture"])
 def test_generate_by_every_sampler(kerasgen, conditional, tmp_path, sampler):
     options = ("--sampler", sampler, "--where", "label=4", "--n", 3, "--temperature", 0.5)
@@ -140,6 +143,7 @@ def test_a_vae_that_is_conditional_on_attributes(small_vae, digits):
     assert classifier.predict(made.images.reshape(300, -1)).mean() > 0.75
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_translation(tmp_path):
     """Each direction beside the untouched input, by the truth and by the distance to the target."""
     from kerasgen.evaluate import evaluate
@@ -168,6 +172,7 @@ def test_a_model_that_scores_itself(unconditional, monkeypatch, kerasgen, tmp_pa
     assert "297" in out
 
 
+@pytest.mark.slow
 def test_mistakes_get_a_sentence(kerasgen, conditional, unconditional, tmp_path):
     for arguments, message in (
         (("evaluate", "/nowhere"), "no model at /nowhere"),

@@ -35,6 +35,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_ships_its_networks_on_its_own_data(vae_run):
     decoder, encoder = shipments(vae_run)
     batch = next(iter(load("digits", split="test", image_size=16, batch_size=16)))
@@ -49,6 +50,7 @@ def test_a_run_ships_its_networks_on_its_own_data(vae_run):
     assert not any((encoder.calibration["image"] == image).all() for image in encoder.inputs["image"])
 
 
+@pytest.mark.slow
 def test_export_verify_and_benchmark_a_generator(kerasgen, gan_run, pictures, tmp_path):
     options = ["--format", "tflite,onnx", "--variant", "float32,dynamic_int8,static_int8", "--license", "CC-BY-4.0"]
     code, said, errors = kerasgen("export", gan_run, "--output", tmp_path, *options)
@@ -76,6 +78,7 @@ def test_export_verify_and_benchmark_a_generator(kerasgen, gan_run, pictures, tm
 VARIANTS = ("", ".dynamic_int8", ".static_int8")
 
 
+@pytest.mark.slow
 def test_verify_finds_another_model(kerasgen, gan_run, vae_run, tmp_path):
     assert kerasgen("export", gan_run, "--output", tmp_path, "--format", "onnx")[0] == 0
     generator = load_run(gan_run).generator_a2b

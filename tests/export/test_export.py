@@ -137,6 +137,7 @@ def test_verify_finds_another_models_artifact(decoder, tmp_path):
     assert [check.name for check in report.checks if not check.passed] == ["parity"]
 
 
+@pytest.mark.slow
 def test_benchmark_measures_side_by_side(decoder, tmp_path):
     paths = [export_model(decoder, tmp_path / "digits", format=format).path for format in FORMATS]
     rows = benchmark(paths, decoder, latents(3))
@@ -180,6 +181,7 @@ def test_an_unwritable_folder_gets_a_sentence(decoder, tmp_path):
         export_model(decoder, tmp_path / "file" / "x", format="onnx")
 
 
+@pytest.mark.slow
 def test_free_sizes_stay_free_or_are_those_of_the_inputs(tmp_path):
     image = keras.Input((None, None, 3), name="photo")
     model = keras.Model(image, layers.Conv2D(3, 3, padding="same", name="result")(image))

@@ -195,6 +195,7 @@ def test_the_golden_pair_is_what_a_client_computes(generator, photos, tmp_path):
     assert len(set(expected["values"])) > 4
 
 
+@pytest.mark.slow
 def test_a_mixed_precision_network_is_exported_in_float32(photos, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

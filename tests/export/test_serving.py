@@ -31,6 +31,7 @@ def published(tmp_path_factory):
     return base, digits, export_serving(shades, base, image=ImageSpec())
 
 
+@pytest.mark.slow
 def test_the_folder_is_what_tensorflow_serving_reads(published):
     base, digits, shades = published
     assert digits.path == base / "digits" / "1"

@@ -132,6 +132,7 @@ def test_iwae_bound_is_the_likelihood_of_a_linear_gaussian_vae():
     assert wrong.mean() < exact.mean() - 0.05
 
 
+@pytest.mark.slow
 def test_iwae_bound_is_above_the_elbo_and_tightens(small_vae, digits):
     vae = small_vae()
     vae.compile(optimizer=keras.optimizers.Adam(5e-3))

@@ -67,6 +67,7 @@ def test_a_saved_model_goes_on_as_the_original(tmp_path):
             np.testing.assert_array_equal(right, left, err_msg=left.path)
 
 
+@pytest.mark.slow
 def test_alternating_updates_one_side_at_a_time():
     a, b = photographs()
     model = small(alternate_every=2)

@@ -91,6 +91,7 @@ def test_inpainting_moves_with_light_and_contrast():
     np.testing.assert_allclose(brighter, 0.5 * filled + 0.2, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_trains_saves_and_goes_on_the_same(task, tmp_path):
     config, kind = TASKS[task]

@@ -81,6 +81,7 @@ def test_wrong_arguments_get_one_sentence(call, words):
         call()
 
 
+@pytest.mark.slow
 def test_a_trained_network_runs_under_another_backend(tmp_path):
     images = np.random.default_rng(0).uniform(-1, 1, (1, 16, 16, 3)).astype("float32")
     np.save(tmp_path / "images.npy", images)

@@ -44,6 +44,7 @@ def fitted(name, **options):
     return SAMPLERS[name]().fit(posterior, label, attributes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENSITIES)
 @pytest.mark.parametrize("where", [None, {"label": 1}, {"right": 1, "round": 0}])
 def test_the_density_integrates_to_one(name, where):
@@ -73,6 +74,7 @@ def test_samples_follow_the_density(name, where):
     assert stats.chi2(often.sum() - 1).sf(chi_squared) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENSITIES)
 def test_temperature_scales_the_parts(name):
     posterior, label, attributes = made_up()
@@ -214,6 +216,7 @@ def test_attribute_directions_tell_attributes_apart():
     np.testing.assert_allclose(found["b"], [0, -1], atol=0.05)
 
 
+@pytest.mark.slow
 def test_two_stage_learns_what_the_prior_does_not_know(tmp_path):
     posterior, *_ = made_up(400)
     sampler = TwoStageSampler(hidden_units=32, epochs=60).fit(posterior)
