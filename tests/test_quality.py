@@ -20,8 +20,8 @@ def test_vae_digits_reaches_its_elbo_and_makes_digits_that_are_recognized(seed):
     assert measured["recognized"] >= 0.97
 
 
-# Adversarial training amplifies the rounding of a CPU's kernels: seed 0 of the dusk ends at 27.7 dB with AVX-512 and at
-# 24.5 dB with AVX2, where the other two seeds have not been measured.
+# Adversarial training amplifies the rounding of a CPU's kernels: seed 0 of the dusk ends at 27.7 dB with AVX-512 and
+# at 24.5 dB with AVX2, where the other two seeds have not been measured.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "least", "untouched", "seed"),
