@@ -136,7 +136,8 @@ def test_the_vae_networks_are_emitted_directly(caplog, tmp_path):
         artifact = export_model(model, tmp_path / model.name, format="onnx")
         again = export_model(model, tmp_path / "again", format="onnx")
         assert artifact.path.read_bytes() == again.path.read_bytes()
-    assert not caplog.records
+    # Other libraries' threads may log meanwhile.
+    assert not [record for record in caplog.records if record.name.startswith("kerasgen")]
 
 
 def test_an_unknown_layer_goes_through_tf2onnx_with_a_line(caplog, tmp_path):
