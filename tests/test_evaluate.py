@@ -2,29 +2,11 @@
 
 import csv
 import json
-import sys
-import warnings
 
 import numpy as np
 import pytest
 
-from kerasgen import cli, metrics
-
-
-@pytest.fixture
-def kerasgen(monkeypatch, capfd):
-    """Runs a command; gives (exit code, standard output, standard error)."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["kerasgen", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            with pytest.raises(SystemExit) as stopped:
-                cli.main()
-        return stopped.value.code, *capfd.readouterr()
-
-    return run
+from kerasgen import metrics
 
 
 @pytest.fixture(scope="module")
