@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -24,8 +25,9 @@ train(preset, folder, epochs=2, batch_size=64, seed=3, resume=bool(resume), opti
 """
 
 
-def start(preset: str, folder: Path, replicas: int, resume: bool = False) -> subprocess.Popen:
-    command = [sys.executable, "-W", "ignore", "-c", TRAINING, preset, folder, str(replicas), "yes" * resume]
+def start(preset: str, folder: Path, replicas: int, resume: bool = False, warn: bool = False) -> subprocess.Popen:
+    warnings = "default" if warn else "ignore"
+    command = [sys.executable, "-W", warnings, "-c", TRAINING, preset, folder, str(replicas), "yes" * resume]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -104,3 +106,27 @@ def test_after_a_full_disk_the_training_goes_on(tmp_path):
     assert not [line for line in lines if ".tmp" in line]
     assert "step_00000005.npz" in lines
     assert "model.keras" in lines
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_is_removed_meanwhile_is_written_anew(tmp_path):
+    removed, undisturbed = tmp_path / "removed", tmp_path / "undisturbed"
+    finish(start("vae_digits", undisturbed, 1))
+    process = start("vae_digits", removed, 1, warn=True)
+    while newest(removed) < 14:
+        assert process.poll() is None, process.stderr.read()[-3000:]
+        time.sleep(0.005)
+    shutil.rmtree(removed)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors[-3000:]
+    assert f"{removed} was removed during the training" in errors
+    for name in (
+        "config.json",
+        "log.csv",
+        "model.keras",
+        "curves.png",
+        f"checkpoints/step_{newest(undisturbed):08d}.npz",
+    ):
+        assert (removed / name).is_file()
+    # Nothing of what was learned is lost, the logs of the epochs before included.
+    assert (removed / "log.csv").read_bytes() == (undisturbed / "log.csv").read_bytes()
