@@ -495,7 +495,7 @@ PRESETS = {
         recipe={"epochs": 18, "learning_rate": 1e-3},
     ),
     "cyclegan_photo_dusk": Preset(
-        description="photographs to dusk, 32×32, with a known truth; under two minutes",
+        description="photographs to dusk, 32×32, with a known truth; about two minutes",
         config={
             "image_size": 32,
             "generator_options": {
@@ -506,10 +506,13 @@ PRESETS = {
                 "norm": "none",
                 "residual": True,
             },
-            "discriminator_options": {"filters": 32, "downsamplings": 2, "norm": "none"},
+            # A discriminator that sees much of a picture would learn the few photographs by heart, and a cycle
+            # weight of 10 would hold the colors where they are for most of so short a training.
+            "discriminator_options": {"filters": 32, "downsamplings": 1, "norm": "none"},
+            "lambda_cycle": 3.0,
             "lambda_identity": 0.0,
         },
         data={"source_a": "photos", "source_b": "photo_dusk", "image_size": 32, "batch_size": 8, "mode": "crop"},
-        recipe={"epochs": 20, "learning_rate": 1e-3},
+        recipe={"epochs": 10, "learning_rate": 1e-3},
     ),
 }
