@@ -14,6 +14,7 @@ from kerasgen.errors import UserError
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _ORIENTATION = 0x0112
+_KEPT = 2**29  # bytes of small pictures that stay in memory: most of the time of reading is spent on decoding
 # By EXIF orientation: Pillow's transposition (Image.Transpose) that turns the picture upright, and whether width
 # and height change places.
 _TURNS = {
@@ -40,7 +41,8 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
     names, is the test split. Where every picture lies in a subfolder, and there are two at least, the subfolders
     are the classes. A picture is turned upright by its EXIF data, laid on white where it is transparent, and brought
     to its size by `fit` with bicubic, antialiased interpolation. An unreadable file is named in a warning and left
-    out; one whose damage shows only when it is read whole is replaced by the next.
+    out; one whose damage shows only when it is read whole is replaced by the next. What has been read stays in
+    memory, up to 512 MiB (43,000 pictures of 64×64), so that later epochs decode nothing.
 
     Args:
         channels: 1 for grey, 3 (the default) for RGB.
@@ -124,8 +126,18 @@ def _reader(paths: list[Path], labels: list[int], fit: Fit, channels: int) -> Ca
     import tensorflow as tf
 
     label_table = tf.constant(labels, tf.int32)
+    kept: dict[int, tuple[np.ndarray, np.int64]] = {}
+    room = _KEPT
 
     def read(wanted: np.ndarray) -> tuple[np.ndarray, np.int64]:
+        nonlocal room
+        found = kept.get(int(wanted)) or decode(wanted)
+        if int(wanted) not in kept and room >= found[0].nbytes:
+            room -= found[0].nbytes
+            kept[int(wanted)] = found
+        return found
+
+    def decode(wanted: np.ndarray) -> tuple[np.ndarray, np.int64]:
         for attempt in range(len(paths)):
             index = (int(wanted) + attempt) % len(paths)
             try:

@@ -37,6 +37,23 @@ def test_reduced_jpeg_decoding_stays_close_to_the_full_one(tmp_path):
     assert close(only(f"folder:{tmp_path}", image_size=64), full, 2)
 
 
+def test_what_was_read_once_stays_in_memory_as_far_as_there_is_room(tmp_path, monkeypatch):
+    left, right = CHINA.crop((0, 0, 256, 256)), CHINA.crop((300, 0, 556, 256))
+    for name, picture in (("a", left), ("b", right)):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        picture.save(tmp_path / "train" / f"{name}.png")
+    (tmp_path / "test").mkdir()
+    left.save(tmp_path / "test" / "a.png")
+    monkeypatch.setattr("kerasgen.data.folder._KEPT", 64 * 64 * 3)  # one of the two
+    images = load(f"folder:{tmp_path}", shuffle=False, batch_size=2, image_size=64)
+    first = next(iter(images))["image"].numpy()
+    for name in "ab":
+        CHINA.rotate(180).crop((0, 0, 256, 256)).save(tmp_path / "train" / f"{name}.png")
+    later = next(iter(images))["image"].numpy()
+    same = [np.array_equal(a, b) for a, b in zip(first, later, strict=True)]
+    assert sorted(same) == [False, True]
+
+
 def test_grey_16_bit_palette_and_transparent_pictures(tmp_path):
     crop = CHINA.crop((0, 0, 64, 64))
     grey = crop.convert("L")
