@@ -100,7 +100,7 @@ def generate(
         raise UserError(f"{model} holds a {type(vae).__name__}, which generates nothing from noise: give a VAE.")
     evidence = (parse_where(where) if where else {}) | ({} if label is None else {"label": label})
     needs_data = sampler != "prior" or where is not None
-    encoded = encode_source(vae, source_of(model, data)) if needs_data else None
+    encoded = encode_source(vae, source_of(model, data), label) if needs_data else None
     fitted = fitted_sampler(vae, sampler, encoded, temperature)
     generated = generate_pictures(vae, fitted, n, seed, evidence or None, encoded=encoded)
     save_generated(generated, output)

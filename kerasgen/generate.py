@@ -73,10 +73,11 @@ def source_of(run: str | os.PathLike, data: str | None) -> str:
         ) from None
 
 
-def encode_source(vae: "VAE", source: str) -> Encoded:
+def encode_source(vae: "VAE", source: str, label: int | None = None) -> Encoded:
     """The posteriors, labels and attributes of a source's training split, 50,000 pictures at most.
 
-    A label that is a vector of zeros and ones is taken as attributes, named as the source names them.
+    A label that is a vector of zeros and ones is taken as attributes, named as the source names them. `label` is
+    the class of all pictures of a source that has no labels, such as a folder with a few pictures to sample around.
 
     Raises:
         UserError: there is no such source, or it lacks the labels that a conditional model needs.
@@ -86,6 +87,13 @@ def encode_source(vae: "VAE", source: str) -> Encoded:
     shape = {"image_size": tuple(vae.image_shape[:2]), "channels": vae.image_shape[2]}
     means, log_vars, labels = [], [], []
     for batch in load(source, "train", shuffle=False, batch_size=256, **shape).take(-(-_LARGEST // 256)):
+        if "label" not in batch and label is not None:
+            batch["label"] = np.full(len(batch["image"]), label, np.int32)
+        if "label" not in batch and vae.num_classes:
+            raise UserError(
+                f"{source!r} has no labels, but the model is conditional on {vae.num_classes} classes: "
+                "give the class of its pictures as --label, or a source with class folders."
+            )
         posterior = vae.encode(batch["image"], batch.get("label") if vae.num_classes else None)
         means.append(posterior.mean)
         log_vars.append(posterior.log_var)

@@ -102,6 +102,28 @@ def test_generate_by_every_sampler(kerasgen, conditional, tmp_path, sampler):
     assert [row["label"] for row in rows] == [4, 4, 4]
 
 
+@pytest.mark.slow
+def test_generate_around_a_picture_of_ones_own(kerasgen, conditional, tmp_path):
+    from kerasgen.data import load
+    from kerasgen.pictures import save_png, to_uint8
+    from kerasgen.train import load_run
+
+    batch = next(iter(load("digits", "test", shuffle=False)))
+    image, label = batch["image"][:1].numpy(), int(batch["label"][0])
+    save_png(tmp_path / "mine" / "a.png", to_uint8(image)[0])
+    options = ("--sampler", "posterior", "--data", f"folder:{tmp_path / 'mine'}", "--n", 200)
+    code, _, err = kerasgen("generate", conditional, "--output", tmp_path / "near", *options, "--label", label)
+    assert code == 0, err
+    z = np.array([row["z"] for row in json.loads((tmp_path / "near" / "samples.json").read_text())])
+    posterior = load_run(conditional).encode(image, [label])
+    deviation = np.exp(posterior.log_var[0] / 2)
+    np.testing.assert_allclose(z.mean(axis=0), posterior.mean[0], atol=5 * deviation.max() / 200**0.5)
+    np.testing.assert_allclose(z.std(axis=0), deviation, rtol=0.25)
+    code, _, err = kerasgen("generate", conditional, "--output", tmp_path / "near", *options)
+    assert code == 2
+    assert "has no labels" in err
+
+
 def test_a_vae_that_is_conditional_on_attributes(small_vae, digits):
     """The decoder is told the evidence; what it leaves out is as in a training picture that agrees."""
     import keras
