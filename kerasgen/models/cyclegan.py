@@ -448,24 +448,26 @@ def _paired_quality(fake: Any, truth: Any, direction: str) -> dict[str, Any]:
 
 
 MODEL = CycleGAN
+_FOLDERS = {"channels": 3, "batch_size": 1, "mode": "resize_and_crop"}
+_PAPER = {"epochs": 200, "learning_rate": 2e-4}
 PRESETS = {
     "cyclegan_resnet_9": Preset(
         description="the paper's CycleGAN: 9 residual blocks, for 256 pixels and more, from two folders of yours",
         config={"image_size": 256, "generator_options": {"blocks": 9}},
-        data={"image_size": 256, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
-        recipe={"epochs": 200, "learning_rate": 2e-4},
+        data={**_FOLDERS, "image_size": 256},
+        recipe=_PAPER,
     ),
     "cyclegan_resnet_6": Preset(
         description="the paper's CycleGAN for 128 pixels: 6 residual blocks, from two folders of yours",
         config={"image_size": 128, "generator_options": {"blocks": 6}},
-        data={"image_size": 128, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
-        recipe={"epochs": 200, "learning_rate": 2e-4},
+        data={**_FOLDERS, "image_size": 128},
+        recipe=_PAPER,
     ),
     "cyclegan_unet_256": Preset(
         description="CycleGAN with U-Nets of 8 levels and instance norm, 256 pixels, from two folders of yours",
         config={"image_size": 256, "generator": "unet", "generator_options": {"norm": "instance"}},
-        data={"image_size": 256, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
-        recipe={"epochs": 200, "learning_rate": 2e-4},
+        data={**_FOLDERS, "image_size": 256},
+        recipe=_PAPER,
     ),
     "cyclegan_unet_128": Preset(
         description="CycleGAN with U-Nets of 7 levels and instance norm, 128 pixels, from two folders of yours",
@@ -474,14 +476,14 @@ PRESETS = {
             "generator": "unet",
             "generator_options": {"downsamplings": 7, "norm": "instance"},
         },
-        data={"image_size": 128, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
-        recipe={"epochs": 200, "learning_rate": 2e-4},
+        data={**_FOLDERS, "image_size": 128},
+        recipe=_PAPER,
     ),
     "style_transfer": Preset(
         description="one style of pictures to another, 128 pixels: two folders, or cycle_gan/monet2photo's domains",
         config={"image_size": 128, "generator_options": {"blocks": 6}},
-        data={"image_size": 128, "channels": 3, "batch_size": 1, "mode": "resize_and_crop"},
-        recipe={"epochs": 200, "learning_rate": 2e-4},
+        data={**_FOLDERS, "image_size": 128},
+        recipe=_PAPER,
     ),
     "cyclegan_digits_ink": Preset(
         description="handwritten digits to blue ink on cream paper, 16×16, with a known truth; under a minute",
