@@ -194,10 +194,8 @@ def export(
             continue
         paths = []
         for name, kind in wanted:
-            options = {"also": shipment.also or None} if name == "saved_model" else {}
+            options = shipment.options(name, kind) | {"license": license}
             options |= {"layout": layout, "opset": opset} if name == "onnx" else {}
-            options |= {"calibration": shipment.calibration} if kind == "static_int8" else {}
-            options |= {"inputs": shipment.inputs, "image": shipment.image, "license": license}
             paths.append(export_model(shipment.network, output / shipment.name, name, kind, **options).path)
         _print_measurements(benchmark(paths, shipment.network, shipment.inputs))
 

@@ -53,8 +53,7 @@ def _one(preset: str, folder: Path, epochs: int | None, say: Callable[[str], Any
     paths = []
     for format_name in available_formats():
         say(f"Exporting the {shipment.name} as {format_name}, and running it in a fresh process.")
-        options = {"also": shipment.also} if format_name == "saved_model" else {}
-        options |= {"inputs": shipment.inputs, "image": shipment.image}
+        options = shipment.options(format_name)
         paths.append(export_model(shipment.network, folder / shipment.name, format_name, **options).path)
     say("Measuring the artifacts side by side.")
     return Result(preset, run, benchmark(paths, shipment.network, shipment.inputs))

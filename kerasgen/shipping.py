@@ -40,6 +40,12 @@ class Shipment:
     also: dict[str, Any] = field(default_factory=dict)
     calibration: Any = None
 
+    def options(self, format: str, variant: str = "float32") -> dict[str, Any]:
+        """Arguments of `export_model` for an artifact of this network."""
+        options = {"inputs": self.inputs, "image": self.image}
+        options |= {"also": self.also or None} if format == "saved_model" else {}
+        return options | ({"calibration": self.calibration} if variant == "static_int8" else {})
+
 
 def shipments(
     path: str | os.PathLike,
