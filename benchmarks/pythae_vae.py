@@ -85,7 +85,7 @@ def main(source: str, target: str, seed: int) -> None:
     vae = VAE(config, encoder=Encoder(), decoder=Decoder())
     with tempfile.TemporaryDirectory() as folder:
         training = BaseTrainerConfig(
-            output_dir=folder, num_epochs=_EPOCHS, learning_rate=2e-3, per_device_train_batch_size=64, seed=seed,
+            output_dir=folder, num_epochs=_EPOCHS, learning_rate=2e-3, per_device_train_batch_size=60, seed=seed,
             optimizer_cls="Adam", scheduler_cls="CosineAnnealingLR", scheduler_params={"T_max": _EPOCHS},
             no_cuda=True,
         )  # fmt: skip

@@ -28,6 +28,7 @@ from kerasgen.models import VAE
 from kerasgen.samplers import SAMPLERS
 
 _NOISE = 20
+_BATCH = 60  # divides the 1,500 digits: pythae would take a last, uneven batch, and so more steps
 _BLIND = ("prior", "two_stage")
 
 
@@ -52,8 +53,8 @@ def ours(seed: int, test: np.ndarray, noise: np.ndarray, **options) -> tuple[VAE
 
     keras.utils.set_random_seed(seed)
     vae = VAE.from_preset("vae_digits", seed=seed, **{"num_classes": None, "kl_warmup_steps": 0, **options})
-    vae.compile_for_recipe(1500 // 64, 50, learning_rate=2e-3)
-    vae.fit(load("digits", "train", batch_size=64, seed=seed), epochs=50, verbose=0, shuffle=False)
+    vae.compile_for_recipe(1500 // _BATCH, 50, learning_rate=2e-3)
+    vae.fit(load("digits", "train", batch_size=_BATCH, seed=seed), epochs=50, verbose=0, shuffle=False)
     posterior = vae.encode(test)
     z = posterior.mean[:, None] + np.exp(posterior.log_var / 2)[:, None] * noise
     p = np.clip(vae.decode(z.reshape(-1, z.shape[-1])).astype(np.float64), 1e-12, 1 - 1e-12)
