@@ -82,11 +82,10 @@ def test_a_steps_operations_are_those_of_the_published_networks():
 
 @pytest.mark.slow
 def test_a_short_run_prints_its_table(tmp_path):
-    sides = "torch float32;kerasgen float32, checkpoint"
-    options = ["--size", "32", "--blocks", "1", "--rounds", "1", "--sides", sides, "--json", tmp_path / "rows.json"]
+    options = ["--size", "16", "--blocks", "1", "--rounds", "1", "--json", tmp_path / "rows.json"]
     command = [sys.executable, BENCHMARKS / "cyclegan_step.py", *options]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = json.loads((tmp_path / "rows.json").read_text())
-    assert [row["side"] for row in found["rows"]] == sides.split(";")
+    assert len(found["rows"]) == 4
     assert all(row["side"] in printed and row["seconds"] > 0 and row["peak_gib"] > 0 for row in found["rows"])
     assert found["rows"][0]["ratio"] == 1
