@@ -82,7 +82,7 @@ def test_a_steps_operations_are_those_of_the_published_networks():
 
 @pytest.mark.slow
 def test_a_short_run_prints_its_table(tmp_path):
-    options = ["--size", "16", "--blocks", "1", "--rounds", "1", "--json", tmp_path / "rows.json"]
+    options = ["--size", "32", "--blocks", "1", "--rounds", "1", "--json", tmp_path / "rows.json"]
     command = [sys.executable, BENCHMARKS / "cyclegan_step.py", *options]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = json.loads((tmp_path / "rows.json").read_text())
