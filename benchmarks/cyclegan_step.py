@@ -1,25 +1,42 @@
 """One CycleGAN training step beside PyTorch's: the same networks, algorithm, size and batch.
 
-    python benchmarks/cyclegan_step.py [--size 256] [--blocks 9] [--rounds 5] [--json FILE]
+    python benchmarks/cyclegan_step.py [--size 256] [--blocks 9] [--rounds 3] [--bfloat16] [--json FILE]
+    python benchmarks/cyclegan_step.py --linearity [--blocks 9] [--rounds 3] [--json FILE]
 
 Each side runs in a process of its own, and they take turns, one step at a time; the medians' ratio to PyTorch in
 float32 is what carries over to other machines. The peak memory is that of the whole process, its libraries included.
+"of limit" is the step's convolutions against what a large float32 matrix product reaches in the same run.
 PyTorch's side is `torch_cyclegan.py`, written after the algorithm of junyanz/pytorch-CycleGAN-and-pix2pix, with an
 image pool of Python tensors.
+
+`--linearity` times our float32 step from 64 to 256 pixels and from 1 to 8 images, and prints each time over that of
+one image of 64 pixels, per pixel and image: 1.00 is linear.
 """
 
 import argparse
 import json
+import math
 import os
 import random
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-SIDES = ("torch float32", "torch bfloat16", "kerasgen float32", "kerasgen bfloat16", "kerasgen float32, identity off")
+from peers import answer, machine, take_turns
+
+SIDES = (
+    "torch float32",
+    "torch bfloat16",
+    "kerasgen float32",
+    "kerasgen bfloat16",
+    "kerasgen float32, identity off",
+    "kerasgen float32, checkpoint",
+)
+LIMIT = "matrix product float32"
+# (pixels of a side, images); the first is what the others are compared with.
+SHAPES = ((64, 1), (128, 1), (256, 1), (64, 2), (64, 4), (64, 8))
+_PRODUCT = 2048
 
 
 def torch_step(size: int, blocks: int, precision: str):
@@ -53,9 +70,12 @@ def torch_step(size: int, blocks: int, precision: str):
     return step
 
 
-def keras_step(size: int, blocks: int, precision: str, lambda_identity: float):
+def keras_step(size: int, blocks: int, precision: str = "float32", batch_size: int = 1, **options):
     """A function that runs one step of our CycleGAN."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import kerasgen  # noqa: F401 - before TensorFlow, whose kernels it chooses
+
+    # isort: split
     import keras
     import numpy as np
 
@@ -63,77 +83,119 @@ def keras_step(size: int, blocks: int, precision: str, lambda_identity: float):
 
     if precision == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
-    model = CycleGAN(size, generator_options={"blocks": blocks}, lambda_identity=lambda_identity)
+    model = CycleGAN(size, generator_options={"blocks": blocks}, **options)
     model.compile()
     rng = np.random.default_rng(0)
-    batch = {name: rng.uniform(-1, 1, (1, size, size, 3)).astype("float32") for name in ("a", "b")}
+    batch = {name: rng.uniform(-1, 1, (batch_size, size, size, 3)).astype("float32") for name in ("a", "b")}
     return lambda: model.train_on_batch(batch)
 
 
-def work(side: str, size: int, blocks: int) -> None:
-    """A worker: one step for each line of its input; answers with the seconds and the peak memory."""
-    library, precision = side.split(",")[0].split()
+def matrix_product():
+    """A function that multiplies two matrices, `2 * _PRODUCT**3` floating-point operations."""
+    import tensorflow as tf
+
+    left, right = (tf.random.normal((_PRODUCT, _PRODUCT)) for _ in range(2))
+    return lambda: tf.matmul(left, right).numpy()
+
+
+def step_of(side: str, size: int, blocks: int):
+    """A function that runs one step of a side."""
+    if side == LIMIT:
+        return matrix_product()
+    name, _, option = side.partition(", ")
+    library, precision = name.split()
     if library == "torch":
-        step = torch_step(size, blocks, precision)
-    else:
-        step = keras_step(size, blocks, precision, 0.0 if "identity off" in side else 0.5)
-    for _ in range(2):
-        step()
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        step()
-        seconds = time.perf_counter() - start
-        print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]), flush=True)
+        return torch_step(size, blocks, precision)
+    options = {"": {}, "identity off": {"lambda_identity": 0.0}, "checkpoint": {"checkpoint": True}}
+    return keras_step(size, blocks, precision, **options[option])
 
 
-def measure(size: int, blocks: int, rounds: int) -> list[dict]:
-    """Medians of all sides, in the order of SIDES."""
-    command = [sys.executable, __file__, "--size", str(size), "--blocks", str(blocks), "--side"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    workers = {side: subprocess.Popen([*command, side], **pipes) for side in SIDES}
-    answers = {side: [] for side in SIDES}
-    try:
-        for side, worker in workers.items():
-            if worker.stdout.readline().strip() != "ready":
-                raise RuntimeError(f"the side {side!r} didn't start: run it alone with --side to see why")
-        for _ in range(rounds):
-            for side, worker in workers.items():
-                worker.stdin.write("\n")
-                worker.stdin.flush()
-                answers[side].append(json.loads(worker.stdout.readline()))
-    finally:
-        for worker in workers.values():
-            worker.kill()
-    seconds = {side: statistics.median(s for s, _ in found) for side, found in answers.items()}
-    return [
-        {
-            "side": side,
-            "seconds": seconds[side],
-            "ratio": seconds[side] / seconds[SIDES[0]],
-            "peak_gib": max(memory for _, memory in answers[side]),
+def step_operations(size: int, blocks: int, identity: bool = True) -> float:
+    """Floating-point operations of the convolutions in one step of one image, recomputation not counted."""
+    import keras
+
+    from kerasgen.networks import patchgan, resnet_generator
+
+    def multiplications(network: keras.Model) -> int:
+        layers = keras.models.clone_model(network, keras.Input((size, size, 3))).layers
+        transposed = keras.layers.Conv2DTranspose
+        pixels = {
+            layer: (layer.input if isinstance(layer, transposed) else layer.output).shape[1:3]
+            for layer in layers
+            if isinstance(layer, (keras.layers.Conv2D, transposed))
         }
-        for side in SIDES
-    ]
+        return sum(math.prod((*layer.kernel.shape, *shape)) for layer, shape in pixels.items())
+
+    # Forward, input gradient and weight gradient of six translations, or of four; six forward, six input gradients
+    # and four weight gradients of a discriminator.
+    translations = 18 if identity else 12
+    return 2.0 * (translations * multiplications(resnet_generator(blocks=blocks)) + 16 * multiplications(patchgan()))
+
+
+def measure(sides: list[str], size: int, blocks: int, rounds: int) -> tuple[list[dict], float]:
+    """Medians of the sides, and the matrix product's floating-point operations a second."""
+    command = [sys.executable, __file__, "--size", size, "--blocks", blocks, "--side"]
+    found = take_turns({side: [*command, side] for side in (*sides, LIMIT)}, rounds)
+    limit = 2 * _PRODUCT**3 / found.pop(LIMIT)["seconds"]
+    operations = {on: step_operations(size, blocks, on) for on in (True, False)}
+    rows = []
+    for side, row in found.items():
+        count, seconds = operations["identity off" not in side], row["seconds"]
+        rates = {"gflop": count / 1e9, "of_limit": count / seconds / limit}
+        rows.append({"side": side, "ratio": seconds / found[sides[0]]["seconds"], **row, **rates})
+    return rows, limit
+
+
+def linearity(blocks: int, rounds: int) -> list[dict]:
+    """Medians of our float32 step for each of SHAPES, in turns."""
+    steps = {shape: keras_step(shape[0], blocks, batch_size=shape[1]) for shape in SHAPES}
+    for step in steps.values():
+        step()
+    times = {shape: [] for shape in SHAPES}
+    for _ in range(rounds):
+        for shape, step in steps.items():
+            start = time.perf_counter()
+            step()
+            times[shape].append(time.perf_counter() - start)
+    rows = []
+    for (size, images), taken in times.items():
+        seconds = statistics.median(taken)
+        rows.append({"size": size, "images": images, "seconds": seconds, "per_pixel": seconds / (size**2 * images)})
+    return [{**row, "ratio": row["per_pixel"] / rows[0]["per_pixel"]} for row in rows]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--blocks", type=int, default=9)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="too; minutes a step on a processor without its units"
+    )
+    parser.add_argument("--linearity", action="store_true", help="our step's time by size and batch instead")
     parser.add_argument("--json", type=Path, help="write the numbers there too")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        work(arguments.side, arguments.size, arguments.blocks)
+        answer(step_of(arguments.side, arguments.size, arguments.blocks))
         return
-    rows = measure(arguments.size, arguments.blocks, arguments.rounds)
-    print(f"{'side':32} ratio  seconds  peak GiB")
-    for row in rows:
-        print(f"{row['side']:32} {row['ratio']:5.2f}  {row['seconds']:7.2f}  {row['peak_gib']:8.2f}")
+    result = {"machine": machine(), "blocks": arguments.blocks}
+    if arguments.linearity:
+        result["rows"] = linearity(arguments.blocks, arguments.rounds)
+        print(f"{machine()}; {arguments.blocks} blocks, float32\npixels  images  ratio  seconds")
+        for row in result["rows"]:
+            print(f"{row['size']:6}  {row['images']:6}  {row['ratio']:5.2f}  {row['seconds']:7.2f}")
+    else:
+        sides = [side for side in SIDES if arguments.bfloat16 or "bfloat16" not in side]
+        result["rows"], limit = measure(sides, arguments.size, arguments.blocks, arguments.rounds)
+        result |= {"size": arguments.size, "limit_gflops": limit / 1e9}
+        print(f"{machine()}; {arguments.size} pixels; matrix product {limit / 1e9:.0f} GFLOP/s in float32")
+        print(f"{'side':32} ratio  seconds  of limit  peak GiB")
+        for row in result["rows"]:
+            numbers = f"{row['ratio']:5.2f}  {row['seconds']:7.2f}  {row['of_limit']:8.0%}  {row['peak_gib']:8.2f}"
+            print(f"{row['side']:32} {numbers}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ import json
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
 import numpy as np
+from peers import PYTHAE_FOLDER, pythae_python
 
 from kerasgen.data import load
 from kerasgen.evaluate import compare
@@ -73,15 +73,6 @@ def theirs(seed: int, train: np.ndarray, test: np.ndarray, noise: np.ndarray, py
             return dict(found)
 
 
-def peer_python(folder: Path) -> Path:
-    """The Python of the peer's virtual environment, which is made if it isn't there."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "pythae==0.1.2", "torch==2.13.0"], check=True)
-    return python
-
-
 def rows_of(seed: int, python: Path) -> tuple[dict[str, float], dict[str, dict]]:
     """Test ELBOs by side, and the table's rows."""
     extractor = extractor_for("digits")
@@ -116,10 +107,10 @@ def rows_of(seed: int, python: Path) -> tuple[dict[str, float], dict[str, dict]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--venv", type=Path, default=Path(tempfile.gettempdir()) / "venv-pythae-0.1.2")
+    parser.add_argument("--venv", type=Path, default=PYTHAE_FOLDER)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    python = peer_python(arguments.venv)
+    python = pythae_python(arguments.venv)
     found = {seed: rows_of(int(seed), python) for seed in arguments.seeds.split(",")}
     for seed, (elbos, _) in found.items():
         print(f"seed {seed}: test ELBO", ", ".join(f"{side} {value:.2f}" for side, value in elbos.items()))

@@ -40,7 +40,7 @@ def vae(num_classes: int | None) -> VAE:
     return VAE((8, 8, 1), 4, filters=(8, 8), hidden_units=16, num_classes=num_classes)
 
 
-def cyclegan() -> CycleGAN:
+def cyclegan(checkpoint: bool = False) -> CycleGAN:
     # Without norms: an instance norm of a black or a clear patch divides by next to nothing, and rounding with it.
     # It knows one image only, so that replicas are nothing to it.
     options = {"filters": 4, "norm": "none"}
@@ -50,6 +50,7 @@ def cyclegan() -> CycleGAN:
         generator_options={**options, "blocks": 1, "downsamplings": 0},
         discriminator_options={**options, "downsamplings": 2},
         pool_size=6,
+        checkpoint=checkpoint,
     )
 
 
@@ -63,8 +64,9 @@ def compiled() -> keras.Model:
         return keras.optimizers.LossScaleOptimizer(sgd) if scaled else sgd
 
     makers = {"vae": lambda: vae(None), "conditional_vae": lambda: vae(10), "cyclegan": cyclegan}
+    makers["cyclegan_checkpoint"] = lambda: cyclegan(checkpoint=True)
     model = makers[name]()
-    optimizers = [optimizer() for _ in range(2 if name == "cyclegan" else 1)]
+    optimizers = [optimizer() for _ in range(2 if name.startswith("cyclegan") else 1)]
     model.compile(*optimizers, gradient_accumulation_steps=accumulate)
     return model
 
@@ -73,7 +75,7 @@ keras.utils.set_random_seed(0)
 with strategy.scope():
     model = compiled()
 
-if name == "cyclegan":
+if name.startswith("cyclegan"):
     data = load_unpaired("digits", "photos", image_size=16, channels=1, mode="crop", batch_size=4)
     validation = load_unpaired("digits", "photos", "test", image_size=16, channels=1, mode="crop", batch_size=4).take(
         3

@@ -71,6 +71,7 @@ def far(a: np.ndarray, b: np.ndarray) -> bool:
         ("cyclegan", "two", PLAIN),
         ("cyclegan", "two", CLIPPED),
         ("cyclegan", "workers", CLIPPED),
+        ("cyclegan_checkpoint", "two", CLIPPED),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, list(value)[1:3])) or "plain",
 )
