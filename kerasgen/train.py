@@ -317,6 +317,8 @@ def _compare(former: dict[str, Any], present: dict[str, Any], folder: Path) -> N
     """Raise `UserError` unless the two configurations train the same."""
     for config in (former, present):
         config.get("config", {}).pop("name", None)  # Keras counts the models of a process in it
+    # An argument that a newer version added stands at its default: the preset's run didn't know it.
+    former["config"] = present["config"] | former.get("config", {})
     for name in ("preset", "epochs", "seed", "data", "steps_per_epoch", "recipe", "config"):
         if former.get(name) != present[name]:
             raise UserError(
