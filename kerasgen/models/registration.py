@@ -240,8 +240,8 @@ PRESETS = {
     ),
     "registration_ncc": Preset(
         description="aligns two pictures of any light and contrast under smooth warps of 4 pixels",
-        config={"similarity": "ncc", "smoothness": 0.5},
+        config={"similarity": "ncc", "smoothness": 0.1},
         data={"source": "pictures", "image_size": 64, "batch_size": 8},
-        recipe={"epochs": 2, "learning_rate": 2e-3},
+        recipe={"epochs": 1, "learning_rate": 2e-3},
     ),
 }

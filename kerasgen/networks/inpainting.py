@@ -40,19 +40,22 @@ def _statistics(colors: keras.KerasTensor, known: keras.KerasTensor) -> tuple[ke
 
 
 def _unet(x: keras.KerasTensor, filters: tuple[int, ...]) -> keras.KerasTensor:
+    def convolved(x, width: int, name: str, size: int = 3, strides: int = 1):
+        return layers.Conv2D(
+            width, size, strides, padding="same", activation="relu", kernel_initializer="he_normal", name=name
+        )(x)
+
     skips = []
     for i, width in enumerate(filters, 1):
-        x = layers.Conv2D(
-            width, 6 if i == 1 else 4, strides=2, padding="same", activation="relu", name=f"down{i}_conv"
-        )(x)
-        x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"down{i}_conv2")(x)
+        x = convolved(x, width, f"down{i}_conv", 6 if i == 1 else 4, strides=2)
+        x = convolved(x, width, f"down{i}_conv2")
         skips.append(x)
-    x = layers.Conv2D(filters[-1], 3, padding="same", activation="relu", name="bottom")(x)
+    x = convolved(x, filters[-1], "bottom")
     for i in range(len(filters) - 1, 0, -1):
         x = layers.UpSampling2D(2, name=f"up{i}_resize")(x)
         x = layers.Concatenate(name=f"skip{i}")([skips[i - 1], x])
-        x = layers.Conv2D(filters[i - 1], 3, padding="same", activation="relu", name=f"up{i}_conv")(x)
-    return layers.Conv2D(filters[0], 3, padding="same", activation="relu", name="last")(x)
+        x = convolved(x, filters[i - 1], f"up{i}_conv")
+    return convolved(x, filters[0], "last")
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")

@@ -88,7 +88,7 @@ def test_sample_weights_weigh_each_place_of_the_batch():
     for count, more in ((1, {}), (2, {"sample_weight": np.float32([2, 0])})):
         keras.utils.set_random_seed(0)
         model = small(pool_size=0)
-        model.compile(*(keras.optimizers.SGD(0.1) for _ in range(2)))
+        model.compile(*(keras.optimizers.SGD(1e-3) for _ in range(2)))
         history = model.fit(dataset(a[:count], b[:count], count, **more), verbose=0).history
         variables = model.generator_variables + model.discriminator_variables
         found.append((history, [v.numpy() for v in variables]))
