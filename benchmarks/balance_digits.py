@@ -20,6 +20,7 @@ from kerasgen.models import VAE
 
 KEPT = (178, 69, 14)
 BATCH, STEPS = 64, 1500
+SCHEMES = ("none", "batch", "inverse", "effective", "sampling")
 
 
 def arrays(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -50,14 +51,16 @@ def dataset(images: np.ndarray, labels: np.ndarray, scheme: str, seed: int) -> t
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    seeds = parser.parse_args().seeds
+    parser.add_argument("--schemes", default=",".join(SCHEMES), help="which, separated by commas")
+    arguments = parser.parse_args()
+    seeds = arguments.seeds
     images, labels = arrays("train")
     judge = SVC(gamma="scale").fit(images.reshape(len(images), -1), labels)
     test_images, test_labels = arrays("test")
     print(f"real test digits: {judge.score(test_images.reshape(len(test_images), -1), test_labels):.1%}")
     # The training split alone has no 178 of a class; what a generator does with its own pictures is no test of them.
     few = thinned(np.concatenate([images, test_images]), np.concatenate([labels, test_labels]))
-    for scheme in ("none", "batch", "inverse", "effective", "sampling"):
+    for scheme in arguments.schemes.split(","):
         rows = []
         for seed in range(seeds):
             keras.utils.set_random_seed(seed)

@@ -81,17 +81,17 @@ WHOLE: dict[str, tuple[str, Callable, Callable]] = {
 }
 
 
-def photographs(task: str, model, pictures: Path | None) -> None:
-    """Print one line a photograph; draw if asked."""
+def photographs(task: str, model, pictures: Path | None) -> dict[str, list[float]]:
+    """Print and return the numbers of each photograph: of the input, the baseline and the model; draw if asked."""
     baseline_name, baseline, measure = WHOLE[task]
     degrade = degradation(find(task)[1].data["degradation"])
-    columns = []
+    columns, found = [], {}
     for name in TEST:
         truth = whole(name)
         image = quantized(degrade(tf.constant(truth), _SEED).numpy())
         before = bicubic(image, truth.shape) if image.shape != truth.shape else image
         answers = [before, baseline(image, truth.shape), output(model, image)]
-        values = [measure(answer, truth) for answer in answers]
+        values = found[name] = [measure(answer, truth) for answer in answers]
         print(
             f"  {name:8s} input {values[0]:.2f}, {baseline_name} {values[1]:.2f}, {task} {values[2]:.2f} dB",
             flush=True,
@@ -106,6 +106,7 @@ def photographs(task: str, model, pictures: Path | None) -> None:
                 row[0] = center(small.repeat(factor, 0).repeat(factor, 1))
         shown = {title: np.stack([row[i] for row in columns]) for i, title in enumerate(titles)}
         save_png(pictures / f"task_{task}.png", side_by_side(shown))
+    return found
 
 
 def center(image: np.ndarray) -> np.ndarray:
@@ -156,7 +157,7 @@ def registered(task: str, model, pictures: Path | None) -> None:
     error = np.hypot(flow[..., 0], flow[..., 1] + disparity)[valid].mean()
     print(f"  stereo_motorcycle: endpoint error {error:.3f} px, identity {disparity[valid].mean():.3f}", flush=True)
     if pictures:
-        save_png(pictures / f"task_{task}.png", side_by_side(model.preview(6, inputs=next(iter(dataset)))))
+        save_png(pictures / f"task_{task}.png", side_by_side(model.preview(3, inputs=next(iter(dataset)))))
 
 
 def motorcycle(factor: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

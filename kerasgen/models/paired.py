@@ -347,7 +347,7 @@ PRESETS = {
         description="four times as large and sharper than bicubic; begins as bicubic enlargement",
         config={"generator": "super_resolver", "generator_options": {"scale": 4}},
         data={**_PAIRS, "image_size": 96, "degradation": [{"kind": "shrink", "factor": 4}]},
-        recipe={"epochs": 2, "learning_rate": 2e-3},
+        recipe={"epochs": 3, "learning_rate": 2e-3},
     ),
     "denoising": Preset(
         description="removes Gaussian noise of sigma 0.1",
