@@ -363,9 +363,14 @@ PRESETS = {
     ),
     "inpainting": Preset(
         description="fills holes (transparent pixels) of a quarter of the picture",
-        config={"generator": "inpainter", "lambda_l2": 1.0},
-        data={**_PAIRS, "image_size": 64, "degradation": [{"kind": "hole", "area": 0.25}]},
-        recipe={"epochs": 2, "learning_rate": 1e-3},
+        config={"generator": "inpainter", "lambda_l2": 2.0},
+        data={
+            **_PAIRS,
+            "image_size": 64,
+            "degradation": [{"kind": "hole", "area": 0.25}],
+            "augmentation": "turns_and_colors",
+        },
+        recipe={"epochs": 5, "learning_rate": 2e-3},
     ),
     "pix2pix_256": Preset(
         description="pix2pix: a U-Net with L1 and a conditional PatchGAN, 256 pixels, pairs from a folder of yours",
