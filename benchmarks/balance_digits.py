@@ -2,9 +2,9 @@
 
     python benchmarks/balance_digits.py
 
-The digits 0, 3, 6, 9 keep all of their training pictures (up to 178), 1, 4, 7 keep 69, and 2, 5, 8 keep 14. For each
-seed and each kind of balance, the preset vae_digits is trained for 1,500 steps, and an SVC trained on all real
-training digits says how many of 200 generated digits a class show that class.
+Of all 1,797 digits, 0, 3, 6, 9 keep 178 pictures each, 1, 4, 7 keep 69, and 2, 5, 8 keep 14. For each seed and each
+kind of balance, the preset vae_digits is trained for 1,500 steps, and an SVC trained on all digits of the training
+split says how many of 200 generated digits a class show that class.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from kerasgen.models import VAE
 
 KEPT = (178, 69, 14)
 BATCH, STEPS = 64, 1500
+SCHEMES = ("none", "batch", "inverse", "effective", "sampling")
 
 
 def arrays(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -50,19 +51,22 @@ def dataset(images: np.ndarray, labels: np.ndarray, scheme: str, seed: int) -> t
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    seeds = parser.parse_args().seeds
+    parser.add_argument("--schemes", default=",".join(SCHEMES), help="which, separated by commas")
+    arguments = parser.parse_args()
+    seeds = arguments.seeds
     images, labels = arrays("train")
     judge = SVC(gamma="scale").fit(images.reshape(len(images), -1), labels)
     test_images, test_labels = arrays("test")
     print(f"real test digits: {judge.score(test_images.reshape(len(test_images), -1), test_labels):.1%}")
-    few = thinned(images, labels)
-    for scheme in ("none", "batch", "inverse", "effective", "sampling"):
+    # The training split alone has no 178 of a class; what a generator does with its own pictures is no test of them.
+    few = thinned(np.concatenate([images, test_images]), np.concatenate([labels, test_labels]))
+    for scheme in arguments.schemes.split(","):
         rows = []
         for seed in range(seeds):
             keras.utils.set_random_seed(seed)
             vae = VAE.from_preset("vae_digits", seed=seed)
             vae.compile_for_recipe(STEPS, 1, learning_rate=2e-3)
-            vae.fit(dataset(*few, scheme, seed), steps_per_epoch=STEPS, epochs=1, verbose=0)
+            vae.fit(dataset(*few, scheme, seed), steps_per_epoch=STEPS, epochs=1, verbose=0, shuffle=False)
             wanted = np.repeat(np.arange(10), 200)
             generated = vae.generate(len(wanted), labels=wanted, seed=seed)
             right = judge.predict(generated.reshape(len(generated), -1)) == wanted

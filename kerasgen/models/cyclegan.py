@@ -48,7 +48,8 @@ class CycleGAN(GenerativeModel):
     Trains on dicts {"a": [batch, height, width, channels] in [-1, 1], "b": the same}; validation data may hold
     "truth_b" (what a should become) and "truth_a", and then reports PSNR in dB and SSIM against them. The
     generators' losses come first; the discriminators then judge the images from before the generators' update.
-    All losses are means over pixels and over the batch.
+    All losses are means over pixels and over the batch. "sample_weight" [batch] weighs what each place of a batch
+    adds to the losses of generators and discriminators, its images of both domains and their translations alike.
 
     Args:
         image_size: of the training images: pixels, or (height, width). Translation takes any size.
@@ -207,16 +208,17 @@ class CycleGAN(GenerativeModel):
         return self.discriminator_a.trainable_variables + self.discriminator_b.trainable_variables
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        data = keras.utils.unpack_x_y_sample_weight(data)[0]
+        data, _, weight = keras.utils.unpack_x_y_sample_weight(data)
         a, b = self._domains(data)
+        weight = data.get("sample_weight", weight)
         self._check_image_size(a, b)
         with tf.GradientTape() as generator_tape:
             generator_losses, fake_a, fake_b = self.generator_losses(a, b, training=True)
-            generator_loss = tf.reduce_mean(generator_losses["generator_loss"])
+            generator_loss = _weighted_mean(generator_losses["generator_loss"], weight)
         fake_a, fake_b = self.pool_a(fake_a), self.pool_b(fake_b)
         with tf.GradientTape() as discriminator_tape:
             discriminator_losses = self.discriminator_losses(a, b, fake_a, fake_b)
-            discriminator_loss = tf.reduce_mean(discriminator_losses["discriminator_loss"])
+            discriminator_loss = _weighted_mean(discriminator_losses["discriminator_loss"], weight)
         # Both tapes have read the weights already, so the first update doesn't change the second's gradients.
         self._alternate(
             lambda: self.update(
@@ -225,7 +227,7 @@ class CycleGAN(GenerativeModel):
             lambda: self.update(generator_tape, generator_loss, self.generator_variables, self.generator_optimizer),
         )
         tracked = {**generator_losses, **discriminator_losses}
-        self.track(tracked)
+        self.track(tracked, weight)
         return self.results(*tracked)
 
     def _check_image_size(self, *batches: Any) -> None:
@@ -298,13 +300,13 @@ class CycleGAN(GenerativeModel):
         return loss
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        data = keras.utils.unpack_x_y_sample_weight(data)[0]
+        data, _, weight = keras.utils.unpack_x_y_sample_weight(data)
         a, b = self._domains(data)
         values, fake_a, fake_b = self.generator_losses(a, b)
         for truth, fake, direction in (("truth_b", fake_b, "a2b"), ("truth_a", fake_a, "b2a")):
             if truth in data:
                 values |= _paired_quality(fake, data[truth], direction)
-        self.track(values)
+        self.track(values, data.get("sample_weight", weight))
         return self.results(*values)
 
     def _domains(self, data: Any) -> tuple[Any, Any]:
@@ -442,6 +444,10 @@ def _prepared(optimizer: keras.optimizers.Optimizer | None, variables: list) -> 
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
     return optimizer
+
+
+def _weighted_mean(values: Any, weight: Any) -> Any:
+    return tf.reduce_mean(values if weight is None else values * weight)
 
 
 def _returning_zero(update: Any) -> Any:

@@ -3,7 +3,9 @@
 import keras
 from keras import layers, ops
 
-_WIDTHS = (32, 64, 96)
+_WIDTHS = (48, 64, 96)
+# Of the first convolution: at a quarter of the resolution, training is twice as fast and fills as well.
+_STRIDE = 4
 
 
 def inpainter(*, filters: tuple[int, ...] = _WIDTHS, name: str = "inpainter") -> keras.Model:
@@ -11,10 +13,10 @@ def inpainter(*, filters: tuple[int, ...] = _WIDTHS, name: str = "inpainter") ->
 
     The fourth channel is positive where a pixel is known; in the hole, the colors are ignored. Known pixels come out
     exactly as they went in. What the U-Net sees is measured by the mean and the spread of the known pixels. H and W
-    must be multiples of `2 ** len(filters)`, and 2 · 2⁵ = 64 at least.
+    must be multiples of `2 ** (len(filters) + 1)`, and 2 · 2⁵ = 64 at least.
 
     Args:
-        filters: channels at 1/2, 1/4, … of the resolution.
+        filters: channels at 1/4, 1/8, … of the resolution.
     """
     inputs = keras.Input((None, None, 4), name="image")
     known = ops.cast(inputs[..., 3:] > 0, inputs.dtype)
@@ -23,7 +25,13 @@ def inpainter(*, filters: tuple[int, ...] = _WIDTHS, name: str = "inpainter") ->
     x = layers.Concatenate(name="seen")([(filled - mean) / spread, known])
     x = _unet(x, filters)
     detail = layers.Conv2DTranspose(
-        3, 6, strides=2, padding="same", kernel_initializer="zeros", dtype="float32", name="detail"
+        3,
+        3 * _STRIDE,
+        strides=_STRIDE,
+        padding="same",
+        kernel_initializer="zeros",
+        dtype="float32",
+        name="detail",
     )(x)
     # Multiplied by 1 and with 0 added, a known pixel stays what it is.
     outputs = known * inputs[..., :3] + (1.0 - known) * (filled + spread * detail)
@@ -40,19 +48,23 @@ def _statistics(colors: keras.KerasTensor, known: keras.KerasTensor) -> tuple[ke
 
 
 def _unet(x: keras.KerasTensor, filters: tuple[int, ...]) -> keras.KerasTensor:
+    def convolved(x, width: int, name: str, size: int = 3, strides: int = 1):
+        return layers.Conv2D(
+            width, size, strides, padding="same", activation="relu", kernel_initializer="he_normal", name=name
+        )(x)
+
     skips = []
     for i, width in enumerate(filters, 1):
-        x = layers.Conv2D(
-            width, 6 if i == 1 else 4, strides=2, padding="same", activation="relu", name=f"down{i}_conv"
-        )(x)
-        x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"down{i}_conv2")(x)
+        stride = _STRIDE if i == 1 else 2
+        x = convolved(x, width, f"down{i}_conv", 2 * stride, stride)
+        x = convolved(x, width, f"down{i}_conv2")
         skips.append(x)
-    x = layers.Conv2D(filters[-1], 3, padding="same", activation="relu", name="bottom")(x)
+    x = convolved(x, filters[-1], "bottom")
     for i in range(len(filters) - 1, 0, -1):
         x = layers.UpSampling2D(2, name=f"up{i}_resize")(x)
         x = layers.Concatenate(name=f"skip{i}")([skips[i - 1], x])
-        x = layers.Conv2D(filters[i - 1], 3, padding="same", activation="relu", name=f"up{i}_conv")(x)
-    return layers.Conv2D(filters[0], 3, padding="same", activation="relu", name="last")(x)
+        x = convolved(x, filters[i - 1], f"up{i}_conv")
+    return convolved(x, filters[0], "last")
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")

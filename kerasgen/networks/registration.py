@@ -8,64 +8,92 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kerasgen.errors import UserError
 from kerasgen.layers import ReflectionPadding2D
 
 _REACH = 2  # half-resolution pixels
+_SHARPNESS = 3.0
+_FLOW_SCALE = 4
 
 
 def registration_network(
-    channels: int = 3, *, filters: tuple[int, ...] = (32, 48, 64), name: str = "registration_network"
+    channels: int = 3, *, filters: tuple[int, ...] = (32, 48, 64, 64), name: str = "registration_network"
 ) -> keras.Model:
     """Build `{"moving", "fixed"}` → `{"warped", "flow"}`, all float32, images `[batch, H, W, channels]` in [-1, 1].
 
-    `flow` is `[batch, H, W, 2]` in pixels, rows first: `warped` at x is `moving` at x + flow(x). The 25 costs are
-    how much the locally normalized gray pictures differ at shifts of up to 4 pixels, at half the resolution. An
-    untrained network's flow is 0. H and W must be multiples of `2 ** len(filters)`.
+    `flow` is `[batch, H, W, 2]` in pixels, rows first: `warped` at x is `moving` at x + flow(x). The U-Net sees how
+    well the locally normalized gray pictures fit at each of 25 shifts of up to 4 pixels, at half the resolution, and
+    says the flow at a quarter of it: enough for smooth warps. An untrained network's flow is 0. H and W must be
+    multiples of `2 ** len(filters)`.
 
     Args:
         channels: of both pictures.
-        filters: channels at 1/2, 1/4, … of the resolution.
+        filters: channels at 1/2, 1/4, … of the resolution, two at least.
+
+    Raises:
+        UserError: there are fewer.
     """
+    if len(filters) < 2:
+        raise UserError(f"filters is {filters}: give two widths at least, of 1/2 and 1/4 of the resolution.")
     moving = keras.Input((None, None, channels), name="moving")
     fixed = keras.Input((None, None, channels), name="fixed")
-    x = CostVolume(name="costs")([moving, fixed])
-    skips = []
-    for i, width in enumerate(filters):
-        stride = 1 if i == 0 else 2
-        x = layers.Conv2D(width, 3, strides=stride, padding="same", activation="relu", name=f"down{i}_conv")(x)
-        skips.append(x)
-    x = layers.Conv2D(filters[-1], 3, padding="same", activation="relu", name="bottom")(x)
-    for i in range(len(filters) - 2, -1, -1):
-        x = layers.UpSampling2D(2, name=f"up{i}_resize")(x)
-        x = layers.Concatenate(name=f"skip{i}")([skips[i], x])
-        x = layers.Conv2D(filters[i], 3, padding="same", activation="relu", name=f"up{i}_conv")(x)
-    x = layers.Conv2D(2, 3, padding="same", kernel_initializer="zeros", name="half_flow")(x)
+    x = _unet(CostVolume(dtype="float32", name="costs")([moving, fixed]), filters)
+    x = layers.Conv2D(2, 3, padding="same", kernel_initializer="zeros", name="coarse_flow")(x)
     x = ReflectionPadding2D(1, name="flow_pad")(x)
     # Keras' bilinear UpSampling2D doesn't run with open sizes in a graph, hence the fixed kernel.
     x = layers.Conv2DTranspose(
-        2, 4, strides=2, padding="same", use_bias=False, kernel_initializer=Bilinear(), trainable=False, name="resize"
+        2,
+        2 * _FLOW_SCALE,
+        strides=_FLOW_SCALE,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=Bilinear(),
+        trainable=False,
+        name="resize",
     )(x)
-    x = layers.Cropping2D(2, name="flow_crop")(x)
+    x = layers.Cropping2D(_FLOW_SCALE, name="flow_crop")(x)
     flow = layers.Rescaling(2.0, dtype="float32", name="flow")(x)
     warped = BilinearWarp(dtype="float32", name="warp")([moving, flow])
     return keras.Model({"moving": moving, "fixed": fixed}, {"warped": warped, "flow": flow}, name=name)
 
 
+def _unet(x: keras.KerasTensor, filters: tuple[int, ...]) -> keras.KerasTensor:
+    """From 1/2 of the resolution down to `2 ** -len(filters)`, and up again to 1/4."""
+
+    def convolved(x, width: int, name: str, strides: int = 1):
+        return layers.Conv2D(
+            width, 3, strides, padding="same", activation="relu", kernel_initializer="he_normal", name=name
+        )(x)
+
+    skips = []
+    for i, width in enumerate(filters):
+        x = convolved(x, width, f"down{i}_conv", strides=1 if i == 0 else 2)
+        skips.append(x)
+    x = convolved(x, filters[-1], "bottom")
+    for i in range(len(filters) - 2, 0, -1):
+        x = layers.UpSampling2D(2, name=f"up{i}_resize")(x)
+        x = layers.Concatenate(name=f"skip{i}")([skips[i], x])
+        x = convolved(x, filters[i], f"up{i}_conv")
+    return x
+
+
 @keras.saving.register_keras_serializable(package="kerasgen")
 class Bilinear(keras.initializers.Initializer):
-    """The kernel of a transposed convolution that doubles each channel's size by bilinear interpolation."""
+    """The kernel of a transposed convolution that enlarges each channel by bilinear interpolation."""
 
     def __call__(self, shape, dtype=None):
-        taps = np.array([0.25, 0.75, 0.75, 0.25])
+        scale = shape[0] // 2
+        taps = 1.0 - np.abs(np.arange(2 * scale) - (2 * scale - 1) / 2) / scale
         return ops.convert_to_tensor(np.einsum("i,j,cd->ijcd", taps, taps, np.eye(shape[2])), dtype or "float32")
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
 class CostVolume(keras.layers.Layer):
-    """Two pictures `[batch, H, W, channels]` → `[batch, H/2, W/2, 27]`: 25 costs, and the two that were compared.
+    """Two pictures `[batch, H, W, channels]` → `[batch, H/2, W/2, 27]`: 25 shares, and the two that were compared.
 
     Both are turned gray, halved, and normalized by the mean and the spread of 5×5 pixels around, so that light and
-    contrast don't matter. A cost is the squared difference at one shift, averaged over 3×3 pixels.
+    contrast don't matter. A cost is the squared difference at one shift, averaged over 3×3 pixels; the softmax of
+    the negative costs says which shift fits best, and how much better than the others, in numbers of one size.
     """
 
     def call(self, inputs):
@@ -74,7 +102,8 @@ class CostVolume(keras.layers.Layer):
         height, width = ops.shape(fixed)[1], ops.shape(fixed)[2]
         shifts = [(dy, dx) for dy in range(2 * _REACH + 1) for dx in range(2 * _REACH + 1)]
         costs = [ops.square(fixed - padded[:, dy : dy + height, dx : dx + width]) for dy, dx in shifts]
-        return ops.concatenate([_mean(ops.concatenate(costs, axis=-1), 3), moving, fixed], axis=-1)
+        shares = ops.softmax(-_SHARPNESS * _mean(ops.concatenate(costs, axis=-1), 3), axis=-1)
+        return ops.concatenate([shares, moving, fixed], axis=-1)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape[0]
@@ -123,7 +152,8 @@ def _normalized(picture):
     gray = ops.average_pool(ops.mean(picture, axis=-1, keepdims=True), 2, 2, padding="same")
     mean = _mean(gray, 5)
     variance = ops.maximum(_mean(gray * gray, 5) - mean * mean, 0.0)
-    return (gray - mean) * ops.rsqrt(variance + 0.01)
+    # A spread of 0.4 of 255 gray levels, about that of rounding: a faint cloud is a pattern as good as any.
+    return (gray - mean) * ops.rsqrt(variance + 1e-5)
 
 
 def _mean(x, size: int):

@@ -82,6 +82,24 @@ def test_alternating_updates_one_side_at_a_time():
             assert moved == (name == turn)
 
 
+def test_sample_weights_weigh_each_place_of_the_batch():
+    a, b = photographs()
+    found = []
+    for count, more in ((1, {}), (2, {"sample_weight": np.float32([2, 0])})):
+        keras.utils.set_random_seed(0)
+        model = small(pool_size=0)
+        model.compile(*(keras.optimizers.SGD(1e-3) for _ in range(2)))
+        history = model.fit(dataset(a[:count], b[:count], count, **more), verbose=0).history
+        variables = model.generator_variables + model.discriminator_variables
+        found.append((history, [v.numpy() for v in variables]))
+    # The second pair weighs nothing, so that the step is that of the first one alone.
+    (history, alone), (weighted_history, weighted) = found
+    for name in ("generator_loss", "discriminator_loss"):
+        assert weighted_history[name] == pytest.approx(history[name], rel=1e-4)
+    for one, other in zip(alone, weighted, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-5)
+
+
 def test_translation_keeps_any_size():
     model = small()
     images = np.random.default_rng(0).uniform(-1, 1, (2, 27, 41, 3)).astype("float32")

@@ -154,7 +154,7 @@ def test_the_hole_alone_is_scored():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["super_resolution", "enhancement", "inpainting"])
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("format", available_formats())
 def test_generators_export_and_pass_verify(task, format, tmp_path):
     model = PairedTranslator(**TASKS[task][0])
