@@ -2,7 +2,9 @@
 
 The weights have mean 1 over the examples that they were made for, so that the loss keeps its size.
 
-`python benchmarks/balance_digits.py` measures what each does for a conditional VAE.
+Of a conditional VAE's digits, trained on 178, 69 or 14 pictures a class, a classifier of real digits recognizes in
+the classes with 14 (three seeds, `python benchmarks/balance_digits.py`): 99.2, 99.0, 98.7% without balance; 99.7,
+99.7, 99.3% with "batch"; 99.8, 99.8, 100.0% with "sampling". Real test digits: 99.3%.
 """
 
 from collections.abc import Callable

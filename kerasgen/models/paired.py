@@ -370,7 +370,7 @@ PRESETS = {
             "degradation": [{"kind": "hole", "area": 0.25}],
             "augmentation": "turns_and_colors",
         },
-        recipe={"epochs": 5, "learning_rate": 2e-3},
+        recipe={"epochs": 4, "learning_rate": 1e-3},
     ),
     "pix2pix_256": Preset(
         description="pix2pix: a U-Net with L1 and a conditional PatchGAN, 256 pixels, pairs from a folder of yours",

@@ -49,8 +49,9 @@ def _statistics(colors: keras.KerasTensor, known: keras.KerasTensor) -> tuple[ke
 
 def _unet(x: keras.KerasTensor, filters: tuple[int, ...]) -> keras.KerasTensor:
     def convolved(x, width: int, name: str, size: int = 3, strides: int = 1):
+        # With ReLU, five of six units of the last layer died in a training, and left the harmonic surface as it was.
         return layers.Conv2D(
-            width, size, strides, padding="same", activation="relu", kernel_initializer="he_normal", name=name
+            width, size, strides, padding="same", activation="leaky_relu", kernel_initializer="he_normal", name=name
         )(x)
 
     skips = []

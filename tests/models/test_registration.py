@@ -93,7 +93,7 @@ def test_training_brings_pictures_together(similarity, smoothness, tmp_path):
     model.fit(dataset, steps_per_epoch=200, verbose=0, shuffle=False)
     test = load_registration("pictures", "test", image_size=48, batch_size=32).take(2)
     scores = model.score(test)
-    assert scores["epe_ratio"] < 0.92  # measured: 0.88 and 0.86
+    assert scores["epe_ratio"] < 0.85  # measured: 0.80 and 0.68
     assert scores["negative_jacobian"] == 0.0
     assert model.evaluate(test, return_dict=True, verbose=0)["epe"] == pytest.approx(scores["epe"], rel=1e-3)
     model.save(tmp_path / "model.keras")
