@@ -10,6 +10,3 @@ __version__ = "0.1.0"
 
 # Only a default: a trained network (layers, losses, networks) runs under any Keras backend.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# TensorFlow takes oneDNN by itself only on processors with AVX-512. Without it, the gradients of convolutions of
-# small images with many channels take ten times as long. Set before TensorFlow is imported, or it isn't read.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
