@@ -73,9 +73,6 @@ def torch_step(size: int, blocks: int, precision: str):
 def keras_step(size: int, blocks: int, precision: str = "float32", batch_size: int = 1, **options):
     """A function that runs one step of our CycleGAN."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import kerasgen  # noqa: F401 - before TensorFlow, whose kernels it chooses
-
-    # isort: split
     import keras
     import numpy as np
 

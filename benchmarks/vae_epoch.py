@@ -49,9 +49,6 @@ def pythae_epoch(net: str, images: int):
 
 def kerasgen_epoch(net: str, images: int, precision: str):
     """A function that trains our VAE for one epoch."""
-    import kerasgen  # noqa: F401 - before TensorFlow, whose kernels it chooses
-
-    # isort: split
     import keras
     import numpy as np
     import tensorflow as tf

@@ -1,9 +1,24 @@
-"""Learning-rate schedules that Keras lacks."""
+"""Learning-rate schedules beyond Keras' own."""
 
 import keras
 from keras import ops
 
 from kerasgen.errors import UserError
+
+
+def warmed_up_cosine(learning_rate: float, warmup_steps: int, steps: int) -> keras.optimizers.schedules.CosineDecay:
+    """From 0 to `learning_rate` in `warmup_steps`, half of a short training at most; then half a cosine to 0.
+
+    Args:
+        learning_rate: the largest.
+        warmup_steps: optimizer steps of the rise.
+        steps: of the whole training; fewer than 2 are taken as 2.
+    """
+    steps = max(2, steps)
+    warmup = min(warmup_steps, steps // 2)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warmup, warmup_target=learning_rate, warmup_steps=warmup
+    )
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")

@@ -9,8 +9,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import pytest
 
-from kerasgen import __version__  # noqa: F401  kerasgen before TensorFlow, as the command line does
-
 
 @pytest.fixture(scope="session")
 def digits() -> dict[str, np.ndarray]:

@@ -131,15 +131,18 @@ def _reader(paths: list[Path], labels: list[int], fit: Fit, channels: int) -> Ca
 
     def read(wanted: np.ndarray) -> tuple[np.ndarray, np.int64]:
         nonlocal room
-        found = kept.get(int(wanted)) or decode(wanted)
-        if int(wanted) not in kept and room >= found[0].nbytes:
+        place = int(wanted)
+        if place in kept:
+            return kept[place]
+        found = decode(place)
+        if room >= found[0].nbytes:
             room -= found[0].nbytes
-            kept[int(wanted)] = found
+            kept[place] = found
         return found
 
-    def decode(wanted: np.ndarray) -> tuple[np.ndarray, np.int64]:
+    def decode(wanted: int) -> tuple[np.ndarray, np.int64]:
         for attempt in range(len(paths)):
-            index = (int(wanted) + attempt) % len(paths)
+            index = (wanted + attempt) % len(paths)
             try:
                 return read_picture(paths[index], fit, channels), np.int64(index)
             except (OSError, SyntaxError, ValueError) as error:

@@ -238,6 +238,11 @@ class GenerativeModel(keras.Model):
         raise NotImplementedError(f"{type(self).__name__} has no preview.")
 
 
+def weighted_mean(losses: Any, sample_weight: Any = None) -> Any:
+    """The mean over the batch of losses [batch], each times its weight [batch] where there are weights."""
+    return tf.reduce_mean(losses if sample_weight is None else losses * sample_weight)
+
+
 class Accumulator:
     """Gives an optimizer the mean of k gradients after each k-th."""
 

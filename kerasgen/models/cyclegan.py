@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from kerasgen import losses
 from kerasgen.errors import UserError
-from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
+from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator, weighted_mean
 from kerasgen.models.image_pool import ImagePool
 from kerasgen.models.recomputation import recomputed
 from kerasgen.networks.patchgan import patchgan, pixel_discriminator
@@ -214,11 +214,11 @@ class CycleGAN(GenerativeModel):
         self._check_image_size(a, b)
         with tf.GradientTape() as generator_tape:
             generator_losses, fake_a, fake_b = self.generator_losses(a, b, training=True)
-            generator_loss = _weighted_mean(generator_losses["generator_loss"], weight)
+            generator_loss = weighted_mean(generator_losses["generator_loss"], weight)
         fake_a, fake_b = self.pool_a(fake_a), self.pool_b(fake_b)
         with tf.GradientTape() as discriminator_tape:
             discriminator_losses = self.discriminator_losses(a, b, fake_a, fake_b)
-            discriminator_loss = _weighted_mean(discriminator_losses["discriminator_loss"], weight)
+            discriminator_loss = weighted_mean(discriminator_losses["discriminator_loss"], weight)
         # Both tapes have read the weights already, so the first update doesn't change the second's gradients.
         self._alternate(
             lambda: self.update(
@@ -444,10 +444,6 @@ def _prepared(optimizer: keras.optimizers.Optimizer | None, variables: list) -> 
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
     return optimizer
-
-
-def _weighted_mean(values: Any, weight: Any) -> Any:
-    return tf.reduce_mean(values if weight is None else values * weight)
 
 
 def _returning_zero(update: Any) -> Any:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kerasgen import losses
 from kerasgen.errors import UserError
-from kerasgen.models.base import GenerativeModel
+from kerasgen.models.base import GenerativeModel, weighted_mean
 from kerasgen.models.cyclegan import size_multiple, translate_images
 from kerasgen.networks.inpainting import inpainter
 from kerasgen.networks.patchgan import patchgan
@@ -17,6 +17,7 @@ from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.restoration import restorer, super_resolver
 from kerasgen.networks.unet import unet_generator
 from kerasgen.presets import Preset
+from kerasgen.schedules import warmed_up_cosine
 
 _GENERATORS = {
     "restorer": restorer,
@@ -128,12 +129,12 @@ class PairedTranslator(GenerativeModel):
         a, b, weight = self._pair(data)
         with tf.GradientTape() as tape:
             values, fake = self.generator_losses(a, b, training=True)
-            objective = tf.reduce_mean(values["loss"] if weight is None else values["loss"] * weight)
+            objective = weighted_mean(values["loss"], weight)
         self.update(tape, objective, self.generator_a2b.trainable_variables, self.optimizer)
         if self.discriminator is not None:
             with tf.GradientTape() as tape:
                 loss = self._discriminator_loss(a, b, tf.stop_gradient(fake))
-                objective = tf.reduce_mean(loss if weight is None else loss * weight)
+                objective = weighted_mean(loss, weight)
             self.update(tape, objective, self.discriminator.trainable_variables, self.discriminator_optimizer)
             values["discriminator_loss"] = loss
         self.track(values, weight)
@@ -253,11 +254,7 @@ class PairedTranslator(GenerativeModel):
         self, steps_per_epoch: int, epochs: int, learning_rate: float = 2e-3, warmup_steps: int = 100
     ) -> None:
         """Adam with gradients clipped to norm 1, its learning rate warmed up and then half a cosine to 0."""
-        steps = max(2, steps_per_epoch * epochs)
-        warmup = min(warmup_steps, steps // 2)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, steps - warmup, warmup_target=learning_rate, warmup_steps=warmup
-        )
+        schedule = warmed_up_cosine(learning_rate, warmup_steps, steps_per_epoch * epochs)
         self.compile(keras.optimizers.Adam(schedule, clipnorm=1.0))
 
     def get_config(self) -> dict[str, Any]:

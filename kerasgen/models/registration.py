@@ -12,6 +12,7 @@ from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel
 from kerasgen.networks.registration import registration_network
 from kerasgen.presets import Preset
+from kerasgen.schedules import warmed_up_cosine
 
 _WINDOW = 9
 
@@ -178,11 +179,7 @@ class Registration(GenerativeModel):
         self, steps_per_epoch: int, epochs: int, learning_rate: float = 2e-3, warmup_steps: int = 50
     ) -> None:
         """Adam with gradients clipped to norm 1, its learning rate warmed up and then half a cosine to 0."""
-        steps = max(2, steps_per_epoch * epochs)
-        warmup = min(warmup_steps, steps // 2)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, steps - warmup, warmup_target=learning_rate, warmup_steps=warmup
-        )
+        schedule = warmed_up_cosine(learning_rate, warmup_steps, steps_per_epoch * epochs)
         self.compile(optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0))
 
     def get_config(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.layers import Sampling, reparameterize
 from kerasgen.metrics.latent import ActiveUnits
-from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
+from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator, weighted_mean
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.presets import Preset
 
@@ -159,8 +159,7 @@ class VAE(GenerativeModel):
             reconstruction = self._reconstruction_loss(inputs, z, training=True)
             kl = losses.gaussian_kl(posterior["z_mean"], posterior["z_log_var"])
             loss = reconstruction + self._warm_beta() * tf.reduce_sum(self._free(kl), axis=-1)
-            weighted = loss if sample_weight is None else loss * sample_weight
-            objective = tf.reduce_mean(weighted)
+            objective = weighted_mean(loss, sample_weight)
         self.update(tape, objective, self.trainable_variables, self.optimizer)
         self.track(
             {

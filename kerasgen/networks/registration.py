@@ -5,11 +5,10 @@ the U-Net as in optical flow (Dosovitskiy et al. 2015, 1504.06852).
 """
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from kerasgen.errors import UserError
-from kerasgen.layers import ReflectionPadding2D
+from kerasgen.networks.enlargement import Bilinear, enlarged
 
 _REACH = 2  # half-resolution pixels
 _SHARPNESS = 3.0
@@ -39,19 +38,7 @@ def registration_network(
     fixed = keras.Input((None, None, channels), name="fixed")
     x = _unet(CostVolume(dtype="float32", name="costs")([moving, fixed]), filters)
     x = layers.Conv2D(2, 3, padding="same", kernel_initializer="zeros", name="coarse_flow")(x)
-    x = ReflectionPadding2D(1, name="flow_pad")(x)
-    # Keras' bilinear UpSampling2D doesn't run with open sizes in a graph, hence the fixed kernel.
-    x = layers.Conv2DTranspose(
-        2,
-        2 * _FLOW_SCALE,
-        strides=_FLOW_SCALE,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=Bilinear(),
-        trainable=False,
-        name="resize",
-    )(x)
-    x = layers.Cropping2D(_FLOW_SCALE, name="flow_crop")(x)
+    x = enlarged(x, _FLOW_SCALE, Bilinear(), "resize")
     flow = layers.Rescaling(2.0, dtype="float32", name="flow")(x)
     warped = BilinearWarp(dtype="float32", name="warp")([moving, flow])
     return keras.Model({"moving": moving, "fixed": fixed}, {"warped": warped, "flow": flow}, name=name)
@@ -75,16 +62,6 @@ def _unet(x: keras.KerasTensor, filters: tuple[int, ...]) -> keras.KerasTensor:
         x = layers.Concatenate(name=f"skip{i}")([skips[i], x])
         x = convolved(x, filters[i], f"up{i}_conv")
     return x
-
-
-@keras.saving.register_keras_serializable(package="kerasgen")
-class Bilinear(keras.initializers.Initializer):
-    """The kernel of a transposed convolution that enlarges each channel by bilinear interpolation."""
-
-    def __call__(self, shape, dtype=None):
-        scale = shape[0] // 2
-        taps = 1.0 - np.abs(np.arange(2 * scale) - (2 * scale - 1) / 2) / scale
-        return ops.convert_to_tensor(np.einsum("i,j,cd->ijcd", taps, taps, np.eye(shape[2])), dtype or "float32")
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")

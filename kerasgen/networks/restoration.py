@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 from kerasgen.errors import UserError
-from kerasgen.layers import ReflectionPadding2D
+from kerasgen.networks.enlargement import Bicubic, enlarged
 from kerasgen.networks.norms import check_channels
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
@@ -35,7 +35,7 @@ def super_resolver(
     if scale not in (2, 4):
         raise UserError(f"scale={scale} is not offered: choose 2 or 4.")
     inputs = keras.Input((None, None, 3), name="image")
-    enlarged = _bicubic(inputs, scale)
+    bicubic = enlarged(inputs, scale, Bicubic(), "bicubic")
     luma = layers.Conv2D(1, 1, use_bias=False, kernel_initializer=Luma(), trainable=False, name="luma")(inputs)
     x = _trunk(layers.Conv2D(filters, 3, padding="same", name="stem")(luma), blocks)
     # A 3×3 convolution to scale² channels and their spreading out to pixels, as the one operation that it is.
@@ -43,7 +43,7 @@ def super_resolver(
         1, 3 * scale, strides=scale, padding="same", kernel_initializer="zeros", name="detail"
     )(x)
     detail = layers.Concatenate(name="to_rgb")([detail] * 3)
-    outputs = layers.Add(dtype="float32", name="sharpened")([enlarged, detail])
+    outputs = layers.Add(dtype="float32", name="sharpened")([bicubic, detail])
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -87,36 +87,6 @@ def _trunk(x: keras.KerasTensor, blocks: int) -> keras.KerasTensor:
         y = layers.Conv2D(filters, 3, padding="same", name=f"block{i}_conv2")(y)
         x = layers.Add(name=f"block{i}_add")([x, y])
     return x
-
-
-def _bicubic(x: keras.KerasTensor, scale: int) -> keras.KerasTensor:
-    x = ReflectionPadding2D(2, name="bicubic_pad")(x)
-    x = layers.Conv2DTranspose(
-        3,
-        4 * scale,
-        strides=scale,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=Bicubic(),
-        trainable=False,
-        name="bicubic",
-    )(x)
-    return layers.Cropping2D(2 * scale, name="bicubic_crop")(x)
-
-
-@keras.saving.register_keras_serializable(package="kerasgen")
-class Bicubic(keras.initializers.Initializer):
-    """The kernel of a transposed convolution that enlarges each channel by Keys' cubic (a = -1/2), as Pillow does."""
-
-    def __call__(self, shape, dtype=None):
-        size, _, channels, _ = shape
-        scale = size // 4
-        t = np.abs((np.arange(size) - (size - 1) / 2) / scale)
-        near = 1.5 * t**3 - 2.5 * t**2 + 1
-        far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
-        taps = np.where(t <= 1, near, np.where(t < 2, far, 0.0))
-        kernel = np.einsum("i,j,cd->ijcd", taps, taps, np.eye(channels))
-        return ops.convert_to_tensor(kernel, dtype or "float32")
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
