@@ -60,8 +60,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = artifacts(Path(folder), picture)
         nodes = {name: len(onnx.load(path).graph.node) for name, path in paths.items() if path.suffix == ".onnx"}
-        nchw = np.ascontiguousarray(picture.transpose(0, 3, 1, 2))
-        runs = {name: runner(path, nchw if "PyTorch" in name else picture) for name, path in paths.items()}
+        runs = {name: runner(path, picture) for name, path in paths.items()}
         times = {name: [] for name in runs}
         for _ in range(arguments.rounds):
             for name, run in runs.items():
