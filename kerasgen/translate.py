@@ -58,9 +58,10 @@ def translate_folder(
     """
     generator = _generator(model, direction)
     pairs = targets(Path(input_folder), Path(output_folder))
+    needed = _bytes_per_pixel(generator)
     written, skipped = [], []
     for path, target in with_bar(pairs):
-        picture = _translated(generator, path)
+        picture = _translated(generator, path, needed)
         if picture is None:
             skipped.append(path)
         else:
@@ -146,8 +147,22 @@ def with_bar(items: list[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
         yield from progress.track(items)
 
 
-def _translated(generator: "keras.Model", path: Path) -> np.ndarray | None:
-    """uint8 [height, width, 3], or None with a warning."""
+def _bytes_per_pixel(generator: "keras.Model") -> float:
+    """What a functional model's layers give for each pixel of a picture: Keras keeps it all until the end of a call.
+
+    0 for another model, which doesn't tell.
+    """
+    import keras
+
+    if not getattr(generator, "inputs", None):
+        return 0.0
+    every_layer = keras.Model(generator.inputs, keras.tree.flatten([layer.output for layer in generator.layers]))
+    shapes = every_layer.compute_output_shape((1, _PROBE, _PROBE, generator.input_shape[-1]))
+    return sum(4.0 * np.prod(shape) for shape in shapes if None not in shape) / _PROBE**2
+
+
+def _translated(generator: "keras.Model", path: Path, needed: float) -> np.ndarray | None:
+    """uint8 [height, width, 3], or None with a warning; `needed` are the `_bytes_per_pixel`."""
     import tensorflow as tf
     from PIL import Image
 
@@ -159,6 +174,8 @@ def _translated(generator: "keras.Model", path: Path) -> np.ndarray | None:
         warnings.warn(f"{path} is skipped, because it can't be read as a picture: {error}", stacklevel=3)
         return None
     try:
+        # Asked for first, because some of TensorFlow's kernels end the process when they can't have their memory.
+        np.empty(int(needed * picture.shape[0] * picture.shape[1]), np.uint8)
         translated = translate_images(generator, picture.astype("float32") / 127.5 - 1.0)
     except (tf.errors.ResourceExhaustedError, MemoryError):
         height, width = picture.shape[:2]

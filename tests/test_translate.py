@@ -146,9 +146,8 @@ translate_folder(generator, source, output / "before")
 with Image.open(source / "b.png") as image:
     image.resize((1600, 1200)).save(source / "a.png")
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-# Less than the first convolution's output: TensorFlow reports that it can't have it. With room for the output but not
-# for what the convolution needs beside it, some of its kernels end the process instead.
-resource.setrlimit(resource.RLIMIT_AS, (used + 3 * 10**8, used + 3 * 10**8))
+# Enough for many a layer, but Keras keeps what all of them give: then TensorFlow's kernels would end the process.
+resource.setrlimit(resource.RLIMIT_AS, (used + 25 * 10**8, used + 25 * 10**8))
 translate_folder(generator, source, output / "after")
 """
 
