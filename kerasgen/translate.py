@@ -58,10 +58,10 @@ def translate_folder(
     """
     generator = _generator(model, direction)
     pairs = targets(Path(input_folder), Path(output_folder))
-    needed = _bytes_per_pixel(generator)
+    memory = _Memory(_bytes_per_pixel(generator))
     written, skipped = [], []
     for path, target in with_bar(pairs):
-        picture = _translated(generator, path, needed)
+        picture = _translated(generator, path, memory)
         if picture is None:
             skipped.append(path)
         else:
@@ -147,6 +147,19 @@ def with_bar(items: list[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
         yield from progress.track(items)
 
 
+@dataclass
+class _Memory:
+    """What translating takes, and the most pixels that had it: TensorFlow may keep theirs for the next picture."""
+
+    bytes_per_pixel: float
+    pixels: int = 0
+
+    def ask(self, pixels: int) -> None:
+        """Raise `MemoryError` if so many are too many: some kernels end the process when they can't have theirs."""
+        if pixels > self.pixels:
+            np.empty(int(self.bytes_per_pixel * pixels), np.uint8)
+
+
 def _bytes_per_pixel(generator: "keras.Model") -> float:
     """What a functional model's layers give for each pixel of a picture: Keras keeps it all until the end of a call.
 
@@ -161,8 +174,8 @@ def _bytes_per_pixel(generator: "keras.Model") -> float:
     return sum(4.0 * np.prod(shape) for shape in shapes if None not in shape) / _PROBE**2
 
 
-def _translated(generator: "keras.Model", path: Path, needed: float) -> np.ndarray | None:
-    """uint8 [height, width, 3], or None with a warning; `needed` are the `_bytes_per_pixel`."""
+def _translated(generator: "keras.Model", path: Path, memory: _Memory) -> np.ndarray | None:
+    """uint8 [height, width, 3], or None with a warning."""
     import tensorflow as tf
     from PIL import Image
 
@@ -173,13 +186,13 @@ def _translated(generator: "keras.Model", path: Path, needed: float) -> np.ndarr
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         warnings.warn(f"{path} is skipped, because it can't be read as a picture: {error}", stacklevel=3)
         return None
+    height, width = picture.shape[:2]
     try:
-        # Asked for first, because some of TensorFlow's kernels end the process when they can't have their memory.
-        np.empty(int(needed * picture.shape[0] * picture.shape[1]), np.uint8)
+        memory.ask(height * width)
         translated = translate_images(generator, picture.astype("float32") / 127.5 - 1.0)
     except (tf.errors.ResourceExhaustedError, MemoryError):
-        height, width = picture.shape[:2]
         message = f"{path} is skipped, because its {width}×{height} pixels need more memory than there is: shrink it."
         warnings.warn(message, stacklevel=3)
         return None
+    memory.pixels = max(memory.pixels, height * width)
     return to_uint8(translated[None] * 0.5 + 0.5)[0]

@@ -96,7 +96,8 @@ def batch(name, n, size=32, seed=0):
         y, x = random.integers(0, [427 - size, 640 - size])
         crop = photo[y : y + size, x : x + size]
         # An instance norm of a flat piece of sky divides by next to nothing, and amplifies any rounding with it.
-        crops += [crop] if crop.std((0, 1)).min() >= 0.15 else []
+        if crop.std((0, 1)).min() >= 0.15:
+            crops.append(crop)
     pictures = np.stack(crops)
     return {"image": pictures * 0.5 + 0.5} if name == "encoder" else pictures
 
