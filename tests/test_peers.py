@@ -16,10 +16,14 @@ from torch import nn
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def filled(modules, layers):
-    """PyTorch's modules with the weights of Keras' layers."""
+def filled(modules, layers, mirrored=False):
+    """PyTorch's modules with the weights of Keras' layers; a dense one can stand for a 4×4 convolution to a pixel."""
     for module, layer in zip(modules, layers, strict=True):
         kernel = np.array(layer.kernel)
+        if isinstance(module, nn.Conv2d) and kernel.ndim == 2:
+            kernel = kernel.reshape(4, 4, -1, kernel.shape[-1])
+        if mirrored and kernel.ndim == 4:
+            kernel = kernel[::-1, ::-1]
         kernel = kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T
         module.weight.data = torch.from_numpy(np.ascontiguousarray(kernel))
         module.bias.data = torch.from_numpy(np.array(layer.bias))
@@ -57,14 +61,14 @@ def test_the_mnist_networks_are_pythaes():
         nn.ConvTranspose2d(512, 256, 3, 2, padding=1, output_padding=1),
         nn.ConvTranspose2d(256, 1, 3, 2, padding=1, output_padding=1),
     ]
-    first, *convolutions = filled([nn.Linear(16, 16384), *up], with_weights(decoder))
+    first, *convolutions = filled([nn.Linear(16, 16384), *up], with_weights(decoder), mirrored=True)
     norms = [layer for layer in decoder.layers if "batch_norm" in layer.name]
     z = rng.standard_normal((2, 16), dtype=np.float32)
     with torch.no_grad():
-        x = first(torch.from_numpy(z)).reshape(2, 4, 4, 1024).permute(0, 3, 1, 2)
+        x = first(torch.from_numpy(z)).reshape(2, 4, 4, 1024).permute(0, 3, 1, 2).flip(2, 3)
         for convolution, norm in zip(convolutions, norms, strict=False):
             x = normalized(convolution(x), norm)
-        expected = torch.sigmoid(convolutions[-1](x)).permute(0, 2, 3, 1)
+        expected = torch.sigmoid(convolutions[-1](x)).flip(2, 3).permute(0, 2, 3, 1)
     np.testing.assert_allclose(decoder({"z": z}), expected, rtol=1e-4, atol=1e-5)
 
 
