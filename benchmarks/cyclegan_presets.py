@@ -7,10 +7,11 @@ PSNR of the untouched input.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
+
+from peers import write_json
 
 PRESETS = ("cyclegan_digits_ink", "cyclegan_photo_dusk")
 
@@ -56,8 +57,7 @@ def main() -> None:
             rows.append(row)
             names = ("untouched_psnr", "psnr_a2b", "ssim_a2b", "psnr_b2a", "seconds")
             print(f"{preset:20}  {seed:4}  " + "  ".join(f"{row[name]:9.3f}" for name in names), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+    write_json(arguments.json, rows=rows)
 
 
 if __name__ == "__main__":

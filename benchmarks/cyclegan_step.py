@@ -14,7 +14,6 @@ one image of 64 pixels, per pixel and image: 1.00 is linear.
 """
 
 import argparse
-import json
 import math
 import os
 import random
@@ -23,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-from peers import answer, machine, take_turns
+from peers import answer, machine, take_turns, write_json
 
 SIDES = (
     "torch float32",
@@ -176,7 +175,7 @@ def main() -> None:
     if arguments.side:
         answer(step_of(arguments.side, arguments.size, arguments.blocks))
         return
-    result = {"machine": machine(), "blocks": arguments.blocks}
+    result = {"blocks": arguments.blocks}
     if arguments.linearity:
         result["rows"] = linearity(arguments.blocks, arguments.rounds)
         print(f"{machine()}; {arguments.blocks} blocks, float32\npixels  images  ratio  seconds")
@@ -191,8 +190,7 @@ def main() -> None:
         for row in result["rows"]:
             numbers = f"{row['ratio']:5.2f}  {row['seconds']:7.2f}  {row['of_limit']:8.0%}  {row['peak_gib']:8.2f}"
             print(f"{row['side']:32} {numbers}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(arguments.json, **result)
 
 
 if __name__ == "__main__":

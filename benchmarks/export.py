@@ -9,7 +9,6 @@ float32. The sizes and the seconds of an export are those of 2 M parameters.
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -27,6 +26,7 @@ import onnxruntime
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
+from peers import machine, write_json
 
 from kerasgen.export import _formats, export_model
 from kerasgen.export._inputs import network_and_inputs
@@ -160,7 +160,7 @@ def main() -> None:
     picture = np.random.default_rng(0).uniform(-1, 1, (1, SIZE, SIZE, 3)).astype("float32")
     small, large = usual_generator(), usual_generator(filters=33)
     with tempfile.TemporaryDirectory() as folder:
-        print(f"{large.count_params():,} parameters: the export itself")
+        print(f"{machine()}\n{large.count_params():,} parameters: the export itself")
         timed = exports(large, picture, Path(folder))
         for row in timed:
             seconds = "" if row["seconds"] is None else f"{row['seconds']:.2f} s (CPU {row['cpu_seconds']:.2f} s)"
@@ -174,8 +174,7 @@ def main() -> None:
                 f"{start} {row['bytes']:9,} bytes {row['ms']:7.2f} ms  ratio {row['ratio']:.2f}"
                 f" (of the least {row['least_ratio']:.2f})  {graph}"
             )
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"exports": timed, "latencies": measured}, indent=2) + "\n")
+    write_json(arguments.json, exports=timed, latencies=measured)
 
 
 if __name__ == "__main__":

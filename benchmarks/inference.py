@@ -7,7 +7,6 @@ Runtime, and our TFLite in float32 and dynamic int8 in LiteRT. Needs the extra `
 """
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -21,6 +20,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np
 import onnx
 import torch
+from peers import machine, write_json
 from torch_cyclegan import ResnetGenerator
 
 from export import runner
@@ -70,15 +70,16 @@ def main() -> None:
     # The first round allocates.
     medians = {name: 1000 * statistics.median(taken[1:]) for name, taken in times.items()}
     least = {name: 1000 * min(taken[1:]) for name, taken in times.items()}
+    print(machine())
     for name, ms in medians.items():
         more = f"  {nodes[name]} nodes" if name in nodes else ""
         print(f"{name:24} median {ms:8.1f} ms  least {least[name]:8.1f} ms{more}")
     onnx_ratio = medians["our onnx float32"] / medians["PyTorch's ONNX"]
     int8_ratio = medians["our tflite dynamic_int8"] / medians["our tflite float32"]
     print(f"our ONNX / PyTorch's: {onnx_ratio:.2f}; TFLite dynamic int8 / float32: {int8_ratio:.2f}")
-    if arguments.json:
-        found = {"median_ms": medians, "least_ms": least, "nodes": nodes}
-        arguments.json.write_text(json.dumps(found | {"onnx": onnx_ratio, "int8": int8_ratio}, indent=2) + "\n")
+    write_json(
+        arguments.json, median_ms=medians, least_ms=least, nodes=nodes, onnx_ratio=onnx_ratio, int8_ratio=int8_ratio
+    )
 
 
 if __name__ == "__main__":

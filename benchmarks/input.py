@@ -8,11 +8,12 @@ while it decodes; later epochs find the small pictures in memory, up to 512 MiB 
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
+
+from peers import machine, write_json
 
 BATCH, PICTURES = 32, 512
 
@@ -80,12 +81,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side at each size")
     arguments = parser.parse_args()
     rows = [measure(size, arguments.rounds) for size in (64, 256)]
-    print("size  first epoch (ratio)     later (ratio)  image_dataset_from_directory")
+    print(f"{machine()}\nsize  first epoch (ratio)     later (ratio)  image_dataset_from_directory")
     for row in rows:
         ours = [f"{row[name]:6.0f}/s ({row[f'{name} ratio']:5.2f})" for name in ("first epoch", "later")]
         print(f"{row['size']:4}   {ours[0]:>18}{ours[1]:>18}  {row['keras']:24.0f}/s")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+    write_json(arguments.json, rows=rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What benchmarks beside other libraries share: the peer's virtual environment, and sides that take turns.
+"""What the benchmarks share: the peer's virtual environment, sides that take turns, the machine's name, the JSON.
 
 Each side is a process of its own that lives through the benchmark and works only when it is its turn: no side runs
 beside another, and a busy moment of the machine falls on all. Needs the standard library alone, because the peer's
@@ -67,6 +67,12 @@ def take_turns(sides: dict[str, list], rounds: int) -> dict[str, dict[str, float
         side: {"seconds": statistics.median(s for s, _ in found), "peak_gib": max(peak for _, peak in found)}
         for side, found in answers.items()
     }
+
+
+def write_json(path: Path | None, **found: object) -> None:
+    """Write what was found, and on which machine, if there is a path."""
+    if path:
+        path.write_text(json.dumps({"machine": machine(), **found}, indent=2, default=float) + "\n")
 
 
 def machine() -> str:

@@ -1,6 +1,6 @@
 """Throughput and latency of `kerasgen serve` with batching and without, in one interleaved run.
 
-    python benchmarks/serving.py [--filters 8 --blocks 6] [--rounds 4] [--seconds 5] [--clients 16]
+    python benchmarks/serving.py [--filters 8 --blocks 6] [--rounds 4] [--seconds 5] [--clients 16] [--json FILE]
 
 The network is the paper's ResNet generator of 6 blocks with an eighth of its filters, at 64 x 64 pixels; each client
 sends one picture at a time by gRPC and waits for the answer. Two servers on the same version take turns, each a
@@ -29,6 +29,7 @@ import grpc
 import keras
 import numpy as np
 import tensorflow as tf
+from peers import machine, write_json
 from tensorflow_serving.apis import predict_pb2
 
 from kerasgen.export import ImageSpec
@@ -99,8 +100,8 @@ def first_and_median(port: int) -> tuple[float, float]:
     return taken[0], statistics.median(taken[1:])
 
 
-def compare(base: Path, rounds: int, seconds: float, clients: int) -> None:
-    """Print throughput and latency of both servers, and the ratio."""
+def compare(base: Path, rounds: int, seconds: float, clients: int) -> dict[str, list[float]]:
+    """Print throughput and latency of both servers, and the ratio; requests a second of each in each round."""
     rates, times = {"batching": [], "single": []}, {"batching": [], "single": []}
     with serving(base) as batching, serving(base, "--no-batching") as single:
         ports = {"batching": batching, "single": single}
@@ -118,6 +119,7 @@ def compare(base: Path, rounds: int, seconds: float, clients: int) -> None:
     ratios = [a / b for a, b in zip(rates["batching"], rates["single"], strict=True)]
     each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     print(f"batching / single: {statistics.median(ratios):.2f} (median of {each})")
+    return rates
 
 
 def main() -> None:
@@ -128,22 +130,25 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the numbers there too")
     options = parser.parse_args()
     keras.utils.set_random_seed(0)
+    print(machine())
     with tempfile.TemporaryDirectory() as folder:
         base, cold = Path(folder, "warm"), Path(folder, "cold")
         network = resnet_generator(filters=options.filters, blocks=options.blocks)
         export_serving(network, base, NAME, image=ImageSpec(multiple=4))
-        compare(base, options.rounds, options.seconds, options.clients)
+        rates = compare(base, options.rounds, options.seconds, options.clients)
         shutil.copytree(base, cold)
         next(cold.glob("*/1/assets.extra/tf_serving_warmup_requests")).unlink()
+        starts = {"with": [], "without": []}
         for name, where in (("with", base), ("without", cold)):
-            starts = []
             for _ in range(options.starts):
                 with serving(where) as port:
-                    starts.append(first_and_median(port))
-            said = ", ".join(f"{first / median:.1f} ({first:.0f} ms)" for first, median in starts)
+                    starts[name].append(first_and_median(port))
+            said = ", ".join(f"{first / median:.1f} ({first:.0f} ms)" for first, median in starts[name])
             print(f"first request / median {name} warm-up: {said}")
+    write_json(options.json, requests_per_second=rates, first_and_median_ms=starts)
 
 
 if __name__ == "__main__":

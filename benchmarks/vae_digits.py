@@ -7,11 +7,11 @@ scikit-learn SVC, trained on the 1,500 real training digits, sees the class that
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from peers import write_json
 
 
 def measure(seed: int, classifier=None) -> dict[str, float]:
@@ -55,8 +55,7 @@ def main() -> None:
     print("seed  test ELBO  recognized  real test digits")
     for row in rows:
         print(f"{row['seed']:4}  {row['test_elbo']:9.2f}  {row['recognized']:10.1%}  {row['ceiling']:.1%}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+    write_json(arguments.json, rows=rows)
 
 
 if __name__ == "__main__":

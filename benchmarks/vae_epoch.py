@@ -10,12 +10,11 @@ script makes. The medians' ratios to pythae are what carries over to other machi
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 
-from peers import PYTHAE_FOLDER, answer, machine, pythae_python, take_turns
+from peers import PYTHAE_FOLDER, answer, machine, pythae_python, take_turns, write_json
 
 NETS = {
     "mnist": {"size": 28, "latent_dim": 16, "batch": 100, "images": 800},
@@ -143,8 +142,7 @@ def main() -> None:
             f"{row['net']:8} {row['side']:20} {row['ratio']:5.2f}  {row['seconds']:7.2f}  "
             f"{row['images_per_second']:8.0f}  {row['peak_gib']:8.2f}"
         )
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+    write_json(arguments.json, rows=rows)
 
 
 if __name__ == "__main__":

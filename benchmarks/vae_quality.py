@@ -10,14 +10,13 @@ pythae runs in a virtual environment that this script makes.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from peers import PYTHAE_FOLDER, pythae_python
+from peers import PYTHAE_FOLDER, pythae_python, write_json
 
 from kerasgen.data import load
 from kerasgen.evaluate import compare
@@ -119,8 +118,7 @@ def main() -> None:
     for model in next(iter(found.values()))[1]:
         values = [[rows[model][name] for _, rows in found.values()] for name in names]
         print(f"{model:36}", *(f"{'–' if None in v else f'{np.mean(v):.3f}':>20}" for v in values))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2, default=float) + "\n")
+    write_json(arguments.json, seeds=found)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ turns in one run, at all threads.
 """
 
 import argparse
-import json
 import os
 import re
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from peers import machine, write_json
 
 PRESETS = ("vae_digits", "cyclegan_digits_ink", "cyclegan_photo_dusk")
 
@@ -71,6 +71,7 @@ def main() -> None:
     from kerasgen.train import load_run, train
 
     rows = []
+    print(machine())
     print(f"{'preset':20} {'format':12} {'variant':13} {'PSNR dB':>8} {'largest':>8} {'bytes':>9} {'ms':>7}")
     with tempfile.TemporaryDirectory() as folder:
         for preset in PRESETS:
@@ -85,8 +86,7 @@ def main() -> None:
                 psnr = "" if row["psnr"] is None else f"{row['psnr']:.1f}"
                 numbers = f"{row['max_difference']:8.1e} {row['bytes']:9,} {row['median_ms']:7.2f}"
                 print(f"{start}{psnr:>8} {numbers}", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+    write_json(arguments.json, rows=rows)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def _foreign(path: Path, model: Any, images: Any, size: int | None, value_range:
 
 
 def _multiple(model: Any) -> int:
-    from kerasgen.models.cyclegan import size_multiple
+    from kerasgen.models.translation import size_multiple
 
     return size_multiple(model) if None in model.input_shape[1:3] else 1
 

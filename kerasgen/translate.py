@@ -161,9 +161,10 @@ class _Memory:
 
 
 def _bytes_per_pixel(generator: "keras.Model") -> float:
-    """What a functional model's layers give for each pixel of a picture: Keras keeps it all until the end of a call.
+    """What translating takes for each pixel of a picture; 0 for a model that isn't functional and doesn't tell.
 
-    0 for another model, which doesn't tell.
+    The networks of this zoo were measured to take 3 to 6.5 times what their largest layer gives, 4 to 11 with
+    TensorFlow's own kernels, which report that they lack memory.
     """
     import keras
 
@@ -171,7 +172,7 @@ def _bytes_per_pixel(generator: "keras.Model") -> float:
         return 0.0
     every_layer = keras.Model(generator.inputs, keras.tree.flatten([layer.output for layer in generator.layers]))
     shapes = every_layer.compute_output_shape((1, _PROBE, _PROBE, generator.input_shape[-1]))
-    return sum(4.0 * np.prod(shape) for shape in shapes if None not in shape) / _PROBE**2
+    return 7 * max(4.0 * np.prod(shape) for shape in shapes if None not in shape) / _PROBE**2
 
 
 def _translated(generator: "keras.Model", path: Path, memory: _Memory) -> np.ndarray | None:
@@ -179,7 +180,7 @@ def _translated(generator: "keras.Model", path: Path, memory: _Memory) -> np.nda
     import tensorflow as tf
     from PIL import Image
 
-    from kerasgen.models.cyclegan import translate_images
+    from kerasgen.models.translation import translate_images
 
     try:
         picture = read_picture(path, Fit("natural"), generator.input_shape[-1])

@@ -147,7 +147,7 @@ with Image.open(source / "b.png") as image:
     image.resize((1600, 1200)).save(source / "a.png")
     image.save(source / "c.png")  # as large as b.png, whose memory TensorFlow may keep
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-# Enough for many a layer, but Keras keeps what all of them give: then TensorFlow's kernels would end the process.
+# Enough for a layer, not for those that must be there at once: then TensorFlow's kernels would end the process.
 resource.setrlimit(resource.RLIMIT_AS, (used + 18 * 10**8, used + 18 * 10**8))
 translate_folder(generator, source, output / "after")
 """

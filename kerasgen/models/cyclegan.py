@@ -13,6 +13,7 @@ from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator, weighted_mean
 from kerasgen.models.image_pool import ImagePool
 from kerasgen.models.recomputation import recomputed
+from kerasgen.models.translation import size_multiple, translate_images
 from kerasgen.networks.patchgan import patchgan, pixel_discriminator
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
@@ -400,36 +401,6 @@ class CycleGAN(GenerativeModel):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
-
-
-def translate_images(generator: keras.Model, images: Any, batch_size: int = 8) -> np.ndarray:
-    """Images in [-1, 1] through any generator of this zoo; see `CycleGAN.translate`."""
-    images = np.asarray(images)
-    single = images.ndim == 3
-    images = images[None] if single else images
-    channels = generator.input_shape[-1]
-    if images.ndim != 4 or images.shape[-1] != channels or not np.issubdtype(images.dtype, np.floating):
-        raise UserError(
-            f"The images are {images.dtype} of the shape {images.shape[1:] if single else images.shape}, but float "
-            f"[n, height, width, {channels}] in [-1, 1] is needed."
-        )
-    multiple, (height, width) = size_multiple(generator), images.shape[1:3]
-    padded = np.pad(images, [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)], mode="symmetric")
-    batches = (padded[i : i + batch_size] for i in range(0, len(padded), batch_size))
-    outputs = [np.clip(generator(batch, training=False), -1.0, 1.0) for batch in batches]
-    scale = outputs[0].shape[1] // padded.shape[1]  # a generator for super-resolution enlarges
-    result = np.concatenate(outputs)[:, : scale * height, : scale * width].astype("float32")
-    return result[0] if single else result
-
-
-def size_multiple(generator: keras.Model) -> int:
-    """What height and width must be divisible by: the product of the strides on the way down."""
-    convolutions = [
-        layer
-        for layer in generator.layers
-        if isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.Conv2DTranspose)
-    ]
-    return int(np.prod([layer.strides[0] for layer in convolutions], dtype=int))
 
 
 def _adam(learning_rate: Any = 2e-4) -> keras.optimizers.Adam:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel, weighted_mean
-from kerasgen.models.cyclegan import size_multiple, translate_images
+from kerasgen.models.translation import size_multiple, translate_images
 from kerasgen.networks.inpainting import inpainter
 from kerasgen.networks.patchgan import patchgan
 from kerasgen.networks.resnet import resnet_generator

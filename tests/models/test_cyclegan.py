@@ -158,4 +158,6 @@ def test_two_replicas_equal_one(tmp_path):
         path = tmp_path / f"{count}.npy"
         subprocess.run([sys.executable, "-c", REPLICAS, str(path), str(count)], check=True)
         results.append(np.load(path))
-    np.testing.assert_allclose(results[1], results[0], atol=2e-5)
+    # Instance norms amplify rounding, by how much depends on the CPU's kernels (2.4e-5 where it was most); the steps
+    # change half of the values by more than 3.5e-4. `test_distribute` compares to 1e-5, without norms.
+    np.testing.assert_allclose(results[1], results[0], atol=1e-4)
