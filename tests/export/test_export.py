@@ -101,6 +101,16 @@ def test_a_saved_model_holds_its_weights_once(tmp_path):
     np.testing.assert_allclose(next(iter(serve(**{name: tf.constant(x)}).values())), model(x), atol=1e-4)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_untrained_network_with_equal_biases(format, tmp_path):
+    # The formats store equal constants once, which makes the file smaller than the weights are.
+    image = x = keras.Input((8, 8, 3), name="image")
+    for filters in (4096, 1, 4096, 1, 4096, 1):
+        x = layers.Conv2D(filters, 1)(x)
+    model = keras.Model(image, x)
+    assert export_model(model, tmp_path / "wide", format=format).parity["max_difference"] < 1e-4
+
+
 def test_a_weightless_file_does_not_pass(decoder, tmp_path, monkeypatch):
     """The converter's silent failure, made on purpose: same signature, other weights."""
     from kerasgen.export import tflite
