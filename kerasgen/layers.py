@@ -35,6 +35,19 @@ class ReflectionPadding2D(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
+class Cropping2D(keras.layers.Cropping2D):
+    """Keras' cropping, with a gradient on all cores: that of Keras' indexing takes one, under TensorFlow on a CPU."""
+
+    def call(self, inputs):
+        if self.data_format == "channels_first":
+            return super().call(inputs)
+        (top, bottom), (left, right) = self.cropping
+        batch, height, width, channels = ops.shape(inputs)
+        shape = (batch, height - top - bottom, width - left - right, channels)
+        return ops.slice(inputs, (0, top, left, 0), shape)
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
 class InstanceNormalization(keras.layers.Layer):
     """Normalize every channel of every image by its own mean and variance (Ulyanov et al. 2016, 1607.08022).
 

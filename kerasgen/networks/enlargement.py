@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from kerasgen.layers import ReflectionPadding2D
+from kerasgen.layers import Cropping2D, ReflectionPadding2D
 
 
 def enlarged(x: keras.KerasTensor, scale: int, kernel: "Bicubic | Bilinear", name: str) -> keras.KerasTensor:
@@ -30,7 +30,7 @@ def enlarged(x: keras.KerasTensor, scale: int, kernel: "Bicubic | Bilinear", nam
         trainable=False,
         name=name,
     )(x)
-    return layers.Cropping2D(kernel.reach * scale, name=f"{name}_crop")(x)
+    return Cropping2D(kernel.reach * scale, name=f"{name}_crop")(x)
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from kerasgen.errors import UserError
-from kerasgen.layers import ReflectionPadding2D
+from kerasgen.layers import Cropping2D, ReflectionPadding2D
 from kerasgen.networks.norms import apply_norm, check_channels, check_norm, needs_bias, normal_init
 
 
@@ -92,7 +92,7 @@ def _upsample(x: keras.KerasTensor, filters: int, kind: str, norm: str, name: st
         return layers.Conv2D(filters, 3, name=f"{name}_conv", **_options(norm))(x)
     x = layers.Conv2DTranspose(filters, 3, strides=2, name=f"{name}_conv", **_options(norm))(x)
     # PyTorch's padding 1 with output padding 1: the first row and column go, where SAME drops the last.
-    return layers.Cropping2D(((1, 0), (1, 0)), name=f"{name}_crop")(x)
+    return Cropping2D(((1, 0), (1, 0)), name=f"{name}_crop")(x)
 
 
 def _check(channels: int, out_channels: int, norm: str, upsampling: str, residual: bool, stem_kernel: int) -> None:

@@ -13,7 +13,7 @@ from kerasgen.export import export_model
 from kerasgen.export._emitter import emit
 from kerasgen.export._emitter_layers import HANDLERS, Unsupported
 from kerasgen.export._signature import model_signature
-from kerasgen.layers import InstanceNormalization, ReflectionPadding2D, Sampling, SyncBatchNormalization
+from kerasgen.layers import Cropping2D, InstanceNormalization, ReflectionPadding2D, Sampling, SyncBatchNormalization
 from kerasgen.networks import conv_decoder, conv_encoder, resnet_generator, unet_generator
 
 
@@ -57,6 +57,7 @@ LAYERS = {
     "reflection": lambda: ReflectionPadding2D(3),
     "zero_padding": lambda: layers.ZeroPadding2D(((1, 2), (3, 0))),
     "cropping": lambda: layers.Cropping2D(((1, 0), (2, 3))),
+    "own_cropping": lambda: Cropping2D(((1, 0), (2, 3))),
     "nearest": lambda: layers.UpSampling2D((2, 3)),
     "bilinear": lambda: layers.UpSampling2D(2, interpolation="bilinear"),
     "max_pool": lambda: layers.MaxPooling2D(3, strides=2, padding="same"),

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasgen.layers import InstanceNormalization, ReflectionPadding2D, SyncBatchNormalization
+from kerasgen.layers import Cropping2D, InstanceNormalization, ReflectionPadding2D, SyncBatchNormalization
 
 IMAGES = np.random.default_rng(0).normal(3, 2, (3, 6, 5, 4)).astype("float32")
 
@@ -70,3 +70,24 @@ def test_config_round_trip(layer):
     config = keras.saving.serialize_keras_object(layer)
     assert "synchronized" not in config["config"]
     assert keras.saving.deserialize_keras_object(config).get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5, 4), (None, None, None, 4)])
+def test_cropping_is_that_of_keras(shape):
+    weights = tf.constant(np.random.default_rng(1).normal(size=(3, 3, 4, 4)).astype("float32"))
+
+    def values_and_gradient(layer):
+        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])
+        def of(images):
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                cropped = layer(images)
+                loss = tf.reduce_sum(cropped * weights)
+            return cropped, tape.gradient(loss, images)
+
+        return of(IMAGES)
+
+    cropping = ((1, 2), (0, 1))
+    found = values_and_gradient(Cropping2D(cropping))
+    for own, expected in zip(found, values_and_gradient(keras.layers.Cropping2D(cropping)), strict=True):
+        np.testing.assert_array_equal(own, expected)
