@@ -29,7 +29,7 @@ def test_cyclegan_finds_the_translation_whose_truth_it_never_saw(preset, least, 
     # A process of its own, because the benchmark makes TensorFlow deterministic for all that follows.
     options = ["--preset", preset, "--seed", str(seed), "--json", tmp_path / "row.json"]
     subprocess.run([sys.executable, BENCHMARKS / "cyclegan_presets.py", *options], check=True, capture_output=True)
-    (measured,) = json.loads((tmp_path / "row.json").read_text())
+    (measured,) = json.loads((tmp_path / "row.json").read_text())["rows"]
     print(f"\n{measured}")
     assert measured["psnr_a2b"] >= least
     # The task must stay as hard as it was: leaving the picture alone is measured at 2.7 and 17.5 dB.
