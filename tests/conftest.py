@@ -1,6 +1,7 @@
 """Shared by all tests: quiet TensorFlow, real digits, a VAE small enough to train in a second."""
 
 import os
+import subprocess
 import sys
 import warnings
 
@@ -45,5 +46,26 @@ def kerasgen(monkeypatch, capfd):
             with pytest.raises(SystemExit) as stopped:
                 cli.main()
         return stopped.value.code, *capfd.readouterr()
+
+    return run
+
+
+PEAK = """
+import re
+
+def peak_memory():
+    # Not getrusage's: that one begins with the peak of the process that started this one.
+    return 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+@pytest.fixture
+def memory_taken():
+    """Runs code in a new process; gives the bytes by which its last part raises the process's peak. Linux only."""
+
+    def run(before: str, measured: str, *arguments: str) -> int:
+        code = f"{PEAK}\n{before}\nstart = peak_memory()\n{measured}\nprint(peak_memory() - start)"
+        command = [sys.executable, "-c", code, *arguments]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
     return run

@@ -1,8 +1,5 @@
 """`CycleGAN(checkpoint=True)`: the same training in less memory."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -116,8 +113,8 @@ def test_what_would_change_twice_is_refused(norm):
         CycleGAN(24, checkpoint=True, **options)
 
 
-PEAK = """
-import re, sys
+TRANSLATIONS = """
+import sys
 import numpy as np
 import tensorflow as tf
 from kerasgen.models import CycleGAN
@@ -132,22 +129,12 @@ def gradients(images):
             images = translate(images)
     return tape.gradient(images, model.generator_a2b.trainable_variables + model.generator_b2a.trainable_variables)
 
-def peak():
-    # Not getrusage's: that one begins with the peak of the process that started this one.
-    return int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
-
 images = np.random.default_rng(0).uniform(-1, 1, (2, 256, 256, 3)).astype("float32")
-before = peak()
-gradients(images)
-print(peak() - before)
 """
 
 
 @pytest.mark.slow
-def test_translations_take_half_the_memory():
+def test_translations_take_half_the_memory(memory_taken):
     # One after the other: what a whole step has in memory also depends on the order that TensorFlow takes its six in.
-    plain, recomputing = (
-        int(subprocess.run([sys.executable, "-c", PEAK, flag], check=True, capture_output=True, text=True).stdout)
-        for flag in ("False", "True")
-    )
+    plain, recomputing = (memory_taken(TRANSLATIONS, "gradients(images)", flag) for flag in ("False", "True"))
     assert recomputing < 0.6 * plain
