@@ -10,10 +10,10 @@ One format is one file of this package: `SUFFIX`, `VARIANTS`, `export()` and `lo
 others, `OPTIONS` and `signatures()`.
 """
 
-from ._formats import available_formats
-from ._gate import Check, GateError
-from ._publish import Artifact, export_model, read_manifest
-from ._spec import ImageSpec
+from .formats.registry import available_formats
+from .gate.gate import Check, GateError
+from .publish import Artifact, export_model, read_manifest
+from .contract.spec import ImageSpec
 from .benchmark import Measurement, benchmark
 from .verify import Comparison, Report, spec_of, verify
 

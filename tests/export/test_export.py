@@ -113,8 +113,8 @@ def test_an_untrained_network_with_equal_biases(format, tmp_path):
 
 def test_a_weightless_file_does_not_pass(decoder, tmp_path, monkeypatch):
     """The converter's silent failure, made on purpose: same signature, other weights."""
-    from kerasgen.export import tflite
-    from kerasgen.export._signature import model_signature
+    from kerasgen.export.formats import tflite
+    from kerasgen.export.contract.signature import model_signature
 
     other = conv_decoder(4, (8, 8, 1), (8, 8), 16, num_classes=10)
     real = tflite.export
@@ -204,7 +204,7 @@ def test_free_sizes_stay_free_or_are_those_of_the_inputs(tmp_path):
 
 
 def test_ctrl_c_leaves_nothing(decoder, tmp_path, monkeypatch):
-    from kerasgen.export import onnx
+    from kerasgen.export.formats import onnx
 
     def interrupted(request, path):
         path.write_bytes(b"half")

@@ -7,8 +7,8 @@ from keras import layers
 
 from kerasgen.errors import UserError
 from kerasgen.export import available_formats, export_model
-from kerasgen.export._gate import psnr
-from kerasgen.export._process import FreshProcess
+from kerasgen.export.gate.gate import psnr
+from kerasgen.export.gate.process import FreshProcess
 from kerasgen.networks import conv_decoder, conv_encoder, resnet_generator, unet_generator
 
 CELLS = [(format, variant) for format, variants in available_formats().items() for variant in variants]

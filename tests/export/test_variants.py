@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from kerasgen.export import GateError, _gate, export_model, verify
+from kerasgen.export import GateError, export_model, verify
+from kerasgen.export.gate import gate
 from kerasgen.networks import resnet_generator
 
 
@@ -31,7 +32,7 @@ def test_a_rounded_variant_is_small_and_near(generator, variant, share, least, t
 
 
 def test_a_variant_that_is_too_far_is_not_published(generator, tmp_path, monkeypatch):
-    monkeypatch.setitem(_gate._ROUNDED, "dynamic_int8", (0.25, 90.0))
+    monkeypatch.setitem(gate._ROUNDED, "dynamic_int8", (0.25, 90.0))
     with pytest.raises(GateError, match=r"parity: .* dB from Keras"):
         export_model(generator, tmp_path / "net", format="tflite", variant="dynamic_int8", inputs=photos(2))
     assert not list(tmp_path.iterdir())
@@ -40,4 +41,4 @@ def test_a_variant_that_is_too_far_is_not_published(generator, tmp_path, monkeyp
 def test_psnr_is_the_formula():
     expected = np.array([0.0, 1.0, 2.0])
     found = expected + np.array([0.1, -0.1, 0.1])
-    assert _gate.psnr(found, expected) == pytest.approx(20 * np.log10(2 / 0.1))
+    assert gate.psnr(found, expected) == pytest.approx(20 * np.log10(2 / 0.1))

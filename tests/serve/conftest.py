@@ -54,10 +54,10 @@ def expected(generator: keras.Model, pictures: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def saved(generators, tmp_path_factory) -> dict:
-    """A SavedModel of each version, written without the gate, which tests/export/test_serving.py covers."""
-    from kerasgen.export._inputs import network_and_inputs
-    from kerasgen.export._served import served_signatures
-    from kerasgen.export.saved_model import save, traced
+    """A SavedModel of each version, written without the gate, which tests/export/serving/test_serving.py covers."""
+    from kerasgen.export.contract.inputs import network_and_inputs
+    from kerasgen.export.contract.served import served_signatures
+    from kerasgen.export.formats.saved_model import save, traced
 
     folder, paths = tmp_path_factory.mktemp("saved"), {}
     for number, generator in generators.items():
@@ -70,7 +70,7 @@ def saved(generators, tmp_path_factory) -> dict:
 
 def publish(base, saved_model, name: str = "tiny", number: int | None = None, label: str = "stable") -> int:
     """Make a copy of a SavedModel a version, by the way that `export_serving` takes."""
-    from kerasgen.export._versions import new_version
+    from kerasgen.export.serving.versions import new_version
 
     with new_version(base, name, number, label) as (temporary, published):
         shutil.copytree(saved_model, temporary / "model.saved_model")

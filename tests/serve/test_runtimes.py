@@ -87,7 +87,7 @@ def test_tensorflows_cpp_loader(artifact, generator, photos, files, tmp_path):
     found, truth = np.load(tmp_path / "answers.npz"), expected(generator, photos)
     for i in range(1, len(requests) - 1, 2):
         assert np.abs(found[f"{i}/{names[i]}"].astype("int32") - truth).max() <= 1
-    from kerasgen.export._served import decoded
+    from kerasgen.export.contract.served import decoded
 
     pictures = decoded(found[f"{len(requests) - 1}/{names[-1]}"]).astype("int32")
     assert np.abs(pictures - truth).max() <= 1

@@ -76,7 +76,7 @@ def test_two_publishers_of_one_version_cant_both_win(content, tmp_path):
     base, meet, results = tmp_path / "models", threading.Barrier(2), []
 
     def run():
-        from kerasgen.export._versions import new_version
+        from kerasgen.export.serving.versions import new_version
 
         try:
             with new_version(base, "net", 1, "stable") as (temporary, _):
@@ -101,7 +101,7 @@ def test_two_publishers_of_one_version_cant_both_win(content, tmp_path):
 PUBLISHER = """
 import shutil, sys
 from pathlib import Path
-from kerasgen.export._versions import new_version
+from kerasgen.export.serving.versions import new_version
 print("ready", flush=True)
 for _ in range(1000):
     with new_version(Path(sys.argv[1]), "net", None, "stable") as (temporary, _):

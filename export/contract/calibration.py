@@ -1,0 +1,132 @@
+"""Real inputs that show a quantizer how large each activation becomes."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kerasgen.errors import UserError
+
+from .inputs import check_inputs
+from ..gate.runtime import Arrays
+from .signature import Signature
+from .spec import ImageSpec
+
+CALIBRATED = ("static_int8",)
+# More tell a quantizer nothing new, and a dataset that repeats would never end.
+_MOST = 1024
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The examples that a quantizer measures activations on.
+
+    Attributes:
+        examples: each a batch of one, by input name.
+        sha256: of all their values in order; the same however they were batched.
+    """
+
+    examples: list[Arrays]
+    sha256: str
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest records."""
+        return {"examples": len(self.examples), "sha256": self.sha256}
+
+    def sent_to(self, signature: Signature) -> "Calibration":
+        """Return the examples as a client sends them to this signature."""
+        return Calibration([signature.examples(example) for example in self.examples], self.sha256)
+
+    def batch(self, most: int) -> Arrays:
+        """Return the first examples as one batch."""
+        some = self.examples[:most]
+        return {name: np.concatenate([example[name] for example in some]) for name in some[0]}
+
+
+def read_calibration(
+    signature: Signature, variant: str, given: Any, inputs: Arrays | None, image: ImageSpec | None = None
+) -> Calibration | None:
+    """Return the examples that the user gave for a variant, or None where it needs none.
+
+    Args:
+        given: a batch (an array, list, or dict by input name), or an iterable of batches such as a tf.data.Dataset.
+        inputs: the batch to compare on, whose sizes the examples must have; None allows any one size.
+        image: what uint8 pictures are inside the network.
+
+    Raises:
+        UserError: the variant needs examples and got none, or needs none and got some, or they don't fit.
+    """
+    if variant not in CALIBRATED:
+        if given is not None:
+            raise UserError(
+                f"calibration was given, but the variant {variant!r} measures no activations: "
+                f"leave it out, or export {' or '.join(CALIBRATED)}."
+            )
+        return None
+    if given is None:
+        names = ", ".join(signature.inputs)
+        raise UserError(
+            f"{variant} measures the activations on real inputs and received none: pass calibration=, a batch or a "
+            f"dataset of batches of about 100 examples of {names} such as the network will see."
+        )
+    examples = list(itertools.islice(_examples(signature, given, image), _MOST + 1))
+    if not examples:
+        raise UserError("calibration holds no example: give about 100 real ones.")
+    if len(examples) > _MOST:
+        raise UserError(
+            f"calibration holds more than {_MOST} examples, or repeats without end: give about 100, "
+            "such as dataset.unbatch().take(100).batch(10)."
+        )
+    _check_sizes(examples, examples[0] if inputs is None else inputs)
+    return Calibration(examples, _digest(examples))
+
+
+def refuse_without_weights(variant: str, operators: Iterable[str], roundable: Iterable[str]) -> None:
+    """Raise `UserError` if none of a graph's operators has weights that an 8-bit variant stores in 8 bits."""
+    if not set(operators) & set(roundable):
+        raise UserError(
+            f"{variant} stores the weights of convolutions and dense layers in 8 bits, but this network has none: "
+            "export it as float32 or float16."
+        )
+
+
+def _examples(signature: Signature, given: Any, image: ImageSpec | None) -> Iterator[Arrays]:
+    batches = [given] if _is_batch(given) else given
+    for batch in batches:
+        # A dataset of one input may pack it in a tuple, as for `fit`.
+        single = isinstance(batch, (tuple, list)) and len(batch) == len(signature.inputs) == 1
+        arrays = check_inputs(signature, batch[0] if single else batch, image)
+        for i in range(len(next(iter(arrays.values())))):
+            yield {name: array[i : i + 1] for name, array in arrays.items()}
+
+
+def _is_batch(given: Any) -> bool:
+    whole = isinstance(given, (Mapping, list, tuple)) or hasattr(given, "shape")
+    if not whole and not isinstance(given, Iterable):
+        raise UserError(
+            f"calibration is a {type(given).__name__}: give a batch of real inputs (an array, list or dict by name), "
+            "or an iterable of batches."
+        )
+    return whole
+
+
+def _check_sizes(examples: list[Arrays], wanted: Arrays) -> None:
+    for example in examples:
+        for name, array in example.items():
+            if array.shape[1:] != wanted[name].shape[1:]:
+                raise UserError(
+                    f"a calibration example of {name!r} has the shape {array.shape[1:]}, but the inputs to export "
+                    f"for have {wanted[name].shape[1:]}: give all of them one size."
+                )
+
+
+def _digest(examples: list[Arrays]) -> str:
+    digest = hashlib.sha256()
+    for example in examples:
+        for name, array in sorted(example.items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape[1:]}\0".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

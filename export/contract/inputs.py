@@ -1,0 +1,121 @@
+"""Batches of inputs for a network: what the user gives, or what fits."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kerasgen.errors import UserError, require_tensorflow
+
+from ..gate.runtime import Arrays
+from .precision import in_float32
+from .signature import Signature, TensorInfo, model_signature
+from .spec import ImageSpec
+
+if TYPE_CHECKING:
+    import keras
+
+
+def network_and_inputs(
+    model: "keras.Model", inputs: object, image: ImageSpec | None = None
+) -> tuple[Signature, Arrays]:
+    """Return a model's signature, in float32, and the batch to compare on: the user's, or `default_inputs`.
+
+    Args:
+        model: the Keras model.
+        inputs: a batch as the network takes it; pictures may be uint8 where `image` says what they are.
+        image: what pictures are inside the network.
+
+    Raises:
+        UserError: Keras runs on another backend than TensorFlow, or the model or the inputs don't fit.
+    """
+    require_tensorflow("Exporting")
+    signature = model_signature(in_float32(model), inputs)
+    if inputs is None:
+        return signature, default_inputs(signature, image)
+    return signature, check_inputs(signature, inputs, image)
+
+
+def check_inputs(signature: Signature, inputs: object, image: ImageSpec | None = None) -> Arrays:
+    """Return a batch as arrays by name, with the signature's dtypes.
+
+    Args:
+        signature: the network's own.
+        inputs: an array, a list in the order of the signature, or a dict by input name.
+        image: what uint8 pictures are inside the network; without it no pictures are converted.
+
+    Raises:
+        UserError: a name is missing or unknown, a shape doesn't fit, or the batches differ in size.
+    """
+    names = list(signature.inputs)
+    if not isinstance(inputs, Mapping):
+        inputs = list(inputs) if isinstance(inputs, (list, tuple)) and len(names) > 1 else [inputs]
+        if len(inputs) != len(names):
+            raise UserError(f"received {len(inputs)} inputs, but the model has {len(names)}: {', '.join(names)}.")
+        inputs = dict(zip(names, inputs, strict=True))
+    if set(inputs) != set(names):
+        raise UserError(f"received inputs named {', '.join(inputs)}, but the model needs {', '.join(names)}.")
+    arrays = {}
+    for name, info in signature.inputs.items():
+        array = np.asarray(inputs[name])
+        fits = len(array.shape) == len(info.shape) and all(
+            want in (None, got) for want, got in zip(info.shape, array.shape, strict=True)
+        )
+        if not fits or array.shape[0] == 0:
+            raise UserError(
+                f"the input {name!r} has the shape {array.shape}, but the model needs {info.shape} "
+                "(None is any size)."
+            )
+        if image is not None and array.dtype == np.uint8 and info.dtype == "float32" and array.ndim == 4:
+            array = image.to_floats(array)
+        arrays[name] = array.astype(info.dtype)
+    if len({len(array) for array in arrays.values()}) > 1:
+        sizes = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
+        raise UserError(f"the inputs differ in their number of examples ({sizes}): give all the same.")
+    return arrays
+
+
+def default_inputs(signature: Signature, image: ImageSpec | None = None, batch: int = 2) -> Arrays:
+    """Return seeded values that fit: images uniform in [-1, 1] or as `image` says, anything else standard normal.
+
+    A height or width that the model leaves open becomes that of `image`, or 64 (the next multiple).
+    """
+    random = np.random.default_rng(0)
+    image = image or ImageSpec()
+    low, high = image.value_range
+    side = -(-64 // image.multiple) * image.multiple
+    arrays = {}
+    for name, info in signature.inputs.items():
+        shape = [batch, *(64 if size is None else size for size in info.shape[1:])]
+        if len(shape) == 4:
+            shape[1:3] = [own or want or side for own, want in zip(info.shape[1:3], image.height_width, strict=True)]
+        if np.issubdtype(np.dtype(info.dtype), np.floating):
+            values = random.uniform(low, high, shape) if len(shape) >= 4 else random.normal(size=shape)
+        else:
+            values = random.integers(0, 256 if info.dtype == "uint8" else 2, shape)
+        arrays[name] = values.astype(info.dtype)
+    return arrays
+
+
+def check_sizes(signature: Signature, sent: Arrays) -> None:
+    """Raise `UserError` if pictures that a client sends have sides that the network can't divide, or another size."""
+    multiple = signature.image.multiple if signature.image else 1
+    for name in signature.pictures & set(sent):
+        axes = (2, 3) if signature.layout == "nchw" else (1, 2)
+        sides = [sent[name].shape[axis] for axis in axes]
+        wanted = [signature.inputs[name].shape[axis] for axis in axes]
+        if any(want not in (None, side) for want, side in zip(wanted, sides, strict=True)):
+            raise UserError(
+                f"the pictures {name!r} are {sides[0]}×{sides[1]}, but ImageSpec says {wanted[0]}×{wanted[1]}: "
+                "bring them to that size."
+            )
+        if any(side % multiple for side in sides):
+            raise UserError(
+                f"the pictures {name!r} are {sides[0]}×{sides[1]}, but this network needs sides divisible by "
+                f"{multiple}: bring them to such a size, or say ImageSpec(size=…)."
+            )
+
+
+def fixed_shapes(signature: Signature, sent: Arrays) -> dict[str, TensorInfo]:
+    """Return the inputs with batch 1 and the height and width of what is `sent`, for formats of fixed size."""
+    return {name: TensorInfo((1, *sent[name].shape[1:]), info.dtype) for name, info in signature.inputs.items()}

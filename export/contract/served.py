@@ -1,0 +1,179 @@
+"""What a SavedModel offers beside `serving_default`: floats, picture files, random pictures, further networks."""
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..gate.runtime import Arrays
+from .signature import Signature, TensorInfo, facing
+from .spec import ImageSpec
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A further signature: used like a `Signature`, but written out instead of derived from a network."""
+
+    inputs: dict[str, TensorInfo]
+    outputs: dict[str, TensorInfo]
+    call: "Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]"
+    reference: Callable[[Arrays], Arrays]
+    examples: Callable[[Arrays], Arrays]
+
+
+def served_signatures(
+    network: Signature, image: ImageSpec | None, also: Mapping[str, Signature]
+) -> dict[str, Signature | Entry]:
+    """Return the signatures of a SavedModel, `serving_default` first.
+
+    Without `image` that is the network itself. With it, `serving_default` takes and gives uint8 pictures, "float" is
+    the network itself, "bytes" takes PNG or JPEG files and gives PNG files (from picture to picture), and "generate"
+    draws latents from a seed (from a latent, called z or alone, to pictures).
+    """
+    network = _mirrored(network, image)
+    signatures = {"serving_default": facing(network, image)}
+    if image is not None:
+        signatures["float"] = network
+        main = signatures["serving_default"]
+        if _translates(main):
+            signatures["bytes"] = _bytes_entry(main)
+        elif (latent := _latent(main)) is not None:
+            signatures["generate"] = _generate_entry(main, latent)
+    return signatures | {name: facing(other, image) for name, other in also.items()}
+
+
+def _translates(main: Signature) -> bool:
+    """Tell whether one picture becomes one picture, both of a kind that PNG has."""
+    tensors = [*main.inputs.items(), *main.outputs.items()]
+    single = len(main.inputs) == len(main.outputs) == 1
+    return single and all(name in main.pictures and info.shape[3] in (1, 3, 4) for name, info in tensors)
+
+
+def _latent(main: Signature) -> str | None:
+    """Return the input that is a latent from which pictures are made: the one called z, or the only one."""
+    name = "z" if "z" in main.inputs else next(iter(main.inputs))
+    vectors = all(len(info.shape) == 2 for info in main.inputs.values())
+    known = name == "z" or len(main.inputs) == 1
+    return name if known and vectors and set(main.outputs) <= main.pictures else None
+
+
+def _mirrored(network: Signature, image: ImageSpec | None) -> Signature:
+    """Return a network of open size that takes every size: mirrored up to a multiple, and cut back."""
+    (name, info), *others = network.inputs.items()
+    pictures = [i for i in network.outputs.values() if len(i.shape) == 4]
+    if image is None or image.multiple == 1 or others or len(pictures) != len(network.outputs):
+        return network
+    if len(info.shape) != 4 or info.shape[1:3] != (None, None) or image.size is not None:
+        return network
+
+    def call(tensors: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        import tensorflow as tf
+
+        sides = tf.shape(tensors[name])[1:3]
+        more = -sides % image.multiple
+        padded = tf.pad(tensors[name], [[0, 0], [0, more[0]], [0, more[1]], [0, 0]], "SYMMETRIC")
+        results = network.network_call({name: tf.ensure_shape(padded, info.shape)})
+
+        def cut(result: "tf.Tensor") -> "tf.Tensor":
+            # A network that enlarges gives more pixels for each pixel.
+            height, width = tf.unstack(sides * (tf.shape(result)[1:3] // tf.shape(padded)[1:3]))
+            return result[:, :height, :width]
+
+        return {key: cut(result) for key, result in results.items()}
+
+    return replace(network, network_call=call)
+
+
+def _bytes_entry(main: Signature) -> Entry:
+    """From files to files: each is decoded, brought to the network's size if that is fixed, and run by itself."""
+    (source, info), (target, made) = *main.inputs.items(), *main.outputs.items()
+    height, width, channels = info.shape[1:]
+
+    def call(tensors: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        import tensorflow as tf
+
+        def one(file: "tf.Tensor") -> "tf.Tensor":
+            # Each of these decodes both kinds; by default a JPEG's cosines would be rounded for speed.
+            picture = (
+                tf.io.decode_png(file, channels=4)
+                if channels == 4
+                else tf.io.decode_jpeg(file, channels=channels, dct_method="INTEGER_ACCURATE")
+            )
+            picture = tf.ensure_shape(picture, (None, None, channels))
+            if height is not None and width is not None:
+                resized = tf.image.resize(picture, (height, width), "bicubic", antialias=True)
+                picture = tf.cast(tf.minimum(tf.maximum(resized, 0.0), 255.0) + 0.5, tf.uint8)
+            result = main.call({source: picture[None]})[target][0]
+            return tf.io.encode_png(tf.ensure_shape(result, made.shape[1:]))
+
+        files = tensors[f"{source}_bytes"]
+        return {f"{target}_bytes": tf.map_fn(one, files, fn_output_signature=tf.TensorSpec((), tf.string))}
+
+    def reference(sent: Arrays) -> Arrays:
+        # Pillow decodes what TensorFlow decodes in the artifact.
+        return {f"{target}_bytes": main.reference({source: decoded(sent[f"{source}_bytes"])})[target]}
+
+    def examples(inputs: Arrays) -> Arrays:
+        return {f"{source}_bytes": np.array([_png(p) for p in main.examples(inputs)[source]], "S")}
+
+    return Entry(
+        {f"{source}_bytes": TensorInfo((None,), "string")},
+        {f"{target}_bytes": TensorInfo((None,), "string")},
+        call,
+        reference,
+        examples,
+    )
+
+
+def _generate_entry(main: Signature, latent: str) -> Entry:
+    """From a seed and a count to pictures; the same seed gives the same pictures on every device."""
+    info = main.inputs[latent]
+    others = [item for item in main.inputs.items() if item[0] != latent]
+    scalar = TensorInfo((), "int32")
+
+    def call(tensors: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        import tensorflow as tf
+
+        z = tf.random.stateless_normal(
+            [tensors["n"], info.shape[1]], seed=tf.stack([tensors["seed"], 0]), alg="philox"
+        )
+        return main.call({latent: z, **{name: tensors[name] for name, _ in others}})
+
+    def reference(sent: Arrays) -> Arrays:
+        import tensorflow as tf
+
+        shape = [int(sent["n"]), info.shape[1]]
+        z = tf.random.stateless_normal(shape, seed=[int(sent["seed"]), 0], alg="philox").numpy()
+        return main.reference({latent: z, **{name: sent[name] for name, _ in others}})
+
+    def examples(inputs: Arrays) -> Arrays:
+        sent = main.examples(inputs)
+        numbers = {"seed": np.int32(7), "n": np.int32(len(sent[latent]))}
+        return numbers | {name: sent[name] for name, _ in others}
+
+    return Entry({"seed": scalar, "n": scalar, **dict(others)}, dict(main.outputs), call, reference, examples)
+
+
+def decoded(files: np.ndarray) -> np.ndarray:
+    """PNG files of one size [n] as uint8 [n, height, width, channels]."""
+    from PIL import Image
+
+    pictures = []
+    for file in files:
+        with Image.open(io.BytesIO(bytes(file))) as picture:
+            array = np.asarray(picture)
+        pictures.append(array[..., None] if array.ndim == 2 else array)
+    return np.stack(pictures)
+
+
+def _png(picture: np.ndarray) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(stream, format="PNG")
+    return stream.getvalue()

@@ -1,0 +1,229 @@
+"""What goes into a Keras network and what comes out, by name: the contract that every artifact keeps."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kerasgen.errors import UserError
+
+from ..gate.runtime import Arrays
+from .spec import ImageSpec
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    Tensors = dict[str, tf.Tensor]
+
+_TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor's shape, in which None is any size, and its dtype's name."""
+
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A network as a function from named tensors to named tensors, without randomness or training.
+
+    Attributes:
+        model: the Keras network.
+        inputs, outputs: what a client sends and gets.
+        network_call: the network itself on named tensors: floats, NHWC.
+        image: how pictures become floats and back.
+        pictures: the inputs and outputs that are uint8 for the client and floats for the network.
+        layout: "nhwc" or "nchw", of all tensors of rank 4 on the client's side.
+    """
+
+    model: "keras.Model"
+    inputs: dict[str, TensorInfo]
+    outputs: dict[str, TensorInfo]
+    network_call: "Callable[[Tensors], Tensors]"
+    image: ImageSpec | None = None
+    pictures: frozenset[str] = frozenset()
+    layout: str = "nhwc"
+
+    def call(self, tensors: "Tensors") -> "Tensors":
+        """From what a client sends to what it gets, in the graph."""
+        import tensorflow as tf
+
+        def enter(name: str, tensor: "tf.Tensor") -> "tf.Tensor":
+            tensor = tf.transpose(tensor, _TO_NHWC) if self._moved(self.inputs[name]) else tensor
+            return self.image.enter(tensor) if name in self.pictures else tensor
+
+        def leave(name: str, tensor: "tf.Tensor") -> "tf.Tensor":
+            tensor = self.image.leave(tensor) if name in self.pictures else tensor
+            return tf.transpose(tensor, _TO_NCHW) if self._moved(self.outputs[name]) else tensor
+
+        results = self.network_call({name: enter(name, tensor) for name, tensor in tensors.items()})
+        return {name: leave(name, tensor) for name, tensor in results.items()}
+
+    def reference(self, sent: Arrays) -> Arrays:
+        """What a client should get: Keras on the CPU, where artifacts run, with NumPy's arithmetic around it."""
+        import tensorflow as tf
+
+        floats = {}
+        for name, value in sent.items():
+            value = self.as_network(value)
+            floats[name] = self.image.to_floats(value) if name in self.pictures else value
+        with tf.device("/CPU:0"):
+            outputs = self.network_call({name: tf.constant(value) for name, value in floats.items()})
+        return {name: self._as_client(name, tensor.numpy(), self.outputs[name]) for name, tensor in outputs.items()}
+
+    def examples(self, inputs: Arrays) -> Arrays:
+        """The network's own inputs (floats, NHWC) as a client sends them."""
+        return {name: self._as_client(name, value, self.inputs[name]) for name, value in inputs.items()}
+
+    def as_network(self, value: np.ndarray) -> np.ndarray:
+        """A tensor of the client's in NHWC."""
+        return value.transpose(_TO_NHWC) if self.layout == "nchw" and value.ndim == 4 else value
+
+    def _as_client(self, name: str, value: np.ndarray, info: TensorInfo) -> np.ndarray:
+        value = self.image.to_pictures(value) if name in self.pictures else value
+        return np.ascontiguousarray(value.transpose(_TO_NCHW)) if self._moved(info) else value
+
+    def _moved(self, info: TensorInfo) -> bool:
+        return self.layout == "nchw" and len(info.shape) == 4
+
+
+def facing(network: Signature, image: ImageSpec | None, layout: str = "nhwc") -> Signature:
+    """Return a network as a client sees it: with uint8 pictures if `image` is given, and in this layout.
+
+    Raises:
+        UserError: the size of `image` is another than the network's own.
+    """
+    pictures = {
+        name
+        for name, info in (network.inputs | network.outputs).items()
+        if image is not None and info.dtype == "float32" and len(info.shape) == 4 and info.shape[3] in (1, 2, 3, 4)
+    }
+
+    def outside(name: str, info: TensorInfo) -> TensorInfo:
+        shape, dtype = info.shape, info.dtype
+        if name in pictures:
+            dtype = "uint8"
+            if name in network.inputs:
+                sides = [_agreed(*pair) for pair in zip(image.height_width, shape[1:3], strict=True)]
+                shape = (shape[0], *sides, shape[3])
+        if layout == "nchw" and len(shape) == 4:
+            shape = tuple(shape[axis] for axis in _TO_NCHW)
+        return TensorInfo(shape, dtype)
+
+    return replace(
+        network,
+        inputs={name: outside(name, info) for name, info in network.inputs.items()},
+        outputs={name: outside(name, info) for name, info in network.outputs.items()},
+        image=image,
+        pictures=frozenset(pictures),
+        layout=layout,
+    )
+
+
+def _agreed(wanted: int | None, own: int | None) -> int | None:
+    if None not in (wanted, own) and wanted != own:
+        raise UserError(f"ImageSpec has the size {wanted}, but the network takes {own} pixels: leave the size out.")
+    return own if wanted is None else wanted
+
+
+def model_signature(model: "keras.Model", inputs: object = None) -> Signature:
+    """Return the signature of any built Keras model.
+
+    A dict's keys name its tensors, otherwise the names that the user gave to layers do; a lone tensor
+    without such a name is `input` or `output`. An output that has an input's name becomes `generated_...`,
+    because several converters confuse the two.
+
+    Args:
+        inputs: a batch; needed only for a subclassed model whose inputs Keras didn't record.
+
+    Raises:
+        UserError: the model isn't a built Keras model, or its inputs are unknown.
+    """
+    import keras
+    import tensorflow as tf
+
+    if not isinstance(model, keras.Model):
+        raise UserError(f"export needs a keras.Model, but received a {type(model).__name__}.")
+    if not model.built:
+        raise UserError(f"the model {model.name!r} is not built: call it once on a batch before exporting it.")
+    structure = _input_structure(model, inputs)
+    inputs_by_name = _named(structure, "input")
+    names = list(inputs_by_name)
+
+    def flat_call(tensors: "Tensors") -> list:
+        packed = keras.tree.pack_sequence_as(structure, [tensors[name] for name in names])
+        return model(packed, training=False)
+
+    if hasattr(model, "outputs") and model.outputs:
+        output_structure = keras.tree.map_structure(lambda t: t, getattr(model, "output", model.outputs))
+    else:
+        specs = {n: tf.TensorSpec(t.shape, t.dtype) for n, t in inputs_by_name.items()}
+        traced = tf.function(flat_call, autograph=False).get_concrete_function(specs)
+        output_structure = traced.structured_outputs
+    outputs_by_name = _named(output_structure, "output", taken=names)
+    output_names = list(outputs_by_name)
+
+    def call(tensors: "Tensors") -> "Tensors":
+        return dict(zip(output_names, keras.tree.flatten(flat_call(tensors)), strict=True))
+
+    return Signature(model, inputs_by_name, outputs_by_name, call)
+
+
+def _input_structure(model: "keras.Model", inputs: object) -> object:
+    """Return the model's nested inputs with something that has a shape and a dtype at each leaf."""
+    import keras
+
+    if getattr(model, "inputs", None):
+        # A Sequential keeps a list of one, but is called with the tensor itself.
+        return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    if inputs is not None:
+        return keras.tree.map_structure(_spec_of_batch, inputs)
+    shapes = list((model.get_build_config() or {}).get("shapes_dict", {}).values())
+    shapes = shapes or [(model.get_build_config() or {}).get("input_shape")]
+    if len(shapes) != 1 or not isinstance(shapes[0], tuple):
+        raise UserError(f"the inputs of the subclassed model {model.name!r} are unknown: pass a batch as `inputs`.")
+    return keras.KerasTensor((None, *shapes[0][1:]), dtype=model.input_dtype)
+
+
+def _spec_of_batch(batch: object) -> object:
+    import keras
+
+    array = np.asarray(batch)
+    dtype = "float32" if array.dtype == np.float64 else array.dtype.name
+    return keras.KerasTensor((None, *array.shape[1:]), dtype=dtype)
+
+
+def _named(structure: object, default: str, taken: list[str] = ()) -> dict[str, TensorInfo]:
+    import keras
+
+    leaves = keras.tree.flatten_with_path(structure)
+    named = {}
+    for index, (path, tensor) in enumerate(leaves):
+        keys = [str(key) for key in path if isinstance(key, str)]
+        name = "_".join(keys) or _given_name(tensor)
+        name = re.sub(r"\W", "_", name) or (default if len(leaves) == 1 else f"{default}_{index}")
+        if name in taken:
+            name = f"generated_{name}"
+        if name in named:
+            name = f"{name}_{index}"
+        named[name] = TensorInfo(tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
+    return named
+
+
+def _given_name(tensor: object) -> str:
+    """Return the name that the user gave to the layer a tensor comes from, or "" for Keras' own names."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None:
+        return ""
+    layer = history.operation
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(layer).__name__)
+    automatic = re.sub(
+        r"([a-z])([A-Z])", r"\1_\2", words
+    ).lower()  # as Keras makes conv2d_transpose of Conv2DTranspose
+    return "" if re.fullmatch(rf"{automatic}(_\d+)?", layer.name) else layer.name

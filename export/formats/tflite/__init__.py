@@ -1,0 +1,147 @@
+"""TFLite: what phones and browsers run by LiteRT. Batch 1 and fixed sizes, as mobile runtimes like them.
+
+It converts the SavedModel of `saved_model.save`: other ways into the converter silently give a file
+without weights or without a signature.
+"""
+
+import dataclasses
+import io
+import json
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...gate.runtime import Arrays, Loaded
+
+if TYPE_CHECKING:
+    from ..registry import Request
+
+SUFFIX = ".tflite"
+VARIANTS = ("float32", "float16", "dynamic_int8", "static_int8")
+
+
+def export(request: "Request", path: Path) -> None:
+    """Write the file `path` for one example of the sizes of the request's inputs.
+
+    A zip with `metadata.json` follows the model in the file: LiteRT reads the one, unzip the other.
+
+    Raises:
+        UserError: the network draws random numbers, or has nothing that the variant could round.
+    """
+    import tensorflow as tf
+
+    from ...contract.calibration import refuse_without_weights
+    from ..tf_graph import quiet_tensorflow, refuse_randomness
+    from ...contract.inputs import fixed_shapes
+    from .quantize import ROUNDABLE, quantized
+    from .rewrite import rewritten
+    from ..saved_model import save, traced
+
+    signature = request.signatures["serving_default"]
+    fixed = fixed_shapes(signature, request.inputs)
+    function = traced(dataclasses.replace(rewritten(signature), inputs=fixed))
+    refuse_randomness(function.graph, signature.model.name, "TFLite")
+    with tempfile.TemporaryDirectory(prefix="kerasgen-") as folder, quiet_tensorflow():
+        save(Path(folder), {"serving_default": function})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+        if request.variant == "float16":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        content = converter.convert()
+    if request.variant.endswith("int8"):
+        refuse_without_weights(request.variant, _inspect(content)[0], ROUNDABLE)
+        content = quantized(content, request.variant, request.calibration)
+    path.write_bytes(content + _zipped(request.notes))
+
+
+def _zipped(notes: "Mapping[str, Any]") -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        # A date of its own, because the same model must give the same file.
+        archive.writestr(zipfile.ZipInfo("metadata.json", (1980, 1, 1, 0, 0, 0)), json.dumps(notes, indent=2))
+    return stream.getvalue()
+
+
+def load(path: str, threads: int = 0) -> Loaded:
+    """Load the file in LiteRT's interpreter."""
+    from importlib.metadata import version
+
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+
+    start = time.perf_counter()
+    interpreter = Interpreter(path, num_threads=threads or None)
+    interpreter.allocate_tensors()
+    seconds = time.perf_counter() - start
+    runners = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
+
+    def run(signature: str, inputs: Arrays) -> Arrays:
+        runner = runners[signature]
+        batch = len(next(iter(inputs.values())))
+        rows = [runner(**{n: v[i : i + 1] for n, v in inputs.items()}) for i in range(batch)]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    def described(details: dict) -> dict:
+        return {
+            name: {"shape": detail["shape"].tolist(), "dtype": np.dtype(detail["dtype"]).name}
+            | (
+                {"scale": detail["quantization"][0], "zero_point": detail["quantization"][1]}
+                if any(detail["quantization"])
+                else {}
+            )
+            for name, detail in sorted(details.items())
+        }
+
+    content = Path(path).read_bytes()
+    operators, foreign, weight_bytes = _inspect(content)
+    return Loaded(
+        runtime=f"ai-edge-litert {version('ai-edge-litert')}",
+        signatures={
+            name: {"inputs": described(r.get_input_details()), "outputs": described(r.get_output_details())}
+            for name, r in runners.items()
+        },
+        run=run,
+        operators=operators,
+        foreign=foreign,
+        weight_bytes=weight_bytes,
+        runtime_floor=f"LiteRT or TensorFlow Lite {_least_runtime(content)}",
+        load_seconds=seconds,
+        # LiteRT has no public word for it.
+        partitions=sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details()),
+    )
+
+
+def _inspect(content: bytes) -> tuple[dict[str, int], list[str], int]:
+    """Return a file's operators with their counts, those that are no builtins, and its weights' bytes."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
+    codes, foreign = [], []
+    for i in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(i)
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        if builtin == schema.BuiltinOperator.CUSTOM:
+            foreign.append(code.CustomCode().decode())
+        codes.append(foreign[-1] if builtin == schema.BuiltinOperator.CUSTOM else names[builtin])
+    count = Counter()
+    for s in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(s)
+        count.update(codes[graph.Operators(i).OpcodeIndex()] for i in range(graph.OperatorsLength()))
+    weight_bytes = sum(model.Buffers(i).DataLength() for i in range(model.BuffersLength()))
+    return dict(sorted(count.items())), foreign, weight_bytes
+
+
+def _least_runtime(content: bytes) -> str:
+    """Return the oldest runtime that knows all operators of a file, as the converter noted it there."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    for i in range(model.MetadataLength()):
+        if model.Metadata(i).Name() == b"min_runtime_version":
+            return model.Buffers(model.Metadata(i).Buffer()).DataAsNumpy().tobytes().decode().strip("\0")
+    return "of today"

@@ -1,0 +1,102 @@
+"""The parent's side of `runner.py`: an artifact in a fresh process of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from .runtime import Arrays
+
+_RUNNER = Path(__file__).with_name("runner.py")
+
+
+class RuntimeFailure(RuntimeError):
+    """The raw runtime couldn't load or run an artifact; the message is the end of what it said."""
+
+
+class FreshProcess:
+    """An artifact loaded by its raw runtime in a new process, on the CPU.
+
+    Use it as a context manager; leaving it ends the process, Ctrl-C included.
+
+    Raises:
+        RuntimeFailure: the runtime can't load the file, or crashes while it runs it.
+    """
+
+    def __init__(self, format_name: str, path: Path, threads: int = 0) -> None:
+        self._command = [sys.executable, "-P", str(_RUNNER), format_name, str(path), str(threads)]
+
+    def __enter__(self) -> "FreshProcess":
+        self._folder = tempfile.TemporaryDirectory(prefix="kerasgen-")
+        self._errors = open(Path(self._folder.name) / "errors.txt", "w+b")
+        # A GPU would compute in reduced precision, and its memory may be taken by the parent.
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, **quiet},
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which ends this process
+        )
+        try:
+            self.description: dict = self._answer()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def run(self, signature: str, inputs: Arrays) -> Arrays:
+        """Return the artifact's outputs for a batch."""
+        self._request(signature, inputs, repeats=1, outputs=True)
+        with np.load(Path(self._folder.name) / "outputs.npz") as archive:
+            return dict(archive)
+
+    def time(self, signature: str, inputs: Arrays, repeats: int) -> list[float]:
+        """Return the seconds of each of `repeats` runs."""
+        return self._request(signature, inputs, repeats=repeats, outputs=False)
+
+    def _request(self, signature: str, inputs: Arrays, repeats: int, outputs: bool) -> list[float]:
+        folder = Path(self._folder.name)
+        np.savez(folder / "inputs.npz", **inputs)
+        request = {
+            "signature": signature,
+            "inputs": str(folder / "inputs.npz"),
+            "outputs": str(folder / "outputs.npz") if outputs else None,
+            "repeats": repeats,
+        }
+        with contextlib.suppress(BrokenPipeError):  # if the process has died, _answer says why
+            self._process.stdin.write((json.dumps(request) + "\n").encode())
+            self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> list | dict:
+        for line in self._process.stdout:
+            if line.startswith(b"\x1e"):
+                return json.loads(line[1:])
+        code = self._process.wait()
+        ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        raise RuntimeFailure(f"{said[-1].strip() if said else 'it said nothing'} ({ended})")
+
+    def _close(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.kill()
+        self._process.stdout.close()
+        self._process.wait()
+        self._errors.close()
+        self._folder.cleanup()

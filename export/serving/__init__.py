@@ -1,0 +1,165 @@
+"""TensorFlow Serving: version folders with warm-up requests, published atomically, and what the server is told."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kerasgen.errors import UserError
+
+from ..formats.registry import find_format, signatures_of
+from ..contract.inputs import network_and_inputs
+from ..publish import Artifact, export_model
+from ..gate.runtime import Arrays
+from .files import BATCH_SIZES, write_model_page, write_server_files
+from .protos import require_serving
+from ..contract.spec import ImageSpec
+from .versions import (
+    STABLE,
+    Version,
+    check_name,
+    label_version,
+    list_versions,
+    model_names,
+    new_version,
+    numbers,
+    read_config,
+    rollback,
+)
+from .warmup import read_warmup, replay, write_warmup
+
+__all__ = [
+    "Served",
+    "Version",
+    "described",
+    "export_serving",
+    "is_batchable",
+    "label_version",
+    "list_versions",
+    "model_names",
+    "numbers",
+    "read_config",
+    "read_warmup",
+    "rollback",
+]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A published version.
+
+    Attributes:
+        path: its folder.
+        name: of the model on the server.
+        number: of the version.
+        signatures: by name, the shapes and dtypes of inputs and outputs.
+        warmup: how many requests the server replays when it loads the version.
+        max_difference: from Keras, in levels for uint8 pictures.
+    """
+
+    path: Path
+    name: str
+    number: int
+    signatures: dict[str, dict]
+    warmup: int
+    max_difference: float
+
+
+def export_serving(
+    model: Any,
+    base: str | os.PathLike,
+    name: str | None = None,
+    *,
+    version: int | None = None,
+    label: str = STABLE,
+    inputs: Any = None,
+    image: ImageSpec | None = None,
+    also: Mapping[str, Any] | None = None,
+    license: str = "",
+) -> Served:
+    """Publish a Keras model as a version that TensorFlow Serving loads: `BASE/NAME/N/`.
+
+    The SavedModel passes the gate of `export_model`; requests for warming up are written into it and replayed in a
+    fresh process; then it gets its name in one rename, which never replaces a version. Beside the versions stand
+    models.config, batching.config, monitoring.config, files for Docker and Kubernetes, and pages that say how to ask.
+
+    Args:
+        model: any built Keras model on the TensorFlow backend.
+        base: the folder that the server watches.
+        name: of the model on the server; the Keras model's own by default.
+        version: 1 or more; the next free number by default.
+        label: what clients may call the version by. "stable" makes the one before it "previous"; with another, such
+            as "canary", "stable" stays where it is.
+        inputs, image, also, license: as in `export_model`.
+
+    Raises:
+        UserError: an argument doesn't fit, the version exists, the folder can't be written to, or the extra
+            [serving] is not installed.
+        GateError: a check or a warm-up request failed; what was served before is untouched.
+    """
+    require_serving()
+    name = name or model.name
+    check_name(name, "model's name")
+    check_name(label, "label")
+    if version is not None and version < 1:
+        raise UserError(f"version is {version}: give 1 or more.")
+    base = Path(base)
+    sent = _requests(model, inputs, image, also)
+    with new_version(base, name, version, label) as (temporary, published):
+        artifact = export_model(model, temporary / "model", inputs=inputs, image=image, also=also, license=license)
+        batchable = {n: is_batchable(tensors) for n, tensors in artifact.signatures.items()}
+        write_warmup(artifact.path, name, sent, batchable, (BATCH_SIZES[0], BATCH_SIZES[-1]))
+        count = replay(artifact.path)
+    (number,) = published
+    write_model_page(base / name, name, _in_order(artifact))
+    write_server_files(base, all(is_batchable(tensors) for tensors in _newest_signatures(base)))
+    path = base / name / str(number)
+    return Served(path, name, number, artifact.signatures, count, artifact.parity["max_difference"])
+
+
+def is_batchable(tensors: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether the first axis of each input and output of a described signature is the batch."""
+    shapes = [info["shape"] for side in ("inputs", "outputs") for info in tensors[side].values()]
+    return all(len(shape) > 0 and shape[0] is None for shape in shapes)
+
+
+def _requests(model: Any, inputs: Any, image: ImageSpec | None, also: Mapping[str, Any] | None) -> dict[str, Arrays]:
+    """What a client sends to each signature: the batches that the gate compares on."""
+    pairs = {name: other if isinstance(other, tuple) else (other, None) for name, other in (also or {}).items()}
+    network, arrays = network_and_inputs(model, inputs, image)
+    others = {name: network_and_inputs(*pair, image) for name, pair in pairs.items()}
+    module = find_format("saved_model", "float32", {})
+    signatures = signatures_of(module, network, image, {name: other for name, (other, _) in others.items()}, "nhwc")
+    return {name: s.examples(others[name][1] if name in others else arrays) for name, s in signatures.items()}
+
+
+def _in_order(artifact: Artifact) -> dict[str, dict]:
+    """The signatures, the ones that people ask most first."""
+    names = sorted(
+        artifact.signatures, key=lambda n: ({"bytes": 0, "generate": 1, "serving_default": 2}.get(n, 3), n)
+    )
+    return {name: artifact.signatures[name] for name in names}
+
+
+def _newest_signatures(base: Path) -> Iterable[Mapping[str, Any]]:
+    """Describe each signature of each model's newest version."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    for name in model_names(base):
+        file = base / name / str(numbers(base / name)[-1]) / "saved_model.pb"
+        graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0]
+        for key, definition in graph.signature_def.items():
+            if not key.startswith("__"):
+                yield described(definition)
+
+
+def described(definition: Any) -> dict[str, dict]:
+    """The shapes of a SignatureDef message, for `is_batchable`."""
+    return {
+        side: {
+            name: {"shape": [None if d.size == -1 else d.size for d in info.tensor_shape.dim]}
+            for name, info in getattr(definition, side).items()
+        }
+        for side in ("inputs", "outputs")
+    }
