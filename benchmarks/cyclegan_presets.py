@@ -21,7 +21,7 @@ def measure(preset: str, seed: int) -> dict:
     import numpy as np
     import tensorflow as tf
 
-    from kerasgen.train import train
+    from kerasgen.commands.train import train
 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -25,7 +25,7 @@ from torch_cyclegan import ResnetGenerator
 
 from export import runner
 from kerasgen.export import export_model
-from kerasgen.torch_import import import_torch
+from kerasgen.commands.torch_import import import_torch
 
 SIZE = 256
 

@@ -26,10 +26,10 @@ from skimage import restoration
 
 from kerasgen.data import load_paired, load_registration
 from kerasgen.data.degradations import LowLight, degradation
-from kerasgen.data.pictures import TEST, picture
-from kerasgen.pictures import save_png, side_by_side
+from kerasgen.data.sources.pictures import TEST, picture
+from kerasgen.drawing import save_png, side_by_side
 from kerasgen.presets import find
-from kerasgen.train import load_run, train
+from kerasgen.commands.train import load_run, train
 
 _SEED = tf.constant([7, 7], tf.int64)
 _SHOWN = 88  # pixels of the squares in the pictures

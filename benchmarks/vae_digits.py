@@ -16,7 +16,7 @@ from peers import write_json
 
 def measure(seed: int, classifier=None) -> dict[str, float]:
     """Train the preset, and measure it."""
-    from kerasgen.train import train
+    from kerasgen.commands.train import train
 
     classifier = classifier or real_classifier()
     with tempfile.TemporaryDirectory() as folder:

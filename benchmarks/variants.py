@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="folder of trained run folders")
     parser.add_argument("--json", type=Path, help="write the numbers there too")
     arguments = parser.parse_args()
-    from kerasgen.train import load_run, train
+    from kerasgen.commands.train import load_run, train
 
     rows = []
     print(machine())

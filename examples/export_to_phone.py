@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from kerasgen.export import benchmark, export_model
-from kerasgen.shipping import shipments
+from kerasgen.commands.ship import shipments
 
 source = sys.argv[1]
 folder = Path(sys.argv[2] if len(sys.argv) > 2 else "saved_models/phone")

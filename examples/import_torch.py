@@ -2,8 +2,8 @@
 
 import sys
 
-from kerasgen.torch_import import import_torch
-from kerasgen.train import save_model
+from kerasgen.commands.torch_import import import_torch
+from kerasgen.commands.train import save_model
 
 checkpoint, output = sys.argv[1:3]
 network, description = import_torch(checkpoint)

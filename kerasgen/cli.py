@@ -30,7 +30,7 @@ def quickstart(
 ) -> None:
     """Train on real images, export in every format, verify and measure the artifacts."""
     with _quiet_import():
-        from kerasgen.quickstart import quickstart as run_quickstart
+        from kerasgen.commands.quickstart import quickstart as run_quickstart
 
     for result in run_quickstart(output, model, epochs=epochs, say=typer.echo):
         _print_last(result.run.history)
@@ -61,8 +61,8 @@ def train(
 ) -> None:
     """Train a preset on a data source, or on two."""
     with _quiet_import():
-        from kerasgen.train import Options
-        from kerasgen.train import train as run_training
+        from kerasgen.commands.train import Options
+        from kerasgen.commands.train import train as run_training
 
     given = [source for source in (data, data_a, data_b) if source is not None]
     sources = None if not given else given[0] if len(given) == 1 else tuple(given)
@@ -91,9 +91,15 @@ def generate(
 ) -> None:
     """Generate pictures with a trained VAE, and say where each latent came from."""
     with _quiet_import():
-        from kerasgen.generate import encode_source, fitted_sampler, generate_pictures, save_generated, source_of
+        from kerasgen.commands.generate import (
+            encode_source,
+            fitted_sampler,
+            generate_pictures,
+            save_generated,
+            source_of,
+        )
         from kerasgen.samplers.attributes import parse_where
-        from kerasgen.train import load_run
+        from kerasgen.commands.train import load_run
 
     vae = load_run(model)
     if not hasattr(vae, "generate"):
@@ -128,8 +134,8 @@ def evaluate(
 ) -> None:
     """Measure a trained model on pictures that it was not trained on."""
     with _quiet_import():
-        from kerasgen.evaluate import evaluate as run_evaluation
-        from kerasgen.evaluate import save_report
+        from kerasgen.commands.evaluate import evaluate as run_evaluation
+        from kerasgen.commands.evaluate import save_report
 
     report = run_evaluation(model, data, [name.strip() for name in sampler.split(",")], k, features, seed)
     target = output or (model if model.is_dir() else model.parent) / "evaluation.json"
@@ -147,8 +153,8 @@ def translate(
 ) -> None:
     """Translate, enlarge or restore a folder of pictures with a trained model."""
     with _quiet_import():
-        from kerasgen.train import load_run
-        from kerasgen.translate import translate_folder
+        from kerasgen.commands.train import load_run
+        from kerasgen.commands.translate import translate_folder
 
     result = translate_folder(load_run(model), input, output, direction)
     typer.echo(f"{len(result.written)} pictures are in {output}; {len(result.skipped)} were skipped.")
@@ -182,7 +188,7 @@ def export(
     with _quiet_import():
         from kerasgen.export import benchmark, export_model
         from kerasgen.export.serving import export_serving
-        from kerasgen.shipping import shipments
+        from kerasgen.commands.ship import shipments
 
     wanted = _formats_and_variants(format, variant) if output else []
     for shipment in shipments(model, images, size, floats, _pair(range)):
@@ -208,8 +214,8 @@ def verify(
 ) -> None:
     """Compare an artifact with its Keras model on real pictures, and draw the three that differ most."""
     with _quiet_import():
-        from kerasgen.pictures import save_png
-        from kerasgen.shipping import verify_artifact, worst_picture
+        from kerasgen.drawing import save_png
+        from kerasgen.commands.ship import verify_artifact, worst_picture
 
     report, spec = verify_artifact(artifact, against, images)
     for compared in report.comparisons:
@@ -234,7 +240,7 @@ def benchmark_artifacts(
     """Measure artifacts of one network side by side: size, loading, latency, the graph's nodes."""
     with _quiet_import():
         from kerasgen.export import benchmark
-        from kerasgen.shipping import measured_against
+        from kerasgen.commands.ship import measured_against
 
     _print_benchmark(benchmark(artifacts) if against is None else measured_against(artifacts, against))
 
@@ -246,8 +252,8 @@ def import_torch_checkpoint(
 ) -> None:
     """Turn a PyTorch generator or discriminator into a .keras file."""
     with _quiet_import():
-        from kerasgen.torch_import import import_torch
-        from kerasgen.train import save_model
+        from kerasgen.commands.torch_import import import_torch
+        from kerasgen.commands.train import save_model
 
     network, description = import_torch(checkpoint)
     save_model(network, output)
@@ -358,7 +364,7 @@ def client_translate(
     batch: Annotated[int, typer.Option(help="Pictures in one request.")] = 8,
 ) -> None:
     """Translate a folder of pictures on a server."""
-    from kerasgen.client import Client
+    from kerasgen.serve.client import Client
 
     with Client(context.obj, model, label=label) as asked:
         result = asked.translate_folder(folder, output, batch)

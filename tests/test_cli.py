@@ -11,7 +11,7 @@ from PIL import Image
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """A short training of vae_digits."""
-    from kerasgen.train import train
+    from kerasgen.commands.train import train
 
     return train("vae_digits", tmp_path_factory.mktemp("runs") / "digits", epochs=2, seed=1).folder
 
@@ -36,7 +36,7 @@ def test_a_run_folder_says_all_of_the_run(run_folder):
 
 
 def test_the_same_seed_trains_the_same_model(run_folder, tmp_path):
-    from kerasgen.train import load_run, train
+    from kerasgen.commands.train import load_run, train
 
     again = train("vae_digits", tmp_path / "again", epochs=2, seed=1).model
     for a, b in zip(load_run(run_folder).get_weights(), again.get_weights(), strict=True):
@@ -85,7 +85,7 @@ def test_translate_a_folder_with_a_run_and_with_a_generator_alone(kerasgen, tmp_
     from sklearn.datasets import load_sample_image
 
     from kerasgen.models import CycleGAN
-    from kerasgen.train import save_model
+    from kerasgen.commands.train import save_model
 
     (tmp_path / "in" / "sub").mkdir(parents=True)
     photo = Image.fromarray(load_sample_image("flower.jpg")).resize((90, 61))

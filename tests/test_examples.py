@@ -49,7 +49,7 @@ def test_train_cyclegan(tmp_path):
 
 @pytest.mark.slow
 def test_export_to_phone(tmp_path):
-    from kerasgen.train import train
+    from kerasgen.commands.train import train
 
     run = train("cyclegan_digits_ink", tmp_path / "run", epochs=1).folder
     command = [sys.executable, EXAMPLES / "export_to_phone.py", run, "out"]
@@ -67,7 +67,7 @@ def test_export_to_phone(tmp_path):
 def test_serve(tmp_path):
     """Both scripts, and the page's commands in between, with the server as a process of its own."""
     from kerasgen.serve import Server
-    from kerasgen.train import train
+    from kerasgen.commands.train import train
 
     run = train("cyclegan_digits_ink", tmp_path / "run", epochs=1).folder
     publish = [sys.executable, EXAMPLES / "serve" / "publish.py", run, "models"]

@@ -3,7 +3,7 @@
 import pytest
 import tasks
 
-from kerasgen.train import train
+from kerasgen.commands.train import train
 
 
 @pytest.mark.slow

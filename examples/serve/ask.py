@@ -6,7 +6,7 @@ python examples/serve/ask.py http://127.0.0.1:8501 MODEL FOLDER OUTPUT
 
 import sys
 
-from kerasgen.client import Client
+from kerasgen.serve.client import Client
 
 url, model, folder, output = sys.argv[1:5]
 with Client(url, model, label="stable") as client:

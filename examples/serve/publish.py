@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from kerasgen.export.serving import export_serving, list_versions, rollback
-from kerasgen.shipping import shipments
+from kerasgen.commands.ship import shipments
 
 source = sys.argv[1]
 models = Path(sys.argv[2] if len(sys.argv) > 2 else "models")

@@ -104,7 +104,7 @@ def _calls(name: str, url: str, signature: str, tensors: dict) -> list[str]:
         return ["`photo.png` is any PNG or JPEG file.\n", _shell(*lines)]
     example = example_request(inputs)
     if example is None:
-        return ["Too large for a line: `kerasgen.client`, or a program that sends a TensorProto by gRPC.\n"]
+        return ["Too large for a line: `kerasgen.serve.client`, or a program that sends a TensorProto by gRPC.\n"]
     rest = json.dumps({"signature_name": signature, "inputs": {k: v.tolist() for k, v in example.items()}})
     asked = json.dumps(_grpc_json(name, signature, example))
     return [_shell(f"curl -s -d '{rest}' {url}:predict", f"echo '{asked}' | {grpc}")]

@@ -3,9 +3,9 @@
 two domains by `load_unpaired`, pairs by `load_paired`."""
 
 from kerasgen.data.paired import load_paired
-from kerasgen.data.pipeline import SOURCES, available_sources, load, open_source
+from kerasgen.data.loading import SOURCES, available_sources, load, open_source
 from kerasgen.data.registration import load_registration
-from kerasgen.data.source import Source
+from kerasgen.data.sources.source import Source
 from kerasgen.data.unpaired import load_unpaired
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kerasgen.data.order import shuffled_index
-from kerasgen.data.source import Source
+from kerasgen.data.sources.source import Source
 from kerasgen.errors import UserError
 
 SCHEMES = ("batch", "inverse", "effective", "attributes", "sampling")

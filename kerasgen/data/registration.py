@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasgen.data.order import batches
 from kerasgen.data.paired import squares
-from kerasgen.data.pipeline import find_kind
+from kerasgen.data.loading import find_kind
 from kerasgen.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasgen.distribute import failing_workers, several_workers_function, worker_count
+from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.presets import find, presets
 

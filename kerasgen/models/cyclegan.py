@@ -18,7 +18,7 @@ from kerasgen.networks.patchgan import patchgan, pixel_discriminator
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
 from kerasgen.presets import Preset
-from kerasgen.schedules import LinearDecay
+from kerasgen.training.schedules import LinearDecay
 
 _GENERATORS = {"resnet": resnet_generator, "unet": unet_generator}
 _DISCRIMINATORS = {"patchgan": patchgan, "pixel": pixel_discriminator}

@@ -17,7 +17,7 @@ from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.restoration import restorer, super_resolver
 from kerasgen.networks.unet import unet_generator
 from kerasgen.presets import Preset
-from kerasgen.schedules import warmed_up_cosine
+from kerasgen.training.schedules import warmed_up_cosine
 
 _GENERATORS = {
     "restorer": restorer,

@@ -12,7 +12,7 @@ from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel
 from kerasgen.networks.registration import registration_network
 from kerasgen.presets import Preset
-from kerasgen.schedules import warmed_up_cosine
+from kerasgen.training.schedules import warmed_up_cosine
 
 _WINDOW = 9
 

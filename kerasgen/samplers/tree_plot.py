@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kerasgen.files import atomic_write
-from kerasgen.pictures import to_uint8
+from kerasgen.drawing import to_uint8
 from kerasgen.samplers.tree import Tree
 
 

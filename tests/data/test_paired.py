@@ -9,7 +9,7 @@ from sklearn.datasets import load_sample_image
 
 from kerasgen.data import load_paired, load_unpaired, open_source
 from kerasgen.data.degradations import LowLight, degradation
-from kerasgen.data.pictures import TEST, TRAINING, picture
+from kerasgen.data.sources.pictures import TEST, TRAINING, picture
 from kerasgen.errors import UserError
 
 SEED = tf.constant([3, 4], tf.int64)

@@ -9,7 +9,7 @@ import torch
 from torch_cyclegan import PatchGAN, ResnetGenerator, Trainer
 
 from kerasgen.models import CycleGAN
-from kerasgen.torch_import import import_torch
+from kerasgen.commands.torch_import import import_torch
 
 SIZE = 32
 NAMES = {"generator_a2b": "g_a2b", "generator_b2a": "g_b2a", "discriminator_a": "d_a", "discriminator_b": "d_b"}

@@ -16,7 +16,7 @@ from PIL import Image
 from kerasgen.errors import UserError
 from kerasgen.export import ImageSpec, export_model, verify
 from kerasgen.networks import conv_decoder, conv_encoder, resnet_generator, unet_generator
-from kerasgen.translate import translate_folder
+from kerasgen.commands.translate import translate_folder
 
 
 @pytest.fixture(scope="module")

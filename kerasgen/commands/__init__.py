@@ -1,0 +1,1 @@
+"""One file a command: what `kerasgen NAME` does, as functions that Python can call."""

@@ -1,0 +1,242 @@
+"""The evaluation of a trained model: what it is worth on pictures that it was not trained on, and a table of it."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasgen.errors import UserError
+from kerasgen.files import atomic_write
+
+if TYPE_CHECKING:
+    from kerasgen.metrics.features import Extractor
+    from kerasgen.models import VAE
+
+_LARGEST = 10_000  # test pictures at most
+
+
+def evaluate(
+    run: str | os.PathLike,
+    data: str | None = None,
+    samplers: Sequence[str] = ("prior",),
+    k: int = 50,
+    features: str = "auto",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Evaluate a run on the test split of a data source.
+
+    A VAE is measured by its likelihood (ELBO and its parts, the IWAE bound of K samples, active units, bits per
+    dimension where they are defined) and by as many generated pictures as there are test pictures, for each sampler,
+    beside the same measures of real training pictures ("real"). A model with a method `score(dataset) -> dict` is
+    measured by that. A CycleGAN is measured by the kernel distance of its translations from the target domain, and
+    by PSNR and SSIM where the truth is known, each beside the untouched input's.
+
+    Args:
+        run: a run folder, or a .keras file.
+        data: a data source, or two separated by a comma for a model that translates; None takes the run's own.
+        samplers: names of `kerasgen.samplers.SAMPLERS`, fitted to the training split.
+        k: samples of the IWAE bound.
+        features: "auto", "inception" or a classifier's .keras file; see `metrics.features.extractor_for`.
+        seed: of all that is random.
+
+    Returns:
+        What `kerasgen evaluate` writes as JSON: numbers by table, row and name; None where one is not defined.
+
+    Raises:
+        UserError: the run, the source, a sampler or the features are unknown or don't fit.
+    """
+    from kerasgen.commands.train import load_run
+
+    model = load_run(run)
+    report: dict[str, Any] = {"model": type(model).__name__, "run": str(run), "seed": seed}
+    if hasattr(model, "score"):
+        return report | {"score": _score(model, run, data)}
+    if getattr(model, "unpaired", False):
+        return report | _translation(model, run, data, features)
+    if hasattr(model, "log_weights"):
+        return report | _vae(model, run, data, samplers, k, features, seed)
+    raise UserError(f"{run} holds a {type(model).__name__}, which has no evaluation: give a model of kerasgen.")
+
+
+def save_report(report: dict[str, Any], path: str | os.PathLike) -> None:
+    """Write what `evaluate` returned as JSON.
+
+    Raises:
+        UserError: the path can't be written.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=2, default=float) + "\n")
+
+
+# -- VAE ----------------------------------------------------------------------------------------------------
+
+
+def _vae(
+    vae: "VAE", run: str | os.PathLike, data: str | None, samplers: Sequence[str], k: int, features: str, seed: int
+) -> dict[str, Any]:
+    from kerasgen.commands.generate import source_of
+
+    source = source_of(run, data)
+    images, labels = _examples(vae, source, "test")
+    report = {"data": source, "split": "test", "likelihood": {"test": _likelihood(vae, images, labels, k, seed)}}
+    extractor, why_not = _extractor(source, features)
+    report["features"] = extractor.name if extractor else why_not
+    return report | {"pictures": _pictures(vae, source, images, labels, samplers, extractor, seed)}
+
+
+def _examples(vae: "VAE", source: str, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Images and labels of a split, 10,000 at most."""
+    from kerasgen.data import load
+
+    shape = {"image_size": tuple(vae.image_shape[:2]), "channels": vae.image_shape[2]}
+    batches = list(load(source, split, shuffle=False, batch_size=250, **shape).take(_LARGEST // 250))
+    images = np.concatenate([batch["image"] for batch in batches])
+    return images, np.concatenate([batch["label"] for batch in batches]) if "label" in batches[0] else None
+
+
+def _likelihood(
+    vae: "VAE", images: np.ndarray, labels: np.ndarray | None, k: int, seed: int
+) -> dict[str, float | str | None]:
+    from kerasgen.metrics.likelihood import bits_per_dim, iwae_bound
+
+    given = labels if vae.num_classes else None
+    posterior = vae.encode(images, given)
+    weights = vae.log_weights(images, given, samples=k, seed=seed)
+    kl = float(posterior.kl().sum(axis=1).mean())
+    found = {"n": len(images), "likelihood": vae.likelihood, "elbo": float(weights.mean())}
+    found |= {"reconstruction": kl + float(weights.mean()), "kl": kl}
+    found[f"iwae_{k}"] = float(iwae_bound(weights).mean())
+    found["active_units"] = int((posterior.mean.var(axis=0) > 0.01).sum())
+    discrete = vae.likelihood == "bernoulli" and np.isin(images, (0, 1)).all()
+    found["bits_per_dim"] = bits_per_dim(found[f"iwae_{k}"], images) if discrete else None
+    return found
+
+
+def _extractor(source: str, features: str) -> tuple["Extractor | None", str]:
+    """The extractor, or why there is none; one that was asked for by name must be there."""
+    from kerasgen.metrics.features import extractor_for
+
+    try:
+        return extractor_for(source, features), ""
+    except UserError as error:
+        if features != "auto":
+            raise
+        return None, str(error)
+
+
+def _pictures(
+    vae: "VAE",
+    source: str,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    samplers: Sequence[str],
+    extractor: "Extractor | None",
+    seed: int,
+) -> dict[str, dict[str, Any]]:
+    """Measures of real training pictures and of each sampler's, against the same test pictures."""
+    from kerasgen.commands.generate import encode_source, fitted_sampler, generate_pictures
+
+    training, _ = _examples(vae, source, "train")
+    classes = labels if labels is not None and labels.ndim == 1 else None
+    chosen = np.random.default_rng(seed).permutation(len(training))[: len(images)]
+    rows = {"real": compare(training[chosen], images, extractor)}
+    rows["real"]["nearest_training"] = _nearest(images, training)
+    rows["real"]["conditional_accuracy"] = _accuracy(images, classes, extractor)
+    encoded = encode_source(vae, source)
+    for name in samplers:
+        sampler = fitted_sampler(vae, name, encoded)
+        told = classes if vae.num_classes or name not in ("prior", "two_stage") else None
+        made = generate_pictures(vae, sampler, len(images), seed, labels=told, encoded=encoded)
+        rows[name] = compare(made.images, images, extractor)
+        rows[name]["nearest_training"] = _nearest(made.images, training)
+        rows[name]["conditional_accuracy"] = _accuracy(made.images, told, extractor)
+    return rows
+
+
+def compare(pictures: np.ndarray, real: np.ndarray, extractor: "Extractor | None") -> dict[str, Any]:
+    """Distances of pictures [n, height, width, channels] in [0, 1] from real ones, in an extractor's features."""
+    from kerasgen.metrics.distances import frechet_distance, kernel_distance, neighbors
+
+    row: dict[str, Any] = {"n": len(pictures)}
+    if extractor is None:
+        return row
+    ours, theirs = extractor.features(pictures), extractor.features(real)
+    kernel = kernel_distance(theirs, ours)
+    row |= {"frechet": frechet_distance(theirs, ours), "kernel": kernel.mean, "kernel_std": kernel.std}
+    return row | neighbors(theirs, ours)._asdict() if len(ours) > 5 else row
+
+
+def _nearest(pictures: np.ndarray, training: np.ndarray) -> float:
+    from kerasgen.metrics.distances import nearest_distances
+
+    return float(nearest_distances(pictures, training).mean())
+
+
+def _accuracy(pictures: np.ndarray, classes: np.ndarray | None, extractor: "Extractor | None") -> float | None:
+    if classes is None or extractor is None or extractor.classes is None:
+        return None
+    return float(np.mean(extractor.classes(pictures) == classes))
+
+
+# -- translation --------------------------------------------------------------------------------------------
+
+
+def _sources(run: str | os.PathLike, data: str | None, names: Sequence[str]) -> dict[str, Any]:
+    """Arguments of the run's data loader, with other sources where they are given."""
+    try:
+        loader = json.loads((Path(run) / "config.json").read_text())["data"]
+    except (OSError, KeyError, ValueError):
+        raise UserError(
+            f"{run} is no run folder, whose config.json says how its data was loaded: give one."
+        ) from None
+    given = data.split(",") if data else []
+    if data and len(given) != len(names):
+        raise UserError(f"--data names {len(given)} sources, but this model needs {len(names)}, separated by commas.")
+    return loader | dict(zip(names, given, strict=False))
+
+
+def _translation(model: Any, run: str | os.PathLike, data: str | None, features: str) -> dict[str, Any]:
+    from kerasgen.data import load_unpaired
+
+    loader = _sources(run, data, ("source_a", "source_b"))
+    batches = list(load_unpaired(**loader, split="test"))
+    images = {name: np.concatenate([b[name] for b in batches]) / 2 + 0.5 for name in batches[0]}
+    report = {"data": f"{loader['source_a']},{loader['source_b']}", "split": "test", "translation": {}}
+    named = []
+    for direction, (source, target) in {"a2b": ("a", "b"), "b2a": ("b", "a")}.items():
+        extractor, why_not = _extractor(loader[f"source_{target}"], features)
+        named.append(f"{direction}: {extractor.name if extractor else why_not}")
+        translated = model.translate(images[source] * 2 - 1, direction) / 2 + 0.5
+        for name, pictures in ((direction, translated), (f"{direction}, untouched", images[source])):
+            row = _fidelity(pictures, images.get(f"truth_{target}"))
+            report["translation"][name] = row | _to_target(pictures, images[target], extractor)
+    return report | {"features": "; ".join(named)}
+
+
+def _fidelity(pictures: np.ndarray, truth: np.ndarray | None) -> dict[str, Any]:
+    from kerasgen.metrics.images import psnr, ssim
+
+    row: dict[str, Any] = {"n": len(pictures), "psnr": None, "ssim": None}
+    if truth is not None:
+        row["psnr"] = float(psnr(pictures, truth).mean())
+        if min(pictures.shape[1:3]) >= 11:
+            row["ssim"] = float(ssim(pictures, truth).mean())
+    return row
+
+
+def _to_target(pictures: np.ndarray, target: np.ndarray, extractor: "Extractor | None") -> dict[str, float | None]:
+    from kerasgen.metrics.distances import kernel_distance
+
+    if extractor is None:
+        return {"kernel": None}
+    return {"kernel": kernel_distance(extractor.features(target), extractor.features(pictures)).mean}
+
+
+def _score(model: Any, run: str | os.PathLike, data: str | None) -> dict[str, Any]:
+    """What a model says of itself, on the test split of its data."""
+    from kerasgen.data import load
+
+    return model.score(load(**_sources(run, data, ("source",)), split="test"))

@@ -1,0 +1,230 @@
+"""Pictures from a trained VAE and a sampler of its latents."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasgen.errors import UserError
+from kerasgen.files import atomic_write
+
+if TYPE_CHECKING:
+    from kerasgen.models import VAE
+    from kerasgen.samplers import Sampler
+
+_LARGEST = 50_000  # training pictures at most that a sampler is fitted to
+_BLIND = ("prior", "two_stage")  # samplers that know no labels
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Training pictures as a sampler sees them.
+
+    Attributes:
+        mean, log_var: of the posteriors, [n, latent_dim].
+        labels: integers [n], or None.
+        attributes: integers [n] by name; empty where the source has none.
+    """
+
+    mean: np.ndarray
+    log_var: np.ndarray
+    labels: np.ndarray | None
+    attributes: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Pictures and where they came from, [n] of each.
+
+    Attributes:
+        images: [n, height, width, channels] in [0, 1].
+        z: [n, latent_dim].
+        log_density: of z under the sampler, given the evidence, in nats.
+        component: the part of the sampler, such as a tree's leaf.
+        origin: it as text, such as the leaf's rule.
+        labels: what the decoder was told, or what the sampler was asked for: [n] or [n, attributes]; None if nothing.
+    """
+
+    images: np.ndarray
+    z: np.ndarray
+    log_density: np.ndarray
+    component: np.ndarray
+    origin: list[str]
+    labels: np.ndarray | None
+
+
+def source_of(run: str | os.PathLike, data: str | None) -> str:
+    """The data source of a run folder, unless another one is given.
+
+    Raises:
+        UserError: none is given, and the run names none.
+    """
+    if data is not None:
+        return data
+    try:
+        return json.loads((Path(run) / "config.json").read_text())["data"]["source"]
+    except (OSError, KeyError, ValueError):
+        raise UserError(
+            f"{run} says of no data source, but this needs the training pictures: give --data, such as folder:PATH."
+        ) from None
+
+
+def encode_source(vae: "VAE", source: str, label: int | None = None) -> Encoded:
+    """The posteriors, labels and attributes of a source's training split, 50,000 pictures at most.
+
+    A label that is a vector of zeros and ones is taken as attributes, named as the source names them. `label` is
+    the class of all pictures of a source that has no labels, such as a folder with a few pictures to sample around.
+
+    Raises:
+        UserError: there is no such source, or it lacks the labels that a conditional model needs.
+    """
+    from kerasgen.data import load, open_source
+
+    shape = {"image_size": tuple(vae.image_shape[:2]), "channels": vae.image_shape[2]}
+    means, log_vars, labels = [], [], []
+    for batch in load(source, "train", shuffle=False, batch_size=256, **shape).take(-(-_LARGEST // 256)):
+        if "label" not in batch and label is not None:
+            batch["label"] = np.full(len(batch["image"]), label, np.int32)
+        if "label" not in batch and vae.num_classes:
+            raise UserError(
+                f"{source!r} has no labels, but the model is conditional on {vae.num_classes} classes: "
+                "give the class of its pictures as --label, or a source with class folders."
+            )
+        posterior = vae.encode(batch["image"], batch.get("label") if vae.num_classes else None)
+        means.append(posterior.mean)
+        log_vars.append(posterior.log_var)
+        if "label" in batch:
+            labels.append(np.asarray(batch["label"]))
+    found = np.concatenate(labels) if labels else None
+    attributes = {}
+    if found is not None and found.ndim == 2:
+        names = open_source(source, "train", **shape).class_names
+        attributes = {name: column.astype(np.int64) for name, column in zip(names, found.T, strict=True)}
+        found = None
+    return Encoded(np.concatenate(means), np.concatenate(log_vars), found, attributes)
+
+
+def fitted_sampler(vae: "VAE", name: str, encoded: Encoded | None, temperature: float = 1.0) -> "Sampler":
+    """A sampler by name, fitted to encoded training pictures; the prior needs none.
+
+    Raises:
+        UserError: there is no such sampler.
+    """
+    from kerasgen.samplers import SAMPLERS
+
+    if name not in SAMPLERS:
+        raise UserError(f"There is no sampler {name!r}: choose one of {', '.join(SAMPLERS)}.")
+    if name == "prior":
+        return SAMPLERS[name](vae.latent_dim, temperature=temperature)
+    if encoded is None:
+        raise UserError(f"The sampler {name!r} is fitted to training pictures: give their source.")
+    return SAMPLERS[name](temperature=temperature).fit(encoded, encoded.labels, encoded.attributes)
+
+
+def generate_pictures(
+    vae: "VAE",
+    sampler: "Sampler",
+    n: int,
+    seed: int = 0,
+    where: Mapping[str, int] | None = None,
+    labels: Any = None,
+    encoded: Encoded | None = None,
+) -> Generated:
+    """Draw latents and decode them.
+
+    An unconditional VAE gets its evidence through the sampler alone. A conditional one is told it too; attributes
+    that the evidence leaves out are those of a random training picture which agrees with it, and without evidence
+    the classes take turns.
+
+    Args:
+        vae: a trained one.
+        sampler: fitted to its latents.
+        n: how many.
+        seed: the same seed gives the same pictures.
+        where: evidence such as {"label": 3} or {"smiling": 1}.
+        labels: integers [n] instead of `where`, one for each picture.
+        encoded: the training pictures, for a VAE that is conditional on attributes.
+
+    Raises:
+        UserError: the evidence is unknown.
+    """
+    told, asked = None, labels
+    if vae.num_classes:
+        told = labels if labels is not None else _conditions(vae, n, seed, where, encoded)
+        # The classes' latents differ a little even here; attributes reach the sampler as evidence.
+        asked, where = (told, None) if np.ndim(told) == 1 else (None, where)
+        if isinstance(sampler, _blind()):
+            asked = where = None
+    groups = [(where, np.arange(n))] if asked is None else _by_label(np.asarray(asked))
+    parts = [sampler.sample(len(places), seed + i, evidence) for i, (evidence, places) in enumerate(groups)]
+    order = np.argsort(np.concatenate([places for _, places in groups]))
+    z = np.concatenate([part.z for part in parts])[order]
+    origin = [text for part in parts for text in part.origin]
+    return Generated(
+        vae.decode(z, told),
+        z,
+        np.concatenate([part.log_prob for part in parts])[order],
+        np.concatenate([part.component for part in parts])[order],
+        [origin[i] for i in order],
+        asked if told is None else told,
+    )
+
+
+def save_generated(generated: Generated, folder: str | os.PathLike) -> None:
+    """Write grid.png, each picture as NNNN.png, and samples.json with z, leaf, rule and log-density of each.
+
+    Raises:
+        UserError: the folder can't be written.
+    """
+    from kerasgen.drawing import grid, save_png, to_uint8
+
+    folder, images = Path(folder), to_uint8(generated.images)
+    save_png(folder / "grid.png", grid(images))
+    rows = []
+    for i, image in enumerate(images):
+        save_png(folder / f"{i:04d}.png", image)
+        row = {"file": f"{i:04d}.png", "leaf": int(generated.component[i]), "rule": generated.origin[i]}
+        density = float(generated.log_density[i])
+        row |= {"log_density": density if np.isfinite(density) else None, "z": generated.z[i].tolist()}
+        rows.append(row if generated.labels is None else row | {"label": np.asarray(generated.labels[i]).tolist()})
+    with atomic_write(folder / "samples.json") as temporary:
+        temporary.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _blind() -> tuple[type, ...]:
+    from kerasgen.samplers import SAMPLERS
+
+    return tuple(SAMPLERS[name] for name in _BLIND)
+
+
+def _by_label(labels: np.ndarray) -> list[tuple[dict[str, int], np.ndarray]]:
+    return [({"label": int(value)}, np.nonzero(labels == value)[0]) for value in np.unique(labels)]
+
+
+def _conditions(
+    vae: "VAE", n: int, seed: int, where: Mapping[str, int] | None, encoded: Encoded | None
+) -> np.ndarray:
+    """What a conditional decoder is told: labels [n], or attribute vectors [n, num_classes]."""
+    if encoded is not None and encoded.attributes:
+        from kerasgen.samplers.attributes import Attributes
+
+        table = Attributes.of(len(encoded.mean), None, encoded.attributes)
+        (matching,) = np.nonzero(table.matching(table.evidence(where)))
+        if not len(matching):
+            raise UserError(f"No training picture has {table.text(where)} together: leave one of them out.")
+        rows = np.stack(list(encoded.attributes.values()), axis=1)
+        return rows[np.random.default_rng(seed).choice(matching, n)]
+    unknown = set(where or {}) - {"label"}
+    if unknown:
+        raise UserError(
+            f"The model knows no attribute {', '.join(sorted(unknown))}: give label=…, a class from 0 to "
+            f"{vae.num_classes - 1}."
+        )
+    label = (where or {}).get("label")
+    if label is not None and not 0 <= label < vae.num_classes:
+        raise UserError(f"The label is {label}, but this model knows the classes 0 to {vae.num_classes - 1}.")
+    return np.arange(n) % vae.num_classes if label is None else np.full(n, label)

@@ -1,0 +1,258 @@
+"""From a trained model on disk to what `kerasgen.export` takes: its networks, and real inputs for them."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasgen.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerasgen.export import ImageSpec, Measurement, Report
+
+_COMPARED, _CALIBRATED = 16, 100  # examples
+_SIDE = 256  # pixels, for a network of any size and pictures of any size
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """One network that is worth an artifact, with the arguments of `export_model` that fit it.
+
+    Attributes:
+        name: of the artifact.
+        network: the Keras network.
+        inputs: real inputs, or None for seeded ones.
+        image: how pictures enter and leave; None for floats.
+        also: further signatures of its SavedModel.
+        calibration: more inputs, none of which is compared on where there are enough; None for seeded ones.
+    """
+
+    name: str
+    network: "keras.Model"
+    inputs: Any = None
+    image: "ImageSpec | None" = None
+    also: dict[str, Any] = field(default_factory=dict)
+    calibration: Any = None
+
+    def options(self, format: str, variant: str = "float32") -> dict[str, Any]:
+        """Arguments of `export_model` for an artifact of this network."""
+        options = {"inputs": self.inputs, "image": self.image}
+        options |= {"also": self.also or None} if format == "saved_model" else {}
+        return options | ({"calibration": self.calibration} if variant == "static_int8" else {})
+
+
+def shipments(
+    path: str | os.PathLike,
+    images: str | os.PathLike | None = None,
+    size: int | None = None,
+    floats: bool = False,
+    value_range: tuple[float, float] | None = None,
+) -> list[Shipment]:
+    """The networks of a trained model.
+
+    Args:
+        path: a run folder, or a `.keras` file of any Keras model.
+        images: a folder of pictures to compare on. None takes validation images of the run, and seeded values for a
+            file that belongs to no run.
+        size: pixels of the square pictures; None takes the model's own.
+        floats: leaves pictures floats, instead of uint8 outside the artifact.
+        value_range: what 0 and 255 are inside a model that isn't of this zoo; without it, its pictures stay floats.
+
+    Raises:
+        UserError: there is no such model or folder, or an argument doesn't fit.
+    """
+    from kerasgen.models import GenerativeModel
+    from kerasgen.commands.train import load_run
+
+    model = load_run(path)
+    if not isinstance(model, GenerativeModel):
+        return [_foreign(Path(path), model, images, size, None if floats else value_range)]
+    if value_range is not None:
+        raise UserError(f"A {type(model).__name__} has the range {model.image_range} of its own: leave --range out.")
+    spec = None if floats or model.image_range is None else _spec(size, model.image_range, model.image_multiple)
+    examples, calibration = (
+        {} if batch is None else model.example_inputs(batch) for batch in _batches(Path(path), model, images, size)
+    )
+    networks = model.deployables()
+    first = next(iter(networks))
+    also = {name: (network, examples.get(name)) for name, network in model.also_served().items()}
+    return [
+        Shipment(name, network, examples.get(name), spec, also if name == first else {}, calibration.get(name))
+        for name, network in networks.items()
+    ]
+
+
+def _foreign(path: Path, model: Any, images: Any, size: int | None, value_range: Any) -> Shipment:
+    """A Keras model that this zoo doesn't know: with pictures if they are asked for."""
+    shape = getattr(model, "input_shape", None)
+    takes_pictures = isinstance(shape, tuple) and len(shape) == 4
+    if images is not None and not takes_pictures:
+        raise UserError(f"{path} takes inputs of the shape {shape}, which are no pictures: leave --images out.")
+    low, high = value_range or (0.0, 1.0)
+    inputs = calibration = None
+    if images is not None:
+        sides = [own or size or _SIDE for own in shape[1:3]]
+        inputs, calibration = (
+            part * (high - low) + low for part in _parted(read_pictures(images, tuple(sides), shape[3]))
+        )
+    spec = value_range and _spec(size, value_range, _multiple(model))
+    return Shipment(path.stem, model, inputs, spec, calibration=calibration)
+
+
+def _multiple(model: Any) -> int:
+    from kerasgen.models.translation import size_multiple
+
+    return size_multiple(model) if None in model.input_shape[1:3] else 1
+
+
+def _spec(size: int | None, value_range: tuple[float, float], multiple: int) -> "ImageSpec":
+    from kerasgen.export import ImageSpec
+
+    return ImageSpec(size, value_range, multiple)
+
+
+def _batches(path: Path, model: Any, images: Any, size: int | None) -> list[dict[str, Any] | None]:
+    """Two batches as the model trains on, to compare and to calibrate on: of the folder, or of the run's own data."""
+    if images is not None:
+        shape = _picture_shape(model)
+        low, high = model.image_range or (-1.0, 1.0)
+        sides = (size, size) if size else shape[:2]
+        return [{"image": part * (high - low) + low} for part in _parted(read_pictures(images, sides, shape[2]))]
+    if not (path / "config.json").is_file():
+        return [None, None]
+    from kerasgen import data
+
+    loader = json.loads((path / "config.json").read_text())["data"]
+    batches = []
+    for split, count in (("test", _COMPARED), ("train", _CALIBRATED)):
+        dataset = getattr(data, model.data_loader)(split=split, **loader)
+        batch = next(iter(dataset.unbatch().batch(count)))
+        batch = {name: value.numpy() for name, value in batch.items()}
+        batches.append({n: _resized(v, size) if size and v.ndim == 4 else v for n, v in batch.items()})
+    return batches
+
+
+def _parted(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What to compare on and what to calibrate on; the same where there are too few for both."""
+    rest = pictures[_COMPARED:]
+    return pictures[:_COMPARED], rest if len(rest) else pictures
+
+
+def _picture_shape(model: Any) -> tuple[int, int, int]:
+    if hasattr(model, "image_shape"):
+        return model.image_shape
+    if hasattr(model, "image_size"):
+        return (*model.image_size, model.channels)
+    height, width, channels = next(iter(model.deployables().values())).inputs[0].shape[1:]
+    return (height or _SIDE, width or _SIDE, channels)
+
+
+def _resized(images: np.ndarray, size: int) -> np.ndarray:
+    import tensorflow as tf
+
+    low, high = float(images.min()), float(images.max())
+    return np.clip(tf.image.resize(images, (size, size), "bicubic", antialias=True).numpy(), low, high)
+
+
+def read_pictures(folder: str | os.PathLike, sides: tuple[int, int], channels: int) -> np.ndarray:
+    """The first pictures of a folder, 116 at most, cut to one size: float32 [n, height, width, channels] in [0, 1].
+
+    Raises:
+        UserError: there is no such folder, or no picture that can be read.
+    """
+    from kerasgen.data.sources.folder import picture_files, read_picture
+    from kerasgen.data.sources.source import Fit
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}: give the folder of the pictures to compare on.")
+    pictures = []
+    for file in picture_files(folder)[: _COMPARED + _CALIBRATED]:
+        try:
+            pictures.append(read_picture(file.path, Fit("cut", sides), channels))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UserError(f"{file.path} can't be read as a picture ({error}): remove it.") from error
+    if not pictures:
+        raise UserError(f"The folder {folder} holds no jpg, jpeg, png, bmp or webp picture: put some there.")
+    return np.stack(pictures).astype("float32") / 255.0
+
+
+def verify_artifact(
+    artifact: str | os.PathLike, against: str | os.PathLike, images: str | os.PathLike | None = None
+) -> "tuple[Report, ImageSpec | None]":
+    """Compare an artifact with the network of a trained model that it was exported from.
+
+    Args:
+        artifact: what `export_model` published.
+        against: a run folder, or a `.keras` file.
+        images: as in `shipments`.
+
+    Returns:
+        The report, and how the artifact's pictures are to be read.
+
+    Raises:
+        UserError: there is no such artifact, or the model has no network of that name.
+    """
+    from kerasgen.export import read_manifest, spec_of, verify
+
+    shipment = _origin(Path(artifact), against, images)
+    return verify(artifact, shipment.network, shipment.inputs), spec_of(read_manifest(Path(artifact)))
+
+
+def measured_against(artifacts: Sequence[str | os.PathLike], against: str | os.PathLike) -> "list[Measurement]":
+    """Measure artifacts of one network beside the model that they were exported from.
+
+    Raises:
+        UserError: as `verify_artifact`; or the artifacts are of different networks or sizes.
+    """
+    from kerasgen.export import benchmark
+
+    shipment = _origin(Path(artifacts[0]), against, None)
+    return benchmark(artifacts, shipment.network, shipment.inputs)
+
+
+def _origin(artifact: Path, against: str | os.PathLike, images: str | os.PathLike | None) -> Shipment:
+    """The network that an artifact was made from, with inputs of the artifact's size."""
+    from kerasgen.export import read_manifest
+
+    manifest = read_manifest(artifact)
+    shape = next(iter(manifest["signatures"]["serving_default"]["inputs"].values()))["shape"]
+    shape = [shape[axis] for axis in (0, 2, 3, 1)] if manifest["layout"] == "nchw" and len(shape) == 4 else shape
+    size = shape[1] if len(shape) == 4 else None
+    named = {shipment.network.name: shipment for shipment in shipments(against, images, size, floats=True)}
+    if manifest["network"] not in named:
+        raise UserError(
+            f"{artifact} was made from the network {manifest['network']!r}, but {against} has only "
+            f"{', '.join(named)}: give the model that it was exported from."
+        )
+    return named[manifest["network"]]
+
+
+def worst_picture(report: "Report", spec: "ImageSpec | None", n: int = 3) -> np.ndarray | None:
+    """The n examples that differ most as one picture: Keras, the artifact, 8 times their difference.
+
+    Args:
+        report: of `verify`.
+        spec: what a float picture's black and white are; [0, 1] without it.
+        n: how many.
+
+    Returns:
+        uint8 [height, width, 3], or None if the artifact gives no grey or RGB pictures.
+    """
+    from kerasgen.drawing import side_by_side
+
+    compared = next((c for c in report.comparisons if c.keras.ndim == 4 and c.keras.shape[-1] in (1, 3)), None)
+    if compared is None:
+        return None
+    low, high = (0.0, 255.0) if compared.keras.dtype == np.uint8 else spec.value_range if spec else (0.0, 1.0)
+    worst = compared.worst[:n]
+    ours, theirs = (
+        (images[worst].astype("float64") - low) / (high - low) for images in (compared.keras, compared.artifact)
+    )
+    return side_by_side({"Keras": ours, "artifact": theirs, "difference x 8": np.abs(ours - theirs) * 8})

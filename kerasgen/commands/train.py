@@ -1,0 +1,397 @@
+"""A run: a preset trained on a data source, into a folder that says all of it."""
+
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kerasgen.errors import UserError
+from kerasgen.files import atomic_write
+from kerasgen.presets import find
+
+_PACKAGES = ("kerasgen", "tensorflow", "keras", "numpy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
+
+    Attributes:
+        folder: holds config.json, log.csv, curves.png, pictures/, checkpoints/ and model.keras.
+        model: the trained model.
+        history: values of each epoch by name.
+        validation: the dataset that it was validated on.
+    """
+
+    folder: Path
+    model: Any
+    history: dict[str, list[float]]
+    validation: Any
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a training runs and what it keeps; what it learns doesn't depend on it, but for rounding.
+
+    Attributes:
+        strategy: of tf.distribute; see `kerasgen.training.distribute.get_strategy`.
+        precision: "float32", "mixed_bfloat16" or "mixed_float16" (GPUs only).
+        jit: compile the whole step with XLA; on one device, or on GPUs.
+        checkpoint_steps: write a checkpoint after so many steps too; None only after each epoch.
+        keep: how many of the newest checkpoints stay.
+        monitor: the validation metric whose best checkpoint stays too; None takes the model's first that is logged.
+        tensorboard: write the logs for TensorBoard too.
+    """
+
+    strategy: str = "auto"
+    precision: str = "float32"
+    jit: bool = False
+    checkpoint_steps: int | None = None
+    keep: int = 3
+    monitor: str | None = None
+    tensorboard: bool = False
+
+
+def train(
+    preset: str,
+    output: str | os.PathLike,
+    data: str | tuple[str, str] | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    batch_size: int | None = None,
+    resume: bool = False,
+    options: Options | None = None,
+    download: bool = False,
+    data_dir: str | None = None,
+) -> Run:
+    """Train a preset and write a run folder.
+
+    On CPUs TensorFlow's deterministic operations are switched on, for the whole process: a training that was
+    interrupted and goes on then equals an undisturbed one to the bit.
+
+    Args:
+        preset: its name; see `kerasgen list`.
+        output: the run folder; several workers need one that all of them see.
+        data: a data source such as "folder:PATH", or two of them, domain A and domain B, for a model that
+            translates; None takes the preset's own.
+        epochs: None takes the preset's own.
+        seed: of the weights, the order of the data and the noise.
+        overwrite: whether a run that stands in the folder may be replaced.
+        batch_size: examples of a step on all devices together; None takes the preset's own.
+        resume: go on with the run that stands in the folder, with the same arguments.
+        options: how it runs; None takes the defaults.
+        download, data_dir: for "tfds:NAME"; see `kerasgen.data.load`.
+
+    Raises:
+        UserError: an argument doesn't fit, the folder holds a run already (or none to resume), its checkpoints
+            can't be used, a loss became NaN, or another worker has stopped.
+    """
+    import keras
+    import tensorflow as tf
+
+    from kerasgen.training.distribute import get_strategy, is_chief, wait_for_workers, worker_count
+
+    options = options or Options()
+    model_class, found = find(preset)
+    epochs = found.recipe["epochs"] if epochs is None else epochs
+    if epochs < 1:
+        raise UserError(f"{epochs} epochs were asked for: ask for at least 1.")
+    strategy = get_strategy(options.strategy)
+    _check_options(options, strategy)
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+    origin = {name: value for name, value in (("download", download), ("data_dir", data_dir)) if value}
+    data = _Data(preset, data, seed, batch_size, strategy.num_replicas_in_sync, origin)
+    recipe = {name: value for name, value in found.recipe.items() if name != "epochs"}
+    with strategy.scope(), _precision(options.precision):
+        model = model_class.from_preset(preset, seed=seed)
+        model.compile_for_recipe(data.steps_per_epoch, epochs, **recipe)
+    if options.jit:
+        model.jit_compile = True
+
+    config = {"preset": preset, "model": model_class.__name__, "config": model.get_config(), "data": data.arguments}
+    config |= {"epochs": epochs, "steps_per_epoch": data.steps_per_epoch, "seed": seed, "recipe": recipe}
+    config |= {"options": asdict(options), "replicas": strategy.num_replicas_in_sync}
+    config |= {"workers": worker_count(strategy), "versions": _versions(), "git_commit": _git_commit()}
+    folder = Path(output)
+    if is_chief():
+        _prepare(folder, config, overwrite, resume)
+    wait_for_workers(strategy)
+    history = _fit(model, data, epochs, folder, config, options)
+    run = Run(folder, model, history, data.validation)
+    if is_chief():
+        _finish(run)
+    wait_for_workers(strategy)
+    return run
+
+
+def _check_options(options: Options, strategy: Any) -> None:
+    import tensorflow as tf
+
+    precisions = ("float32", "mixed_bfloat16", "mixed_float16")
+    for name in ("checkpoint_steps", "keep"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise UserError(f"{name} is {getattr(options, name)}: give 1 or more.")
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    if options.precision not in precisions:
+        raise UserError(f"There is no precision {options.precision!r}: choose one of {', '.join(precisions)}.")
+    if options.precision == "mixed_float16" and on_cpu:
+        raise UserError(
+            "The precision 'mixed_float16' is many times slower than float32 on a CPU: choose 'mixed_bfloat16', "
+            "which pays from 64 channels on, or 'float32'."
+        )
+    if options.jit and on_cpu and strategy.num_replicas_in_sync > 1:
+        raise UserError("XLA can't compile a step for several CPU devices: leave jit out, or train on one device.")
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise UserError("TensorBoard is not installed: run `pip install kerasgen[tensorboard]`, or leave it out.")
+
+
+@contextmanager
+def _precision(name: str) -> Iterator[None]:
+    import keras
+
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)
+
+
+def _fit(
+    model: Any, data: "_Data", epochs: int, folder: Path, config: dict[str, Any], options: Options
+) -> dict[str, list[float]]:
+    import keras
+
+    from kerasgen.training import callbacks
+    from kerasgen.training.checkpoints import Checkpoints
+    from kerasgen.training.distribute import is_chief
+
+    monitor = options.monitor or [f"val_{name}" for name in (*model.validation_names, model.loss_names[0])]
+    kept = Checkpoints(folder / "checkpoints", data.steps_per_epoch, options.checkpoint_steps, options.keep, monitor)
+    step = kept.restore(model)
+    log = callbacks.LogFile(folder / "log.csv", kept.logs)
+    log.write()
+    examples = None if hasattr(model, "generate") else next(iter(data.validation))
+    pictures = callbacks.ImageGrid(folder / "pictures", inputs=examples)
+    used = [callbacks.StopOnNaN(), pictures, kept, log]
+    bar = callbacks.ProgressBar(("loss", "val_elbo", "generator_loss", "val_psnr_a2b", "val_psnr"))
+    if is_chief():
+        used += [bar, keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: _keep_config(folder, config))]
+    if options.tensorboard and is_chief():
+        used.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
+    first_epoch = step // data.steps_per_epoch
+    options = {"validation_data": data.validation, "initial_epoch": first_epoch, "epochs": epochs, "verbose": 0}
+    options |= {"steps_per_epoch": data.steps_per_epoch, "shuffle": False, "callbacks": used}
+    try:
+        model.fit(data.training(step), **options)
+    finally:
+        bar.close()
+    names = sorted({name for row in log.rows for name in row})
+    return {name: [row[name] for row in log.rows] for name in names}
+
+
+def _keep_config(folder: Path, config: dict[str, Any]) -> None:
+    if not (folder / "config.json").exists():
+        warnings.warn(f"{folder} was removed during the training; what is still known is written anew.", stacklevel=2)
+        _write_json(folder / "config.json", config)
+
+
+def _finish(run: Run) -> None:
+    from kerasgen.drawing import plot_history, save_png, side_by_side
+
+    save_model(run.model, run.folder / "model.keras")
+    plot_history(run.folder / "curves.png", run.history)
+    pictures = run.model.preview(n=10, inputs=next(iter(run.validation)))
+    # The second title says what became of the inputs: reconstruction, translation.
+    save_png(run.folder / f"{list(pictures)[1]}s.png", side_by_side(pictures))
+
+
+class _Data:
+    """A preset's data, its own or others.
+
+    Attributes:
+        arguments: what the loader was called with.
+        steps_per_epoch: batches of an epoch.
+        validation: the test split.
+    """
+
+    def __init__(
+        self,
+        preset: str,
+        given: str | tuple[str, str] | None,
+        seed: int,
+        batch_size: int | None,
+        replicas: int,
+        origin: dict[str, Any],
+    ):
+        from kerasgen import data as sources
+
+        self.arguments = _arguments(preset, given) | origin
+        if batch_size is not None:
+            self.arguments["batch_size"] = batch_size
+        batch_size = self.arguments.setdefault("batch_size", 32)
+        if batch_size % replicas:
+            raise UserError(
+                f"A batch of {batch_size} can't be shared evenly by {replicas} devices: give a batch size that is "
+                f"a multiple of {replicas}."
+            )
+        load = getattr(sources, find(preset)[0].data_loader)
+        self._load = functools.partial(load, seed=seed, **self.arguments)
+        self._whole = self._load(split="train")
+        self.steps_per_epoch = len(self._whole)
+        self.validation = self._load(split="test")
+        if replicas > 1:  # a replica without an example would fail
+            self.validation = self.validation.filter(lambda batch: _size(batch) >= replicas)
+
+    def training(self, step: int) -> Any:
+        """Batches from a step of the training on."""
+        return self._load(split="train", start_step=step)
+
+
+def _size(batch: dict[str, Any]) -> Any:
+    import tensorflow as tf
+
+    return tf.shape(next(iter(batch.values())))[0]
+
+
+def _arguments(preset: str, data: str | tuple[str, str] | None) -> dict[str, Any]:
+    """The arguments of the preset's loader."""
+    model_class, found = find(preset)
+    loader = dict(found.data)
+    needed = ("source_a", "source_b") if model_class.unpaired else ("source",)
+    given = (data,) if isinstance(data, str) else data
+    if given is not None:
+        if len(given) != len(needed):
+            raise UserError(
+                f"The preset {preset!r} trains on {len(needed)} data source(s), but {len(given)} were given: "
+                + ("give --data-a and --data-b." if model_class.unpaired else "give --data.")
+            )
+        loader |= dict(zip(needed, given, strict=True))
+    if not loader.keys() >= set(needed):
+        options = "--data-a folder:PATH --data-b folder:PATH" if model_class.unpaired else "--data folder:PATH"
+        raise UserError(f"The preset {preset!r} comes without data: give {options}.")
+    return loader
+
+
+def _prepare(folder: Path, config: dict[str, Any], overwrite: bool, resume: bool) -> None:
+    """Make the run folder, or see that it holds the beginning of this same run."""
+    from kerasgen.training.checkpoints import checkpoint_files
+
+    file = folder / "config.json"
+    if resume:
+        if not file.exists():
+            raise UserError(f"{folder} holds no run to resume: leave --resume out to begin one.")
+        _compare(json.loads(file.read_text()), json.loads(_json(config)), folder)
+    elif file.exists() and not overwrite:
+        raise UserError(
+            f"{folder} holds a run already: go on with it by --resume, choose another --output, "
+            "or remove that folder."
+        )
+    try:
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
+        pictures, checkpoints = (folder / "pictures").glob("epoch_*.png"), checkpoint_files(folder / "checkpoints")
+        stale = [] if resume else [*pictures, *checkpoints, folder / "log.csv"]
+        # The last are what a killed process was writing.
+        for old in [*stale, *folder.rglob(".tmp-*")]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The folder {folder} can't be written ({error.strerror}): choose another --output."
+        ) from error
+    _write_json(file, config)
+
+
+def _compare(former: dict[str, Any], present: dict[str, Any], folder: Path) -> None:
+    """Raise `UserError` unless the two configurations train the same."""
+    for config in (former, present):
+        config.get("config", {}).pop("name", None)  # Keras counts the models of a process in it
+    # An argument that a newer version added stands at its default: the preset's run didn't know it.
+    former["config"] = present["config"] | former.get("config", {})
+    for name in ("preset", "epochs", "seed", "data", "steps_per_epoch", "recipe", "config"):
+        if former.get(name) != present[name]:
+            raise UserError(
+                f"The run in {folder} was begun with {name} {former.get(name)!r}, and is resumed with "
+                f"{present[name]!r}: give the same arguments, or choose another --output."
+            )
+    for name in ("precision", "jit"):
+        if former.get("options", {}).get(name) != present["options"][name]:
+            raise UserError(
+                f"The run in {folder} was begun with {name} {former.get('options', {}).get(name)!r}, and is resumed "
+                f"with {present['options'][name]!r}: give the same."
+            )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    return versions | {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def _git_commit() -> str | None:
+    """The commit of the clone that this package runs from, with "+" if files were changed; None outside of one."""
+    command = [
+        "git",
+        "-C",
+        str(Path(__file__).parent),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--dirty=+",
+        "--exclude=*",
+    ]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return result.stdout.strip() or None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, default=str) + "\n"
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(_json(value))
+
+
+def save_model(model: Any, path: str | os.PathLike) -> None:
+    """Write a `.keras` file, atomically.
+
+    Raises:
+        UserError: the path can't be written.
+    """
+    with atomic_write(path) as temporary:
+        model.save(temporary)
+
+
+def load_run(path: str | os.PathLike) -> Any:
+    """The model of a run folder, or of a `.keras` file.
+
+    Raises:
+        UserError: there is none, or it can't be read.
+    """
+    import keras
+
+    import kerasgen.models  # noqa: F401  registers the classes that the file names
+
+    path = Path(path)
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"There is no model at {path}: give a run folder of `kerasgen train`, or a .keras file.")
+    try:
+        return keras.models.load_model(file)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{file} can't be read as a Keras model ({first_line}): save the model again.") from error

@@ -1,0 +1,136 @@
+"""The registry of sources, and batches from any of them."""
+
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from kerasgen.data import balance as balancing
+from kerasgen.data.sources import digits, domains, folder, photos, pictures, tfds
+from kerasgen.data.order import batches, shuffled_index
+from kerasgen.data.sources.source import Fit, Kind, Source
+from kerasgen.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# A new source is a file with a KIND, and its line here.
+SOURCES: dict[str, Kind] = {
+    "digits": digits.KIND,
+    "photos": photos.KIND,
+    "pictures": pictures.KIND,
+    "folder": folder.KIND,
+    "tfds": tfds.KIND,
+    "digits_ink": domains.DIGITS_INK,
+    "photo_dusk": domains.PHOTO_DUSK,
+}
+
+
+def available_sources() -> dict[str, str]:
+    """How each source is written, such as "folder:PATH", and one line about it."""
+    return {name + kind.usage: kind.description for name, kind in SOURCES.items()}
+
+
+def find_kind(source: str, download: bool = False, data_dir: str | None = None) -> tuple[Kind, str]:
+    """The registry's entry for "name:argument", and the argument.
+
+    `download` and `data_dir` go to the sources that take them, and mean nothing to others.
+
+    Raises:
+        UserError: there is none, or an argument is missing or too much.
+    """
+    name, _, argument = source.partition(":")
+    if name not in SOURCES:
+        raise UserError(f"There is no data source {source!r}: choose one of {', '.join(available_sources())}.")
+    kind = SOURCES[name]
+    if argument and not kind.usage:
+        raise UserError(f"The source {name!r} takes nothing behind a colon, but got {argument!r}: write {name!r}.")
+    if kind.usage and not argument:
+        raise UserError(f"The source {source!r} needs something behind a colon: write {name}{kind.usage}.")
+    given = {"download": download, "data_dir": data_dir}
+    options = {option: given[option] for option in kind.takes}
+    return (replace(kind, open_split=functools.partial(kind.open_split, **options)) if options else kind), argument
+
+
+def open_source(
+    source: str,
+    split: str = "train",
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    *,
+    download: bool = False,
+    data_dir: str | None = None,
+) -> Source:
+    """Random access to one split of a source such as "digits" or "folder:PATH"; see `load`.
+
+    Raises:
+        UserError: there is no such source or split, or an argument doesn't fit it.
+    """
+    kind, argument = find_kind(source, download, data_dir)
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise UserError(f"image_size is {image_size!r}: give one positive number of pixels, or (height, width).")
+    return kind.open_split(argument, split, Fit("cut", size), channels)
+
+
+def load(
+    source: str,
+    split: str = "train",
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    batch_size: int = 32,
+    shuffle: bool | None = None,
+    seed: int = 0,
+    start_step: int | None = None,
+    balance: str | None = None,
+    download: bool = False,
+    data_dir: str | None = None,
+) -> "tf.data.Dataset":
+    """Batches of images, ready for `model.fit`.
+
+    Args:
+        source: such as "digits" or "folder:PATH"; see `available_sources`.
+        split: "train" or "test".
+        image_size: pixels, one number or (height, width); None takes the source's own.
+        channels: 1 or 3; None takes the source's own.
+        batch_size: examples in a batch.
+        shuffle: a new order in each epoch (each iteration over the dataset), and full batches only (an uneven one
+            would weigh its examples more); None does so for the train split. Otherwise the order is fixed and the
+            last batch may be small.
+        seed: of the order, which is a pure function of the seed and the epoch.
+        start_step: gives an endless dataset that begins at this batch of the training, for `fit` with
+            `steps_per_epoch`: the same batches as if all before had been drawn. Only for shuffled data.
+        balance: against rare classes: "batch", "inverse", "effective" or "attributes" adds a "sample_weight", and
+            "sampling" draws each class equally often; see `kerasgen.data.balance`. Only for shuffled data.
+        download: whether a "tfds:NAME" that isn't there may be downloaded and prepared.
+        data_dir: where the sets of "tfds:NAME" are; None is TensorFlow Datasets' own folder.
+
+    Returns:
+        A dataset of dicts {"image": float32 [batch, height, width, channels] in [0, 1](, "label": int32 [batch], or
+        float32 [batch, k] of 0 and 1 where an example has several)}.
+
+    Raises:
+        UserError: there is no such source or split, an argument doesn't fit, or there is less than one batch.
+    """
+    opened = open_source(source, split, image_size, channels, download=download, data_dir=data_dir)
+    shuffle = split == "train" if shuffle is None else shuffle
+    per_epoch = max(1, opened.count // max(1, batch_size) * batch_size)
+
+    order = None
+    if balance is not None:
+        if not shuffle:
+            raise UserError(f"balance is {balance!r}, but the data isn't shuffled: balance the train split only.")
+        labels = balancing.labels_of(opened, source)
+        order = balancing.balanced_order(labels, seed) if balance == "sampling" else None
+
+    def shuffled(position: Any) -> dict[str, Any]:
+        if order is not None:
+            return opened.example(order(position))
+        # What fills no whole batch is left out of an epoch's order, and differs from epoch to epoch.
+        place = position // per_epoch * opened.count + position % per_epoch
+        return opened.example(shuffled_index(place, opened.count, seed))
+
+    example = shuffled if shuffle else opened.example
+    name = f"The split {split!r} of {source!r}"
+    dataset = batches(name, example, opened.count, batch_size, training=shuffle, start_step=start_step)
+    return dataset if balance in (None, "sampling") else dataset.map(balancing.weighting(balance, labels))

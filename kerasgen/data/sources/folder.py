@@ -1,0 +1,202 @@
+"""A folder of the user's own pictures."""
+
+import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasgen.data.sources.source import Fit, Kind, Source, check_channels, check_split
+from kerasgen.errors import UserError
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_ORIENTATION = 0x0112
+_KEPT = 2**29  # bytes of small pictures that stay in memory: most of the time of reading is spent on decoding
+# By EXIF orientation: Pillow's transposition (Image.Transpose) that turns the picture upright, and whether width
+# and height change places.
+_TURNS = {
+    2: (0, False),
+    3: (3, False),
+    4: (1, False),
+    5: (5, True),
+    6: (4, True),
+    7: (6, True),
+    8: (2, True),
+}
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    folder: str | None  # the class folder it lies in
+
+
+def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Source:
+    """The pictures below the folder `argument`, of any sizes, grey or in color.
+
+    Subfolders `train` and `test` are the splits where both exist; otherwise a tenth of the files, chosen by their
+    names, is the test split. Where every picture lies in a subfolder, and there are two at least, the subfolders
+    are the classes. A picture is turned upright by its EXIF data, laid on white where it is transparent, and brought
+    to its size by `fit` with bicubic, antialiased interpolation. An unreadable file is named in a warning and left
+    out; one whose damage shows only when it is read whole is replaced by the next. What has been read stays in
+    memory, up to 512 MiB (43,000 pictures of 64×64), so that later epochs decode nothing.
+
+    Args:
+        channels: 1 for grey, 3 (the default) for RGB.
+
+    Raises:
+        UserError: the folder is missing or holds no picture, one is smaller than it must be, or an argument
+            doesn't fit.
+    """
+    root = Path(argument)
+    if not root.is_dir():
+        raise UserError(f"There is no folder {argument!r}: write folder:PATH with the path of your pictures.")
+    if fit.size is None:
+        raise UserError("Pictures in a folder have any size: say which is wanted, such as image_size=64.")
+    check_channels(channels)
+    check_split("folder", split)
+    by_split = _files(root)
+    files = _readable(by_split[split], fit)
+    if not files:
+        raise UserError(
+            f"The folder {argument!r} holds no readable picture for the split {split!r}: "
+            f"put {', '.join(_SUFFIXES)} files there."
+        )
+    # The names come from both splits, so that a class has the same number in each.
+    names = _class_names(by_split["train"] + by_split["test"])
+    labels = [names.index(file.folder) for file in files] if names else []
+    read = _reader([file.path for file in files], labels, fit, channels or 3)
+    return Source(len(files), read, names, (lambda: np.array(labels)) if names else None)
+
+
+KIND = Kind("your own jpg, png, bmp and webp pictures; subfolders are classes", open_split, usage=":PATH")
+
+
+def _files(root: Path) -> dict[str, list[_File]]:
+    """The files of each split, in a fixed order."""
+    if all((root / name).is_dir() for name in ("train", "test")):
+        return {split: picture_files(root / split) for split in ("train", "test")}
+    files = picture_files(root)
+    # By the name's checksum: adding pictures later moves few from one split to the other.
+    by_checksum = sorted(files, key=lambda file: zlib.crc32(file.path.relative_to(root).as_posix().encode()))
+    test = set(by_checksum[: max(1, len(files) // 10) if len(files) > 1 else 0])
+    return {"train": [f for f in files if f not in test], "test": [f for f in files if f in test]}
+
+
+def picture_files(base: Path) -> list[_File]:
+    found = []
+    for path in sorted(base.rglob("*")):
+        # The Mac leaves files such as ._cat.jpg that are no pictures.
+        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file():
+            parts = path.relative_to(base).parts
+            found.append(_File(path, parts[0] if len(parts) > 1 else None))
+    return found
+
+
+def _class_names(files: list[_File]) -> tuple[str, ...]:
+    folders = {file.folder for file in files}
+    return () if None in folders or len(folders) < 2 else tuple(sorted(folders))
+
+
+def _readable(files: list[_File], fit: Fit) -> list[_File]:
+    """The files that begin like pictures; only the headers are read."""
+    from PIL import Image
+
+    good = []
+    for file in files:
+        try:
+            with Image.open(file.path) as image:
+                height, width = image.size[::-1]
+        except (OSError, SyntaxError, ValueError) as error:
+            warnings.warn(f"{file.path} is left out, because it can't be read as a picture: {error}", stacklevel=5)
+            continue
+        if fit.rule == "natural" and min(height, width) < max(fit.size):
+            raise UserError(
+                f"{file.path} is {height}×{width}, smaller than the crop of {fit.size[0]}×{fit.size[1]}: "
+                "remove it, choose a smaller image_size, or the mode resize_and_crop."
+            )
+        good.append(file)
+    return good
+
+
+def _reader(paths: list[Path], labels: list[int], fit: Fit, channels: int) -> Callable[[Any], dict[str, Any]]:
+    import tensorflow as tf
+
+    label_table = tf.constant(labels, tf.int32)
+    kept: dict[int, tuple[np.ndarray, np.int64]] = {}
+    room = _KEPT
+
+    def read(wanted: np.ndarray) -> tuple[np.ndarray, np.int64]:
+        nonlocal room
+        place = int(wanted)
+        if place in kept:
+            return kept[place]
+        found = decode(place)
+        if room >= found[0].nbytes:
+            room -= found[0].nbytes
+            kept[place] = found
+        return found
+
+    def decode(wanted: int) -> tuple[np.ndarray, np.int64]:
+        for attempt in range(len(paths)):
+            index = (wanted + attempt) % len(paths)
+            try:
+                return read_picture(paths[index], fit, channels), np.int64(index)
+            except (OSError, SyntaxError, ValueError) as error:
+                message = f"{paths[index]} is damaged, and the next picture takes its place: {error}"
+                warnings.warn(message, stacklevel=2)
+        raise UserError("No picture of the folder can be read any more: look at the folder.")
+
+    def example(wanted: tf.Tensor) -> dict[str, tf.Tensor]:
+        # Pillow decodes what TensorFlow's own operations can't (palettes, EXIF, damaged files), in parallel too.
+        # Not stateful: else TensorFlow's deterministic mode would read one picture after the other.
+        image, index = tf.numpy_function(read, [wanted], (tf.uint8, tf.int64), stateful=False)
+        image = tf.ensure_shape(image, (*fit.shape, channels))
+        label = {"label": label_table[tf.ensure_shape(index, ())]} if labels else {}
+        return {"image": tf.cast(image, tf.float32) / 255.0, **label}
+
+    return example
+
+
+def read_picture(path: Path, fit: Fit, channels: int) -> np.ndarray:
+    """One picture as uint8 [height, width, channels]."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        width, height = image.size
+        if fit.rule not in ("natural", "fours"):
+            # JPEG can be decoded at a half, a quarter or an eighth of its size. With half as much again as is
+            # needed, the mean difference from a full decoding stays near 1 of 255 (twice that at 1.0).
+            enough = max(fit.size) * 3 // 2
+            image.draft(None, (enough, enough))
+        image.load()
+        turn, sideways = _TURNS.get(image.getexif().get(_ORIENTATION), (None, False))
+        # The small result is turned, not the large picture; until then, everything lies as in the file.
+        box, size = fit.place(height, width) if sideways else fit.place(width, height)
+        if sideways:
+            box, size = (box[1], box[0], box[3], box[2]), size[::-1]
+        # A draft's last row and column may be partly empty, so its scale is that of the decoder.
+        scale = round(width / image.size[0])
+        box = tuple(edge / scale for edge in box)
+        picture = _flat(image, channels).resize(size, Image.Resampling.BICUBIC, box, reducing_gap=3.0)
+    if turn is not None:
+        picture = picture.transpose(turn)
+    return np.asarray(picture, np.uint8).reshape(*picture.size[::-1], channels)
+
+
+def _flat(image: Any, channels: int) -> Any:
+    """A Pillow image of any mode as grey or RGB of 8 bits, on white where it is transparent; or as RGBA."""
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image, np.uint16) >> 8).astype(np.uint8))
+    if channels == 4:
+        return image.convert("RGBA")
+    if "A" in image.getbands() or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)

@@ -1,0 +1,1 @@
+"""What a training is run with: strategies, schedules, callbacks, checkpoints."""

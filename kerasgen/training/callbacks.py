@@ -1,0 +1,136 @@
+"""Keras callbacks: pictures of each epoch, one progress bar, a stop at NaN, the log file.
+
+Under several workers only the chief writes. `kerasgen.training.checkpoints` holds the state to go on from.
+"""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasgen.training.distribute import is_chief
+from kerasgen.errors import UserError
+from kerasgen.files import atomic_write
+from kerasgen.drawing import save_png, side_by_side
+
+
+class ImageGrid(keras.callbacks.Callback):
+    """A picture each epoch of what the model does, from the same noise or the same inputs each time.
+
+    Writes `epoch_0000.png` before training and `epoch_NNNN.png` after each epoch.
+
+    Args:
+        folder: where the pictures go.
+        inputs: a batch as the model is trained on, to show what becomes of it; None shows generated images.
+        n: how many images.
+        seed: of the noise.
+    """
+
+    def __init__(self, folder: str | os.PathLike, inputs: Any = None, n: int = 64, seed: int = 0):
+        super().__init__()
+        self.folder, self.inputs, self.n, self.seed = Path(folder), inputs, n, seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        # A training that goes on from within its first epoch has drawn it already.
+        if epoch == 0 and not getattr(self.model, "steps_to_skip", 0):
+            self._draw(0)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self._draw(epoch + 1)
+
+    def _draw(self, epoch: int) -> None:
+        if not is_chief():
+            return
+        pictures = self.model.preview(n=self.n, seed=self.seed, inputs=self.inputs)
+        save_png(self.folder / f"epoch_{epoch:04d}.png", side_by_side(pictures))
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends the training with one sentence as soon as a logged loss is NaN or infinite.
+
+    Files that were written before are left as they are: the last good ones.
+
+    Raises:
+        UserError: in `fit`, naming the metric, the epoch and the batch.
+    """
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        for name, value in (logs or {}).items():
+            if not np.isfinite(value):
+                raise UserError(
+                    f"{name} is {value} in epoch {self._epoch + 1}, batch {batch + 1}, and the training has stopped: "
+                    "try a smaller learning rate, or look for NaN in the images."
+                )
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One bar for the whole training, with the last epoch's numbers; use it with `fit(..., verbose=0)`.
+
+    Args:
+        names: which logs to show.
+    """
+
+    def __init__(self, names: tuple[str, ...] = ("loss", "val_loss")):
+        super().__init__()
+        self.names, self._progress = names, None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs"),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, TextColumn("{task.fields[numbers]}"))
+        self._task = self._progress.add_task("", total=self.params["epochs"], numbers="")
+        self._progress.start()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = logs or {}
+        numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in self.names if name in logs)
+        self._progress.update(self._task, completed=epoch + 1, numbers=numbers)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the bar; needed when `fit` raised, for then Keras calls no `on_train_end`."""
+        if self._progress is not None:
+            self._progress.stop()
+
+
+class LogFile(keras.callbacks.Callback):
+    """Writes the logs of all epochs into a CSV file, anew and atomically after each epoch.
+
+    Args:
+        path: such as "runs/a/log.csv".
+        before: logs of the epochs before this `fit`, of a training that goes on.
+    """
+
+    def __init__(self, path: str | os.PathLike, before: Sequence[dict[str, float]] = ()):
+        super().__init__()
+        self.path, self.rows = Path(path), list(before)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.rows.append({name: float(value) for name, value in (logs or {}).items()})
+        self.write()
+
+    def write(self) -> None:
+        """Write the rows that there are."""
+        if not is_chief() or not self.rows:
+            return
+        names = sorted({name for row in self.rows for name in row})
+        with atomic_write(self.path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", *names])
+            writer.writeheader()
+            writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(self.rows))

@@ -1,0 +1,132 @@
+"""A training that is killed and resumed, again and again, ends to the bit as an undisturbed one."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# argv: preset, folder, replicas, "resume" or "". One strategy a process; two logical CPUs stand for two devices.
+TRAINING = """
+import os, sys
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import tensorflow as tf
+preset, folder, replicas, resume = sys.argv[1:]
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(replicas))
+from kerasgen.commands.train import Options, train
+options = Options(strategy="mirrored" if replicas == "2" else "one_device", checkpoint_steps=7, keep=2)
+train(preset, folder, epochs=2, batch_size=64, seed=3, resume=bool(resume), options=options)
+"""
+
+
+def start(preset: str, folder: Path, replicas: int, resume: bool = False, warn: bool = False) -> subprocess.Popen:
+    warnings = "default" if warn else "ignore"
+    command = [sys.executable, "-W", warnings, "-c", TRAINING, preset, folder, str(replicas), "yes" * resume]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen) -> None:
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors[-3000:]
+
+
+def newest(folder: Path) -> int:
+    steps = [int(path.stem.removeprefix("step_")) for path in (folder / "checkpoints").glob("step_*.npz")]
+    return max(steps, default=0)
+
+
+def kill_after(process: subprocess.Popen, folder: Path, step: int, delay: float) -> None:
+    """SIGKILL as soon as a checkpoint of `step` or later stands, and `delay` seconds more have passed."""
+    while newest(folder) < step:
+        assert process.poll() is None, process.stderr.read()[-3000:]
+        time.sleep(0.005)
+    time.sleep(delay)
+    process.kill()
+    process.wait()
+    process.stderr.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["vae_digits", "cyclegan_digits_ink"])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_killed_five_times_and_resumed_it_ends_to_the_bit(preset, replicas, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    finish(start(preset, undisturbed, replicas))
+    total = newest(undisturbed)
+    chance = random.Random(f"{preset} {replicas}")
+    # Five places in the order in which they come.
+    places = sorted(chance.sample(range(1, total - 7), 5))
+    for i, place in enumerate(places):
+        kill_after(start(preset, killed, replicas, resume=i > 0), killed, place, chance.uniform(0, 0.05))
+        assert newest(killed) < total
+    finish(start(preset, killed, replicas, resume=True))
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (killed, undisturbed)]
+    for config in configs:
+        del config["git_commit"]  # somebody may edit the clone meanwhile
+    assert configs[0] == configs[1]
+    assert (killed / "log.csv").read_bytes() == (undisturbed / "log.csv").read_bytes()
+    names = sorted(path.name for path in (undisturbed / "checkpoints").iterdir())
+    assert sorted(path.name for path in (killed / "checkpoints").iterdir()) == names
+    with np.load(undisturbed / "checkpoints" / names[-1]) as a, np.load(killed / "checkpoints" / names[-1]) as b:
+        assert a.files == b.files
+        # Weights, both optimizers, the pool, the seeds, the metrics; and the header with logs and place.
+        for name in a.files:
+            np.testing.assert_array_equal(b[name], a[name], err_msg=name)
+
+
+FULL_DISK = """
+mount -t tmpfs -o size={size} tmpfs {disk}
+{python} -m kerasgen.cli train vae_digits --output {disk}/run --epochs 2 --checkpoint-steps 5
+code=$?
+ls -A {disk}/run/checkpoints
+mount -o remount,size=64m {disk}
+{python} -m kerasgen.cli train vae_digits --output {disk}/run --epochs 2 --checkpoint-steps 5 --resume || exit 1
+ls {disk}/run
+exit $code
+"""
+
+
+@pytest.mark.slow
+def test_after_a_full_disk_the_training_goes_on(tmp_path):
+    """On a real small disk, in a mount namespace of its own."""
+    (tmp_path / "disk").mkdir()
+    script = FULL_DISK.format(size="3m", disk=tmp_path / "disk", python=f"{sys.executable} -W ignore")
+    result = subprocess.run(["unshare", "-rm", "bash", "-c", script], capture_output=True, text=True)
+    assert result.returncode == 2, result.stderr[-3000:]
+    [sentence] = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert "can't be written (No space left on device)" in sentence
+    # Nothing half-written stayed, and the checkpoints from before did.
+    lines = result.stdout.splitlines()
+    assert not [line for line in lines if ".tmp" in line]
+    assert "step_00000005.npz" in lines
+    assert "model.keras" in lines
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_is_removed_meanwhile_is_written_anew(tmp_path):
+    removed, undisturbed = tmp_path / "removed", tmp_path / "undisturbed"
+    finish(start("vae_digits", undisturbed, 1))
+    process = start("vae_digits", removed, 1, warn=True)
+    while newest(removed) < 14:
+        assert process.poll() is None, process.stderr.read()[-3000:]
+        time.sleep(0.005)
+    shutil.rmtree(removed)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors[-3000:]
+    assert f"{removed} was removed during the training" in errors
+    for name in (
+        "config.json",
+        "log.csv",
+        "model.keras",
+        "curves.png",
+        f"checkpoints/step_{newest(undisturbed):08d}.npz",
+    ):
+        assert (removed / name).is_file()
+    # Nothing of what was learned is lost, the logs of the epochs before included.
+    assert (removed / "log.csv").read_bytes() == (undisturbed / "log.csv").read_bytes()
