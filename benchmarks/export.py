@@ -28,9 +28,9 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 from peers import machine, write_json
 
-from kerasgen.export.formats import registry as _formats
 from kerasgen.export import export_model
 from kerasgen.export.contract.inputs import network_and_inputs
+from kerasgen.export.formats import registry as _formats
 from kerasgen.layers import InstanceNormalization
 from kerasgen.networks import resnet_generator
 

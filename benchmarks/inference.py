@@ -24,8 +24,8 @@ from peers import machine, write_json
 from torch_cyclegan import ResnetGenerator
 
 from export import runner
-from kerasgen.export import export_model
 from kerasgen.commands.torch_import import import_torch
+from kerasgen.export import export_model
 
 SIZE = 256
 

@@ -24,12 +24,12 @@ import numpy as np
 import tensorflow as tf
 from skimage import restoration
 
+from kerasgen.commands.train import load_run, train
 from kerasgen.data import load_paired, load_registration
 from kerasgen.data.degradations import LowLight, degradation
 from kerasgen.data.sources.pictures import TEST, picture
 from kerasgen.drawing import save_png, side_by_side
-from kerasgen.presets import find
-from kerasgen.commands.train import load_run, train
+from kerasgen.models import find
 
 _SEED = tf.constant([7, 7], tf.int64)
 _SHOWN = 88  # pixels of the squares in the pictures

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from peers import PYTHAE_FOLDER, pythae_python, write_json
 
-from kerasgen.data import load
 from kerasgen.commands.evaluate import compare
 from kerasgen.commands.generate import Encoded, fitted_sampler, generate_pictures
+from kerasgen.data import load
 from kerasgen.metrics import nearest_distances
 from kerasgen.metrics.features import extractor_for
 from kerasgen.models import VAE

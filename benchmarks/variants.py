@@ -52,7 +52,7 @@ def measure(model: Any, preset: str, folder: Path) -> list[dict]:
 def real_inputs(model: Any, preset: str, split: str, n: int) -> dict[str, np.ndarray]:
     """Pictures of domain A, or latent codes of the prior, which is what a decoder is given."""
     from kerasgen.data import load_unpaired
-    from kerasgen.presets import find
+    from kerasgen.models import find
 
     if not model.unpaired:
         random = np.random.default_rng({"train": 0, "test": 1}[split])

@@ -8,8 +8,8 @@ RUN_OR_KERAS_FILE is what `kerasgen train cyclegan_…` wrote. examples/phone/RE
 import sys
 from pathlib import Path
 
-from kerasgen.export import benchmark, export_model
 from kerasgen.commands.ship import shipments
+from kerasgen.export import benchmark, export_model
 
 source = sys.argv[1]
 folder = Path(sys.argv[2] if len(sys.argv) > 2 else "saved_models/phone")

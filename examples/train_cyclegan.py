@@ -10,10 +10,10 @@ from pathlib import Path
 
 import keras
 
-from kerasgen.training.callbacks import ImageGrid, StopOnNaN
+from kerasgen.commands.translate import translate_folder
 from kerasgen.data import load_unpaired
 from kerasgen.models import CycleGAN
-from kerasgen.commands.translate import translate_folder
+from kerasgen.training.callbacks import ImageGrid, StopOnNaN
 
 folder_a, folder_b = sys.argv[1:3]
 folder = Path(sys.argv[3] if len(sys.argv) > 3 else "runs/cyclegan")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import keras
 
-from kerasgen.training.callbacks import ImageGrid, StopOnNaN
 from kerasgen.data import load
+from kerasgen.drawing import grid, save_png
 from kerasgen.export import export_model
 from kerasgen.models import VAE
-from kerasgen.drawing import grid, save_png
+from kerasgen.training.callbacks import ImageGrid, StopOnNaN
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/digits")
 epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 50

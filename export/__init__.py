@@ -10,11 +10,11 @@ One format is one file of this package: `SUFFIX`, `VARIANTS`, `export()` and `lo
 others, `OPTIONS` and `signatures()`.
 """
 
+from .benchmark import Measurement, benchmark
+from .contract.spec import ImageSpec
 from .formats.registry import available_formats
 from .gate.gate import Check, GateError
 from .publish import Artifact, export_model, read_manifest
-from .contract.spec import ImageSpec
-from .benchmark import Measurement, benchmark
 from .verify import Comparison, Report, spec_of, verify
 
 __all__ = [

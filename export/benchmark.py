@@ -12,12 +12,12 @@ import numpy as np
 
 from kerasgen.errors import UserError
 
+from .contract.inputs import check_sizes, network_and_inputs
 from .formats.registry import find_format, format_of, signatures_of
 from .gate.gate import SIGNATURE, greatest_difference
-from .contract.inputs import check_sizes, network_and_inputs
 from .gate.process import FreshProcess, RuntimeFailure
-from .publish import digest_of, read_manifest
 from .gate.runtime import Arrays
+from .publish import digest_of, read_manifest
 from .verify import spec_of
 
 _ROUNDS, _RUNS = 5, 20

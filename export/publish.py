@@ -14,13 +14,13 @@ from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 
 from .contract.calibration import Calibration, read_calibration
-from .formats.registry import Request, artifact_path, find_format, signatures_of
-from .gate.gate import SIGNATURE, GateError, Inspection, inspect, tolerance_text
 from .contract.golden import golden_pair
 from .contract.inputs import check_sizes, network_and_inputs
-from .gate.runtime import Arrays
 from .contract.signature import Signature
 from .contract.spec import ImageSpec
+from .formats.registry import Request, artifact_path, find_format, signatures_of
+from .gate.gate import SIGNATURE, GateError, Inspection, inspect, tolerance_text
+from .gate.runtime import Arrays
 
 _PACKAGES = (
     "kerasgen",

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from .contract.inputs import check_sizes, network_and_inputs
+from .contract.spec import ImageSpec
 from .formats.registry import find_format, format_of, signatures_of
 from .gate.gate import SIGNATURE, Check, greatest_difference, inspect, psnr
-from .contract.inputs import check_sizes, network_and_inputs
 from .publish import read_manifest
-from .contract.spec import ImageSpec
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,8 @@ def generate(
             save_generated,
             source_of,
         )
-        from kerasgen.samplers.attributes import parse_where
         from kerasgen.commands.train import load_run
+        from kerasgen.samplers.attributes import parse_where
 
     vae = load_run(model)
     if not hasattr(vae, "generate"):
@@ -186,9 +186,9 @@ def export(
     if output is None and serving is None:
         raise UserError("Nothing says where to: give --output for artifacts, or --serving for TensorFlow Serving.")
     with _quiet_import():
+        from kerasgen.commands.ship import shipments
         from kerasgen.export import benchmark, export_model
         from kerasgen.export.serving import export_serving
-        from kerasgen.commands.ship import shipments
 
     wanted = _formats_and_variants(format, variant) if output else []
     for shipment in shipments(model, images, size, floats, _pair(range)):
@@ -214,8 +214,8 @@ def verify(
 ) -> None:
     """Compare an artifact with its Keras model on real pictures, and draw the three that differ most."""
     with _quiet_import():
-        from kerasgen.drawing import save_png
         from kerasgen.commands.ship import verify_artifact, worst_picture
+        from kerasgen.drawing import save_png
 
     report, spec = verify_artifact(artifact, against, images)
     for compared in report.comparisons:
@@ -239,8 +239,8 @@ def benchmark_artifacts(
 ) -> None:
     """Measure artifacts of one network side by side: size, loading, latency, the graph's nodes."""
     with _quiet_import():
-        from kerasgen.export import benchmark
         from kerasgen.commands.ship import measured_against
+        from kerasgen.export import benchmark
 
     _print_benchmark(benchmark(artifacts) if against is None else measured_against(artifacts, against))
 
@@ -266,7 +266,7 @@ def list_names() -> None:
     with _quiet_import():
         from kerasgen.data import available_sources
         from kerasgen.export import available_formats
-        from kerasgen.presets import presets
+        from kerasgen.models import presets
         from kerasgen.samplers import SAMPLERS
 
     _print_table("Preset", {name: preset.description for name, (_, preset) in presets().items()})

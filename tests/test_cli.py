@@ -84,8 +84,8 @@ def test_train_on_a_folder_of_pictures(kerasgen, tmp_path):
 def test_translate_a_folder_with_a_run_and_with_a_generator_alone(kerasgen, tmp_path):
     from sklearn.datasets import load_sample_image
 
-    from kerasgen.models import CycleGAN
     from kerasgen.commands.train import save_model
+    from kerasgen.models import CycleGAN
 
     (tmp_path / "in" / "sub").mkdir(parents=True)
     photo = Image.fromarray(load_sample_image("flower.jpg")).resize((90, 61))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasgen.errors import UserError
 from kerasgen.drawing import grid, plot_history, save_png, side_by_side
+from kerasgen.errors import UserError
 
 
 def test_grid_places_images_row_by_row():

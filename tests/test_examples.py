@@ -66,8 +66,8 @@ def test_export_to_phone(tmp_path):
 @pytest.mark.slow
 def test_serve(tmp_path):
     """Both scripts, and the page's commands in between, with the server as a process of its own."""
-    from kerasgen.serve import Server
     from kerasgen.commands.train import train
+    from kerasgen.serve import Server
 
     run = train("cyclegan_digits_ink", tmp_path / "run", epochs=1).folder
     publish = [sys.executable, EXAMPLES / "serve" / "publish.py", run, "models"]

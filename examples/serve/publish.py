@@ -9,8 +9,8 @@ practice it is the next training's.
 import sys
 from pathlib import Path
 
-from kerasgen.export.serving import export_serving, list_versions, rollback
 from kerasgen.commands.ship import shipments
+from kerasgen.export.serving import export_serving, list_versions, rollback
 
 source = sys.argv[1]
 models = Path(sys.argv[2] if len(sys.argv) > 2 else "models")

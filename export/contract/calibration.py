@@ -10,8 +10,8 @@ import numpy as np
 
 from kerasgen.errors import UserError
 
-from .inputs import check_inputs
 from ..gate.runtime import Arrays
+from .inputs import check_inputs
 from .signature import Signature
 from .spec import ImageSpec
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from kerasgen.errors import UserError
 
-from ..gate.runtime import Arrays
 from ..contract.signature import Signature, facing
 from ..contract.spec import ImageSpec
+from ..gate.runtime import Arrays
 
 
 @dataclass(frozen=True)

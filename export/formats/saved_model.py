@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
-    from .registry import Request
     from ..contract.served import Entry
     from ..contract.signature import Signature
     from ..contract.spec import ImageSpec
+    from .registry import Request
 
 # The ending tells a person, a shell pattern and `verify` what the folder is.
 SUFFIX = ".saved_model"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from kerasgen.errors import UserError
 
-from .process import FreshProcess, RuntimeFailure
-from .runtime import Arrays
 from ..contract.served import Entry, decoded
 from ..contract.signature import Signature
+from .process import FreshProcess, RuntimeFailure
+from .runtime import Arrays
 
 if TYPE_CHECKING:
     import keras

@@ -8,13 +8,13 @@ from typing import Any
 
 from kerasgen.errors import UserError
 
-from ..formats.registry import find_format, signatures_of
 from ..contract.inputs import network_and_inputs
-from ..publish import Artifact, export_model
+from ..contract.spec import ImageSpec
+from ..formats.registry import find_format, signatures_of
 from ..gate.runtime import Arrays
+from ..publish import Artifact, export_model
 from .files import BATCH_SIZES, write_model_page, write_server_files
 from .protos import require_serving
-from ..contract.spec import ImageSpec
 from .versions import (
     STABLE,
     Version,

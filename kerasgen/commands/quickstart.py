@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kerasgen.errors import UserError
 from kerasgen.commands.train import Run, train
+from kerasgen.errors import UserError
 
 PRESETS = {"vae": ("vae_digits",), "cyclegan": ("cyclegan_digits_ink", "cyclegan_photo_dusk")}
 
@@ -41,9 +41,9 @@ def quickstart(
 
 
 def _one(preset: str, folder: Path, epochs: int | None, say: Callable[[str], Any]) -> Result:
-    from kerasgen.export import available_formats, benchmark, export_model
-    from kerasgen.drawing import grid, save_png
     from kerasgen.commands.ship import shipments
+    from kerasgen.drawing import grid, save_png
+    from kerasgen.export import available_formats, benchmark, export_model
 
     say(f"Training {preset}.")
     run = train(preset, folder, epochs=epochs, overwrite=True)

@@ -67,8 +67,8 @@ def shipments(
     Raises:
         UserError: there is no such model or folder, or an argument doesn't fit.
     """
-    from kerasgen.models import GenerativeModel
     from kerasgen.commands.train import load_run
+    from kerasgen.models import GenerativeModel
 
     model = load_run(path)
     if not isinstance(model, GenerativeModel):
@@ -166,7 +166,7 @@ def read_pictures(folder: str | os.PathLike, sides: tuple[int, int], channels: i
     Raises:
         UserError: there is no such folder, or no picture that can be read.
     """
-    from kerasgen.data.sources.folder import picture_files, read_picture
+    from kerasgen.data.reading import picture_files, read_picture
     from kerasgen.data.sources.source import Fit
 
     folder = Path(folder)

@@ -16,7 +16,7 @@ from typing import Any
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
-from kerasgen.presets import find
+from kerasgen.models import find
 
 _PACKAGES = ("kerasgen", "tensorflow", "keras", "numpy")
 

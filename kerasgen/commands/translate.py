@@ -2,36 +2,22 @@
 
 import os
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasgen.data.sources.folder import picture_files, read_picture
+from kerasgen.data.reading import Translated, read_picture, targets, with_bar
 from kerasgen.data.sources.source import Fit
-from kerasgen.errors import UserError
 from kerasgen.drawing import save_png, to_uint8
+from kerasgen.errors import UserError
 
 if TYPE_CHECKING:
     import keras
 
 _DIRECTIONS = ("a2b", "b2a")
 _PROBE = 256  # pixels of a size that every generator of this zoo can divide
-
-
-@dataclass(frozen=True)
-class Translated:
-    """What became of a folder.
-
-    Attributes:
-        written: the PNG files, in the order of their names.
-        skipped: the inputs that can't be read, or are too large for the memory.
-    """
-
-    written: tuple[Path, ...]
-    skipped: tuple[Path, ...]
 
 
 def translate_folder(
@@ -111,40 +97,6 @@ def _check(generator: "keras.Model") -> None:
             f"The model {generator.name!r} makes {gives[1:]} of a picture of {_PROBE}×{_PROBE}, but a generator "
             "keeps or multiplies the size and makes grey or RGB: give a generator, not a discriminator."
         )
-
-
-def targets(source: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Each picture of a folder, and the PNG that it becomes in another.
-
-    Raises:
-        UserError: as `translate_folder` does of its folders.
-    """
-    if not source.is_dir():
-        raise UserError(f"There is no folder {source}: give the folder of the pictures to translate.")
-    if source.resolve() in (output.resolve(), *output.resolve().parents):
-        raise UserError(
-            f"The output folder {output} is the input folder {source} or lies in it, where the next run would take "
-            "it for input: choose one outside."
-        )
-    paths = [file.path for file in picture_files(source)]
-    if not paths:
-        raise UserError(f"The folder {source} holds no jpg, jpeg, png, bmp or webp picture: put some there.")
-    taken: dict[Path, Path] = {}
-    for path in paths:
-        target = output / path.relative_to(source).with_suffix(".png")
-        if target in taken:
-            raise UserError(f"{taken[target]} and {path} would both become {target}: rename one of them.")
-        taken[target] = path
-    return [(path, target) for target, path in taken.items()]
-
-
-def with_bar(items: list[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
-    """Go through the items, and show a bar."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("translating"), BarColumn(), MofNCompleteColumn(), TextColumn("pictures"))
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        yield from progress.track(items)
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 two domains by `load_unpaired`, pairs by `load_paired`."""
 
-from kerasgen.data.paired import load_paired
 from kerasgen.data.loading import SOURCES, available_sources, load, open_source
+from kerasgen.data.paired import load_paired
 from kerasgen.data.registration import load_registration
 from kerasgen.data.sources.source import Source
 from kerasgen.data.unpaired import load_unpaired

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kerasgen.data import balance as balancing
-from kerasgen.data.sources import digits, domains, folder, photos, pictures, tfds
 from kerasgen.data.order import batches, shuffled_index
+from kerasgen.data.sources import digits, domains, folder, photos, pictures, tfds
 from kerasgen.data.sources.source import Fit, Kind, Source
 from kerasgen.errors import UserError
 

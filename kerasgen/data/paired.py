@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kerasgen.data.degradations import degradation as degradation_from
-from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.loading import find_kind
+from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.sources.source import Fit, Kind
 from kerasgen.errors import UserError
 

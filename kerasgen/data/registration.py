@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from kerasgen.data.loading import find_kind
 from kerasgen.data.order import batches
 from kerasgen.data.paired import squares
-from kerasgen.data.loading import find_kind
 from kerasgen.errors import UserError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kerasgen.data.degradations import degradation as degradation_from
-from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.loading import find_kind
+from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.sources.source import Fit, Kind, Source
 from kerasgen.errors import UserError
 

@@ -1,9 +1,46 @@
 """The models: subclassed Keras models with their own `train_step`, trained by `model.fit`."""
 
+from kerasgen.errors import UserError
+from kerasgen.models import cyclegan, paired, registration, vae
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.cyclegan import CycleGAN
 from kerasgen.models.paired import PairedTranslator
 from kerasgen.models.registration import Registration
 from kerasgen.models.vae import VAE, Posterior
+from kerasgen.presets import Preset
 
-__all__ = ["VAE", "CycleGAN", "GenerativeModel", "PairedTranslator", "Posterior", "Registration"]
+# A new model adds its module here. Each has a `MODEL` and its `PRESETS`.
+MODEL_MODULES = (vae, cyclegan, paired, registration)
+
+__all__ = [
+    "MODEL_MODULES",
+    "VAE",
+    "CycleGAN",
+    "GenerativeModel",
+    "PairedTranslator",
+    "Posterior",
+    "Registration",
+    "find",
+    "presets",
+]
+
+
+def presets() -> dict[str, tuple[type[GenerativeModel], Preset]]:
+    """Return all presets by name: (model class, preset)."""
+    return {name: (module.MODEL, preset) for module in MODEL_MODULES for name, preset in module.PRESETS.items()}
+
+
+def find(name: str) -> tuple[type[GenerativeModel], Preset]:
+    """Return the model class and the preset of that name.
+
+    Raises:
+        UserError: there is none; the sentence lists those that there are.
+    """
+    known = presets()
+    if name not in known:
+        raise UserError(f"There is no preset {name!r}: choose one of {', '.join(sorted(known))}.")
+    return known[name]
+
+
+for _module in MODEL_MODULES:
+    _module.MODEL.presets = _module.PRESETS

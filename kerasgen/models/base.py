@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
 from kerasgen.errors import UserError, require_tensorflow
-from kerasgen.presets import find, presets
+from kerasgen.presets import Preset
+from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
 
 require_tensorflow("Training with kerasgen.models")
 
@@ -46,6 +46,8 @@ class GenerativeModel(keras.Model):
     image_multiple = 1
     # The function of kerasgen.data that loads what it trains on.
     data_loader = "load"
+    # By name; the package fills it from the table at the foot of the model's file.
+    presets: ClassVar[dict[str, Preset]] = {}
     loss_names: tuple[str, ...] = ("loss",)
     validation_names: tuple[str, ...] = ()
 
@@ -204,14 +206,9 @@ class GenerativeModel(keras.Model):
         Raises:
             UserError: there is no such preset, or it is another model's.
         """
-        model_class, preset = find(name)
-        if not issubclass(model_class, cls):
-            own = sorted(n for n, (c, _) in presets().items() if issubclass(c, cls))
-            raise UserError(
-                f"The preset {name!r} is a {model_class.__name__}, not a {cls.__name__}: "
-                f"use {model_class.__name__}.from_preset, or one of {', '.join(own)}."
-            )
-        return model_class(**{**preset.config, **overrides})
+        if name not in cls.presets:
+            raise UserError(_no_preset(cls, name))
+        return cls(**{**cls.presets[name].config, **overrides})
 
     def compile_for_recipe(self, steps_per_epoch: int, epochs: int, **recipe: Any) -> None:
         """Compile as the preset's recipe says, with schedules that end with the training."""
@@ -236,6 +233,18 @@ class GenerativeModel(keras.Model):
             Images [n, height, width, channels] in [0, 1] by title; several titles stand side by side.
         """
         raise NotImplementedError(f"{type(self).__name__} has no preview.")
+
+
+def _no_preset(cls: type[GenerativeModel], name: str) -> str:
+    """Say whose a preset is that `cls` doesn't have, and which it has."""
+    owner = next((model for model in GenerativeModel.__subclasses__() if name in model.presets), None)
+    own = ", ".join(sorted(cls.presets)) or "none"
+    if owner is None:
+        return f"There is no preset {name!r}: those of {cls.__name__} are {own}."
+    return (
+        f"The preset {name!r} is a {owner.__name__}, not a {cls.__name__}: "
+        f"use {owner.__name__}.from_preset, or one of {own}."
+    )
 
 
 def weighted_mean(losses: Any, sample_weight: Any = None) -> Any:

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasgen.files import atomic_write
 from kerasgen.drawing import to_uint8
+from kerasgen.files import atomic_write
 from kerasgen.samplers.tree import Tree
 
 

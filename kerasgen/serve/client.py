@@ -25,11 +25,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from kerasgen.data.sources.folder import read_picture
+from kerasgen.data.reading import Translated, read_picture, targets, with_bar
 from kerasgen.data.sources.source import Fit
 from kerasgen.errors import UserError, require_extra
 from kerasgen.files import atomic_write
-from kerasgen.commands.translate import Translated, targets, with_bar
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # seconds between tries
 

@@ -12,10 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasgen.training.distribute import is_chief
+from kerasgen.drawing import save_png, side_by_side
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
-from kerasgen.drawing import save_png, side_by_side
+from kerasgen.training.distribute import is_chief
 
 
 class ImageGrid(keras.callbacks.Callback):

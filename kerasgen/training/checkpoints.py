@@ -13,9 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasgen.training.distribute import is_chief
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
+from kerasgen.training.distribute import is_chief
 
 _LARGER_IS_BETTER = ("elbo", "psnr", "ssim", "accuracy")
 

@@ -19,9 +19,9 @@ def conditional(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unconditional(tmp_path_factory):
+    from kerasgen.commands.train import save_model
     from kerasgen.data import load
     from kerasgen.models import VAE
-    from kerasgen.commands.train import save_model
 
     folder = tmp_path_factory.mktemp("unconditional")
     vae = VAE.from_preset("vae_digits", num_classes=None, beta=0.4, kl_warmup_steps=0)
@@ -46,9 +46,9 @@ def test_evaluation_of_a_conditional_vae(kerasgen, conditional):
     assert likelihood["bits_per_dim"] is None  # grey levels
     real, prior = report["pictures"]["real"], report["pictures"]["prior"]
     assert real["conditional_accuracy"] > 0.95
+    from kerasgen.commands.train import load_run
     from kerasgen.data import load
     from kerasgen.metrics.features import extractor_for
-    from kerasgen.commands.train import load_run
 
     labels = np.concatenate([b["label"] for b in load("digits", "test")])
     answers = extractor_for("digits").classes(load_run(conditional).generate(297, labels=labels, seed=0))
@@ -60,10 +60,10 @@ def test_evaluation_of_a_conditional_vae(kerasgen, conditional):
 
 @pytest.mark.slow
 def test_evaluation_equals_the_metrics(unconditional):
-    from kerasgen.data import load
     from kerasgen.commands.evaluate import evaluate
-    from kerasgen.metrics.features import extractor_for
     from kerasgen.commands.train import load_run
+    from kerasgen.data import load
+    from kerasgen.metrics.features import extractor_for
 
     report = evaluate(unconditional, "digits", k=2)
     vae = load_run(unconditional)
@@ -104,9 +104,9 @@ def test_generate_by_every_sampler(kerasgen, conditional, tmp_path, sampler):
 
 @pytest.mark.slow
 def test_generate_around_a_picture_of_ones_own(kerasgen, conditional, tmp_path):
+    from kerasgen.commands.train import load_run
     from kerasgen.data import load
     from kerasgen.drawing import save_png, to_uint8
-    from kerasgen.commands.train import load_run
 
     batch = next(iter(load("digits", "test", shuffle=False)))
     image, label = batch["image"][:1].numpy(), int(batch["label"][0])

@@ -8,9 +8,9 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from kerasgen.data import load
 from kerasgen.commands.ship import shipments
 from kerasgen.commands.train import load_run, train
+from kerasgen.data import load
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch_cyclegan import PatchGAN, PixelDiscriminator, ResnetGenerator, UnetGenerator
 
-from kerasgen.errors import UserError
 from kerasgen.commands.torch_import import import_torch
+from kerasgen.errors import UserError
 
 CASES = {
     "resnet instance": (lambda: ResnetGenerator(filters=8, blocks=6), 32),

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from kerasgen.commands.translate import translate_folder
 from kerasgen.errors import UserError
 from kerasgen.models import CycleGAN
 from kerasgen.networks.patchgan import patchgan
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
-from kerasgen.commands.translate import translate_folder
 
 # Neither side is divisible by 4, as the generators need.
 CHINA = Image.fromarray(load_sample_image("china.jpg")).resize((97, 63))

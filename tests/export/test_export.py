@@ -113,8 +113,8 @@ def test_an_untrained_network_with_equal_biases(format, tmp_path):
 
 def test_a_weightless_file_does_not_pass(decoder, tmp_path, monkeypatch):
     """The converter's silent failure, made on purpose: same signature, other weights."""
-    from kerasgen.export.formats import tflite
     from kerasgen.export.contract.signature import model_signature
+    from kerasgen.export.formats import tflite
 
     other = conv_decoder(4, (8, 8, 1), (8, 8), 16, num_classes=10)
     real = tflite.export

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from kerasgen.data import load, load_unpaired
 from kerasgen.export import available_formats, export_model, verify
-from kerasgen.presets import find
+from kerasgen.models import find
 
 # The presets' own configurations, but for their size.
 SMALL = {

@@ -3,8 +3,8 @@
 import pytest
 import variants
 
-from kerasgen.export import available_formats
 from kerasgen.commands.train import train
+from kerasgen.export import available_formats
 
 LEAST = {"float16": 60, "dynamic_int8": 33, "static_int8": 29}
 # As long as fits a test; `benchmarks/variants.py` trains them in full.

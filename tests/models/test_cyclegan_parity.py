@@ -8,8 +8,8 @@ import tensorflow as tf
 import torch
 from torch_cyclegan import PatchGAN, ResnetGenerator, Trainer
 
-from kerasgen.models import CycleGAN
 from kerasgen.commands.torch_import import import_torch
+from kerasgen.models import CycleGAN
 
 SIZE = 32
 NAMES = {"generator_a2b": "g_a2b", "generator_b2a": "g_b2a", "discriminator_a": "d_a", "discriminator_b": "d_b"}

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasgen.serve.client import Client, ServerError
-from kerasgen.errors import UserError
 from kerasgen.commands.translate import translate_folder
+from kerasgen.errors import UserError
+from kerasgen.serve.client import Client, ServerError
 
 from .conftest import expected
 

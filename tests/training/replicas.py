@@ -11,9 +11,9 @@ import tensorflow as tf
 
 import kerasgen.models.vae
 from kerasgen.data import load, load_unpaired
-from kerasgen.training.distribute import get_strategy, is_chief
 from kerasgen.layers import Sampling
 from kerasgen.models import VAE, CycleGAN
+from kerasgen.training.distribute import get_strategy, is_chief
 
 name, devices, optimizer_options, output = sys.argv[1:]
 if devices != "workers":

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasgen.training.callbacks import ImageGrid, LogFile, ProgressBar, StopOnNaN
 from kerasgen.errors import UserError
+from kerasgen.training.callbacks import ImageGrid, LogFile, ProgressBar, StopOnNaN
 
 
 def test_image_grid_shows_the_same_noise_each_epoch(small_vae, digits, tmp_path):

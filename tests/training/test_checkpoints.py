@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from kerasgen.training.checkpoints import Checkpoints
 from kerasgen.data import load
 from kerasgen.errors import UserError
+from kerasgen.training.checkpoints import Checkpoints
 
 STEPS = 6  # an epoch of 1,500 digits in batches of 250
 

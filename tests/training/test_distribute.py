@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kerasgen.training.distribute import get_strategy
 from kerasgen.errors import UserError
+from kerasgen.training.distribute import get_strategy
 
 FOUR_STEPS = Path(__file__).with_name("replicas.py")
 PLAIN = {"learning_rate": 1e-3}

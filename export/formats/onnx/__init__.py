@@ -38,12 +38,12 @@ def export(request: "Request", path: Path) -> None:
 
     from kerasgen.errors import UserError
 
-    from .traversal import IR_VERSIONS, emit
-    from .handlers import Unsupported
+    from ..saved_model import traced
     from ..tf_graph import refuse_randomness
+    from .handlers import Unsupported
     from .quantize import quantized
     from .tf2onnx import convert
-    from ..saved_model import traced
+    from .traversal import IR_VERSIONS, emit
 
     signature = request.signatures["serving_default"]
     opset = request.opset or OPSET

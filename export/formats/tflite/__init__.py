@@ -35,11 +35,11 @@ def export(request: "Request", path: Path) -> None:
     import tensorflow as tf
 
     from ...contract.calibration import refuse_without_weights
-    from ..tf_graph import quiet_tensorflow, refuse_randomness
     from ...contract.inputs import fixed_shapes
+    from ..saved_model import save, traced
+    from ..tf_graph import quiet_tensorflow, refuse_randomness
     from .quantize import ROUNDABLE, quantized
     from .rewrite import rewritten
-    from ..saved_model import save, traced
 
     signature = request.signatures["serving_default"]
     fixed = fixed_shapes(signature, request.inputs)

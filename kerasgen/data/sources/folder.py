@@ -3,35 +3,16 @@
 import warnings
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kerasgen.data.reading import SUFFIXES, PictureFile, picture_files, read_picture
 from kerasgen.data.sources.source import Fit, Kind, Source, check_channels, check_split
 from kerasgen.errors import UserError
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-_ORIENTATION = 0x0112
 _KEPT = 2**29  # bytes of small pictures that stay in memory: most of the time of reading is spent on decoding
-# By EXIF orientation: Pillow's transposition (Image.Transpose) that turns the picture upright, and whether width
-# and height change places.
-_TURNS = {
-    2: (0, False),
-    3: (3, False),
-    4: (1, False),
-    5: (5, True),
-    6: (4, True),
-    7: (6, True),
-    8: (2, True),
-}
-
-
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    folder: str | None  # the class folder it lies in
 
 
 def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Source:
@@ -63,7 +44,7 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
     if not files:
         raise UserError(
             f"The folder {argument!r} holds no readable picture for the split {split!r}: "
-            f"put {', '.join(_SUFFIXES)} files there."
+            f"put {', '.join(SUFFIXES)} files there."
         )
     # The names come from both splits, so that a class has the same number in each.
     names = _class_names(by_split["train"] + by_split["test"])
@@ -75,7 +56,7 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
 KIND = Kind("your own jpg, png, bmp and webp pictures; subfolders are classes", open_split, usage=":PATH")
 
 
-def _files(root: Path) -> dict[str, list[_File]]:
+def _files(root: Path) -> dict[str, list[PictureFile]]:
     """The files of each split, in a fixed order."""
     if all((root / name).is_dir() for name in ("train", "test")):
         return {split: picture_files(root / split) for split in ("train", "test")}
@@ -86,22 +67,12 @@ def _files(root: Path) -> dict[str, list[_File]]:
     return {"train": [f for f in files if f not in test], "test": [f for f in files if f in test]}
 
 
-def picture_files(base: Path) -> list[_File]:
-    found = []
-    for path in sorted(base.rglob("*")):
-        # The Mac leaves files such as ._cat.jpg that are no pictures.
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".") and path.is_file():
-            parts = path.relative_to(base).parts
-            found.append(_File(path, parts[0] if len(parts) > 1 else None))
-    return found
-
-
-def _class_names(files: list[_File]) -> tuple[str, ...]:
+def _class_names(files: list[PictureFile]) -> tuple[str, ...]:
     folders = {file.folder for file in files}
     return () if None in folders or len(folders) < 2 else tuple(sorted(folders))
 
 
-def _readable(files: list[_File], fit: Fit) -> list[_File]:
+def _readable(files: list[PictureFile], fit: Fit) -> list[PictureFile]:
     """The files that begin like pictures; only the headers are read."""
     from PIL import Image
 
@@ -159,44 +130,3 @@ def _reader(paths: list[Path], labels: list[int], fit: Fit, channels: int) -> Ca
         return {"image": tf.cast(image, tf.float32) / 255.0, **label}
 
     return example
-
-
-def read_picture(path: Path, fit: Fit, channels: int) -> np.ndarray:
-    """One picture as uint8 [height, width, channels]."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        width, height = image.size
-        if fit.rule not in ("natural", "fours"):
-            # JPEG can be decoded at a half, a quarter or an eighth of its size. With half as much again as is
-            # needed, the mean difference from a full decoding stays near 1 of 255 (twice that at 1.0).
-            enough = max(fit.size) * 3 // 2
-            image.draft(None, (enough, enough))
-        image.load()
-        turn, sideways = _TURNS.get(image.getexif().get(_ORIENTATION), (None, False))
-        # The small result is turned, not the large picture; until then, everything lies as in the file.
-        box, size = fit.place(height, width) if sideways else fit.place(width, height)
-        if sideways:
-            box, size = (box[1], box[0], box[3], box[2]), size[::-1]
-        # A draft's last row and column may be partly empty, so its scale is that of the decoder.
-        scale = round(width / image.size[0])
-        box = tuple(edge / scale for edge in box)
-        picture = _flat(image, channels).resize(size, Image.Resampling.BICUBIC, box, reducing_gap=3.0)
-    if turn is not None:
-        picture = picture.transpose(turn)
-    return np.asarray(picture, np.uint8).reshape(*picture.size[::-1], channels)
-
-
-def _flat(image: Any, channels: int) -> Any:
-    """A Pillow image of any mode as grey or RGB of 8 bits, on white where it is transparent; or as RGBA."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image, np.uint16) >> 8).astype(np.uint8))
-    if channels == 4:
-        return image.convert("RGBA")
-    if "A" in image.getbands() or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    mode = "L" if channels == 1 else "RGB"
-    return image if image.mode == mode else image.convert(mode)

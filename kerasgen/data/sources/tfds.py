@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasgen.data.sources.folder import read_picture
+from kerasgen.data.reading import read_picture
 from kerasgen.data.sources.source import Fit, Kind, Source, check_channels
 from kerasgen.errors import UserError
 

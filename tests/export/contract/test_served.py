@@ -13,10 +13,10 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from kerasgen.commands.translate import translate_folder
 from kerasgen.errors import UserError
 from kerasgen.export import ImageSpec, export_model, verify
 from kerasgen.networks import conv_decoder, conv_encoder, resnet_generator, unet_generator
-from kerasgen.commands.translate import translate_folder
 
 
 @pytest.fixture(scope="module")

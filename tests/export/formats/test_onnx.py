@@ -10,9 +10,9 @@ from keras import layers
 
 from kerasgen.errors import UserError
 from kerasgen.export import export_model
-from kerasgen.export.formats.onnx.traversal import emit
-from kerasgen.export.formats.onnx.handlers import HANDLERS, Unsupported
 from kerasgen.export.contract.signature import model_signature
+from kerasgen.export.formats.onnx.handlers import HANDLERS, Unsupported
+from kerasgen.export.formats.onnx.traversal import emit
 from kerasgen.layers import Cropping2D, InstanceNormalization, ReflectionPadding2D, Sampling, SyncBatchNormalization
 from kerasgen.networks import conv_decoder, conv_encoder, resnet_generator, unet_generator
 

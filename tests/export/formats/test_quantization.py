@@ -16,9 +16,9 @@ from sklearn.datasets import load_sample_image
 
 from kerasgen.errors import UserError
 from kerasgen.export import GateError, export_model, verify
-from kerasgen.export.formats.onnx import quantize as _quantize_onnx
 from kerasgen.export.contract.calibration import read_calibration
 from kerasgen.export.contract.signature import model_signature
+from kerasgen.export.formats.onnx import quantize as _quantize_onnx
 from kerasgen.networks import conv_decoder, resnet_generator
 
 VARIANTS = [("float16", 0.55), ("dynamic_int8", 0.35), ("static_int8", 0.35)]

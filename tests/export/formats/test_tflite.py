@@ -9,8 +9,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
 from kerasgen.export import export_model
-from kerasgen.export.formats.tflite.rewrite import rewritten
 from kerasgen.export.contract.signature import model_signature
+from kerasgen.export.formats.tflite.rewrite import rewritten
 from kerasgen.layers import ReflectionPadding2D
 from kerasgen.networks import resnet_generator
 

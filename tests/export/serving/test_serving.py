@@ -14,8 +14,8 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from kerasgen.errors import UserError
 from kerasgen.export import GateError, ImageSpec
-from kerasgen.export.serving.warmup import replay
 from kerasgen.export.serving import export_serving
+from kerasgen.export.serving.warmup import replay
 from kerasgen.networks import conv_decoder
 
 
