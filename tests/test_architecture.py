@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,10 @@ MODULES = modules()
 
 
 def imports(name: str, top_level_only: bool = False) -> set[str]:
-    """Absolute names of what a module imports."""
+    """Absolute names of all that a module imports, inside functions and under TYPE_CHECKING too."""
     tree, found = ast.parse(MODULES[name].read_text()), set()
     package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
-    nodes = tree.body if top_level_only else ast.walk(tree)
-    for node in nodes:
+    for node in tree.body if top_level_only else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -38,13 +38,45 @@ def imports(name: str, top_level_only: bool = False) -> set[str]:
     return found
 
 
-def ours(name: str, **options) -> set[str]:
-    return {i for i in imports(name, **options) if i in MODULES and i != name}
+def ours(name: str) -> set[str]:
+    return {i for i in imports(name) if i in MODULES and i != name}
+
+
+# DESIGN.md's arrows run downwards only: a module imports rooms of a lower rank, or its own.
+RANKS = (
+    {"errors", "typing", "presets"},
+    {"files", "losses", "keras_hooks"},
+    {"layers", "drawing"},
+    {"networks"},
+    {"data", "training", "metrics"},
+    {"models", "samplers", "serve", "export"},
+    {"runs"},
+    {"commands"},
+    {"cli"},
+)
+# Beside each other, but in one direction.
+SIDEWAYS = {("samplers", "models"), ("serve", "export")}
+
+
+def room(name: str) -> str:
+    return name.split(".")[1]
+
+
+def rank(name: str) -> int:
+    return next(i for i, rooms in enumerate(RANKS) if room(name) in rooms)
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if "." in n])
+def test_arrows_run_downwards(name):
+    assert any(room(name) in rooms for rooms in RANKS), f"{name} lies in no room of DESIGN.md"
+    for other in ours(name) - {"kerasgen"}:
+        below = rank(other) < rank(name) or (room(name), room(other)) in SIDEWAYS
+        assert room(other) == room(name) or below, f"{name} imports {other}"
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kerasgen.export")])
 def test_export_knows_no_model(name):
-    allowed = {"kerasgen.errors", "kerasgen.files", "kerasgen.layers"}
+    allowed = {"kerasgen.errors", "kerasgen.files", "kerasgen.layers", "kerasgen.keras_hooks", "kerasgen.typing"}
     assert {i for i in ours(name) if not i.startswith("kerasgen.export")} <= allowed
 
 
@@ -53,24 +85,41 @@ def test_models_know_neither_export_nor_data_nor_samplers(name):
     assert not [i for i in ours(name) if i.startswith(("kerasgen.export", "kerasgen.data", "kerasgen.samplers"))]
 
 
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("kerasgen.serve")])
+def test_the_server_knows_neither_keras_nor_a_model(name):
+    assert not [i for i in imports(name) if i.split(".")[0] == "keras"]
+    assert not [i for i in ours(name) if i.startswith(("kerasgen.models", "kerasgen.networks", "kerasgen.samplers"))]
+
+
 @pytest.mark.parametrize(
     "name", [n for n in MODULES if n in ("kerasgen.layers", "kerasgen.losses") or n.startswith("kerasgen.networks")]
 )
 def test_networks_need_no_tensorflow(name):
+    # Replicas are TensorFlow's: a layer may ask for them inside a function, once it runs there.
     assert not [i for i in imports(name, top_level_only=True) if i.split(".")[0] == "tensorflow"]
 
 
 def test_no_module_imports_in_a_circle():
+    """Imports inside functions and under TYPE_CHECKING count: a circle of them is one all the same."""
+
     def visit(name: str, path: tuple[str, ...]) -> None:
-        assert name not in path, " → ".join([*path, name])
+        assert name not in path, " → ".join([*path[path.index(name) :], name])
         if name not in done:
-            for other in sorted(ours(name, top_level_only=True)):
+            for other in sorted(ours(name)):
                 visit(other, (*path, name))
             done.add(name)
 
     done: set[str] = set()
     for name in MODULES:
         visit(name, ())
+
+
+def test_the_packages_are_the_folders():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    code = {name for name, path in MODULES.items()} - folders
+    assert set(listed) == folders
+    assert {name.rpartition(".")[0] for name in code} <= folders, "a folder with code lacks its __init__.py"
 
 
 def imported_by(code: str) -> set[str]:
