@@ -58,7 +58,7 @@ def main() -> None:
     judge = SVC(gamma="scale").fit(images.reshape(len(images), -1), labels)
     test_images, test_labels = arrays("test")
     print(f"real test digits: {judge.score(test_images.reshape(len(test_images), -1), test_labels):.1%}")
-    # The training split alone has no 178 of a class; what a generator does with its own pictures is no test of them.
+    # The training split alone has no 178 of a class; what a generator does with its own pictures does not test them.
     few = thinned(np.concatenate([images, test_images]), np.concatenate([labels, test_labels]))
     for scheme in arguments.schemes.split(","):
         rows = []

@@ -63,7 +63,7 @@ def benchmark(paths: Sequence[str | os.PathLike], model: Any = None, inputs: Any
         inputs: a batch of real inputs as the model takes them; by default seeded values.
 
     Raises:
-        UserError: a path is no artifact, a runtime can't run one, or an argument doesn't fit.
+        UserError: a path is not an artifact, a runtime can't run one, or an argument doesn't fit.
     """
     paths = [Path(path) for path in paths]
     manifests = [read_manifest(path) if format_of(path) else {} for path in paths]

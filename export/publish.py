@@ -154,7 +154,7 @@ def _network_of(other: Any, image: ImageSpec | None) -> tuple[Signature, Arrays]
 def _notes(
     signatures: dict[str, Any], sent: Arrays, format: str, variant: str, license: str, calibration: Calibration | None
 ) -> dict[str, Any]:
-    """What a client must know, kept inside the artifact too."""
+    """Return what a client must know, kept inside the artifact too."""
     main = signatures[SIGNATURE]
     return {
         "network": main.model.name,
@@ -204,7 +204,7 @@ def _write_manifest(artifact: Artifact, notes: dict[str, Any], inspection: Inspe
 
 
 def read_manifest(path: Path) -> dict:
-    """The manifest of an artifact, after a look whether it is this artifact's.
+    """Return the manifest of an artifact, after a look whether it is this artifact's.
 
     Raises:
         UserError: it is missing, or the artifact's bytes are not those that it was written for.

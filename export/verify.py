@@ -70,7 +70,7 @@ def verify(path: str | os.PathLike, model: Any, inputs: Any = None) -> Report:
             default seeded values.
 
     Raises:
-        UserError: the path is no artifact, its bytes are not those of its manifest, or an argument doesn't fit.
+        UserError: the path is not an artifact, its bytes are not those of its manifest, or an argument doesn't fit.
     """
     path = Path(path)
     format_name, manifest = format_of(path), read_manifest(path)

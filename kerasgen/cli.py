@@ -502,7 +502,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def main() -> None:
-    """The entry point: a user's mistake is one sentence and exit code 2."""
+    """Run the command line: a user's mistake is one sentence and exit code 2."""
     warnings.showwarning = _show_warning
     try:
         app()

@@ -17,7 +17,7 @@ def _sum_per_example(values):
 def bernoulli_nll(images, logits):
     """Negative log-likelihood of images under independent Bernoulli pixels, in nats.
 
-    Exact for binary images; for grey levels it is the usual cross entropy, which is no density (so no
+    Exact for binary images; for gray levels it is the usual cross entropy, which is not a density (so no
     bits/dim can be made from it) and whose least value is the pixels' own entropy, not 0.
 
     Args:

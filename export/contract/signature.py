@@ -66,7 +66,7 @@ class Signature:
         return {name: leave(name, tensor) for name, tensor in results.items()}
 
     def reference(self, sent: Arrays) -> Arrays:
-        """What a client should get: Keras on the CPU, where artifacts run, with NumPy's arithmetic around it."""
+        """Return what a client should get: Keras on the CPU, as artifacts run, with NumPy's arithmetic around it."""
         import tensorflow as tf
 
         floats = {}
@@ -78,11 +78,11 @@ class Signature:
         return {name: self._as_client(name, tensor.numpy(), self.outputs[name]) for name, tensor in outputs.items()}
 
     def examples(self, inputs: Arrays) -> Arrays:
-        """The network's own inputs (floats, NHWC) as a client sends them."""
+        """Return the network's own inputs (floats, NHWC) as a client sends them."""
         return {name: self._as_client(name, value, self.inputs[name]) for name, value in inputs.items()}
 
     def as_network(self, value: np.ndarray) -> np.ndarray:
-        """A tensor of the client's in NHWC."""
+        """Return a tensor of the client's in NHWC."""
         return value.transpose(_TO_NHWC) if self.layout == "nchw" and value.ndim == 4 else value
 
     def _as_client(self, name: str, value: np.ndarray, info: TensorInfo) -> np.ndarray:

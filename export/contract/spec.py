@@ -16,7 +16,7 @@ class ImageSpec:
     """How pictures enter and leave an artifact: uint8 outside, in [0, 255], floats of `value_range` inside.
 
     Every float tensor [batch, height, width, 1 to 4 channels] of the network is a picture; all others (latents,
-    labels) stay as they are. Channels are grey, RGB or RGBA, in the order that PNG has.
+    labels) stay as they are. Channels are gray, RGB or RGBA, in the order that PNG has.
 
     Args:
         size: of the pictures that enter: pixels, or (height, width). None leaves open what the network leaves open.
@@ -65,7 +65,7 @@ class ImageSpec:
             "value_range": [low, high],
             "on_entry": f"x = value * {self.scale!r} + {low!r}",
             "on_exit": f"value = floor(clip((x - {low!r}) / {self.scale!r}, 0, 255) + 0.5)",
-            "channel_order": "grey, RGB or RGBA, as in PNG",
+            "channel_order": "gray, RGB or RGBA, as in PNG",
             "resize": "the artifact doesn't resize: bring pictures to its size with an antialiased bicubic filter",
             "multiple_of": self.multiple,
         }
@@ -75,7 +75,7 @@ class ImageSpec:
         return pictures.astype("float32") * np.float32(self.scale) + np.float32(self.value_range[0])
 
     def to_pictures(self, floats: np.ndarray) -> np.ndarray:
-        """What the network gives, or takes, as uint8 pictures."""
+        """Describe what the network gives, or takes, as uint8 pictures."""
         steps = (floats.astype("float64") - self.value_range[0]) / self.scale
         return np.floor(np.clip(steps, 0, 255) + 0.5).astype("uint8")
 

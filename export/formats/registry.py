@@ -101,5 +101,5 @@ def format_of(path: Path) -> str:
         if path.name.endswith(module.SUFFIX) and path.exists():
             return name
     suffixes = ", ".join(module.SUFFIX for module in formats().values())
-    problem = "is no artifact" if path.exists() else "doesn't exist"
+    problem = "is not an artifact" if path.exists() else "doesn't exist"
     raise UserError(f"{path} {problem}: give a path that ends with one of {suffixes}.")

@@ -125,7 +125,7 @@ def is_batchable(tensors: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def _requests(model: Any, inputs: Any, image: ImageSpec | None, also: Mapping[str, Any] | None) -> dict[str, Arrays]:
-    """What a client sends to each signature: the batches that the gate compares on."""
+    """Return what a client sends to each signature: the batches that the gate compares on."""
     pairs = {name: other if isinstance(other, tuple) else (other, None) for name, other in (also or {}).items()}
     network, arrays = network_and_inputs(model, inputs, image)
     others = {name: network_and_inputs(*pair, image) for name, pair in pairs.items()}
@@ -135,7 +135,7 @@ def _requests(model: Any, inputs: Any, image: ImageSpec | None, also: Mapping[st
 
 
 def _in_order(artifact: Artifact) -> dict[str, dict]:
-    """The signatures, the ones that people ask most first."""
+    """Return the signatures, the ones that people ask most first."""
     names = sorted(
         artifact.signatures, key=lambda n: ({"bytes": 0, "generate": 1, "serving_default": 2}.get(n, 3), n)
     )
@@ -155,7 +155,7 @@ def _newest_signatures(base: Path) -> Iterable[Mapping[str, Any]]:
 
 
 def described(definition: Any) -> dict[str, dict]:
-    """The shapes of a SignatureDef message, for `is_batchable`."""
+    """Return the shapes of a SignatureDef message, for `is_batchable`."""
     return {
         side: {
             name: {"shape": [None if d.size == -1 else d.size for d in info.tensor_shape.dim]}

@@ -58,7 +58,7 @@ def model_server_config(text: str = "", source: object = "models.config") -> "Me
     """Return the ModelServerConfig that a text says.
 
     Raises:
-        UserError: it is no such text; `source` names it.
+        UserError: it is not such a text; `source` names it.
     """
     from google.protobuf import text_format
 
@@ -69,7 +69,7 @@ def model_server_config(text: str = "", source: object = "models.config") -> "Me
     try:
         return text_format.Parse(text, config)
     except text_format.ParseError as error:
-        raise UserError(f"{source} is no model configuration ({error}): mend it, or remove it.") from error
+        raise UserError(f"{source} is not a model configuration ({error}): mend it, or remove it.") from error
 
 
 def as_text(message: "Message") -> str:

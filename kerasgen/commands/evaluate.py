@@ -116,7 +116,7 @@ def _likelihood(
 
 
 def _extractor(source: str, features: str) -> tuple["Extractor | None", str]:
-    """The extractor, or why there is none; one that was asked for by name must be there."""
+    """Return the extractor, or why there is none; one that was asked for by name must be there."""
     from kerasgen.metrics.features import extractor_for
 
     try:
@@ -190,7 +190,7 @@ def _sources(run: str | os.PathLike, data: str | None, names: Sequence[str]) -> 
         loader = json.loads((Path(run) / "config.json").read_text())["data"]
     except (OSError, KeyError, ValueError):
         raise UserError(
-            f"{run} is no run folder, whose config.json says how its data was loaded: give one."
+            f"{run} is not a run folder, whose config.json says how its data was loaded: give one."
         ) from None
     given = data.split(",") if data else []
     if data and len(given) != len(names):
@@ -236,7 +236,7 @@ def _to_target(pictures: np.ndarray, target: np.ndarray, extractor: "Extractor |
 
 
 def _score(model: Any, run: str | os.PathLike, data: str | None) -> dict[str, Any]:
-    """What a model says of itself, on the test split of its data."""
+    """Return what a model says of itself, on the test split of its data."""
     from kerasgen.data import load
 
     return model.score(load(**_sources(run, data, ("source",)), split="test"))

@@ -58,7 +58,7 @@ class Generated:
 
 
 def source_of(run: str | os.PathLike, data: str | None) -> str:
-    """The data source of a run folder, unless another one is given.
+    """Return the data source of a run folder, unless another one is given.
 
     Raises:
         UserError: none is given, and the run names none.
@@ -74,7 +74,7 @@ def source_of(run: str | os.PathLike, data: str | None) -> str:
 
 
 def encode_source(vae: "VAE", source: str, label: int | None = None) -> Encoded:
-    """The posteriors, labels and attributes of a source's training split, 50,000 pictures at most.
+    """Return the posteriors, labels and attributes of a source's training split, 50,000 pictures at most.
 
     A label that is a vector of zeros and ones is taken as attributes, named as the source names them. `label` is
     the class of all pictures of a source that has no labels, such as a folder with a few pictures to sample around.
@@ -109,7 +109,7 @@ def encode_source(vae: "VAE", source: str, label: int | None = None) -> Encoded:
 
 
 def fitted_sampler(vae: "VAE", name: str, encoded: Encoded | None, temperature: float = 1.0) -> "Sampler":
-    """A sampler by name, fitted to encoded training pictures; the prior needs none.
+    """Make a sampler by name, fitted to encoded training pictures; the prior needs none.
 
     Raises:
         UserError: there is no such sampler.
@@ -208,7 +208,7 @@ def _by_label(labels: np.ndarray) -> list[tuple[dict[str, int], np.ndarray]]:
 def _conditions(
     vae: "VAE", n: int, seed: int, where: Mapping[str, int] | None, encoded: Encoded | None
 ) -> np.ndarray:
-    """What a conditional decoder is told: labels [n], or attribute vectors [n, num_classes]."""
+    """Return what a conditional decoder is told: labels [n], or attribute vectors [n, num_classes]."""
     if encoded is not None and encoded.attributes:
         from kerasgen.samplers.attributes import Attributes
 

@@ -54,7 +54,7 @@ def shipments(
     floats: bool = False,
     value_range: tuple[float, float] | None = None,
 ) -> list[Shipment]:
-    """The networks of a trained model.
+    """Return the networks of a trained model.
 
     Args:
         path: a run folder, or a `.keras` file of any Keras model.
@@ -89,11 +89,11 @@ def shipments(
 
 
 def _foreign(path: Path, model: Any, images: Any, size: int | None, value_range: Any) -> Shipment:
-    """A Keras model that this zoo doesn't know: with pictures if they are asked for."""
+    """Return a Keras model that this zoo doesn't know: with pictures if they are asked for."""
     shape = getattr(model, "input_shape", None)
     takes_pictures = isinstance(shape, tuple) and len(shape) == 4
     if images is not None and not takes_pictures:
-        raise UserError(f"{path} takes inputs of the shape {shape}, which are no pictures: leave --images out.")
+        raise UserError(f"{path} takes inputs of the shape {shape}, which are not pictures: leave --images out.")
     low, high = value_range or (0.0, 1.0)
     inputs = calibration = None
     if images is not None:
@@ -139,7 +139,7 @@ def _batches(path: Path, model: Any, images: Any, size: int | None) -> list[dict
 
 
 def _parted(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What to compare on and what to calibrate on; the same where there are too few for both."""
+    """Return what to compare on and what to calibrate on; the same where there are too few for both."""
     rest = pictures[_COMPARED:]
     return pictures[:_COMPARED], rest if len(rest) else pictures
 
@@ -161,7 +161,7 @@ def _resized(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def read_pictures(folder: str | os.PathLike, sides: tuple[int, int], channels: int) -> np.ndarray:
-    """The first pictures of a folder, 116 at most, cut to one size: float32 [n, height, width, channels] in [0, 1].
+    """Return a folder's first 116 pictures, cut to one size: float32 [n, height, width, channels] in [0, 1].
 
     Raises:
         UserError: there is no such folder, or no picture that can be read.
@@ -218,7 +218,7 @@ def measured_against(artifacts: Sequence[str | os.PathLike], against: str | os.P
 
 
 def _origin(artifact: Path, against: str | os.PathLike, images: str | os.PathLike | None) -> Shipment:
-    """The network that an artifact was made from, with inputs of the artifact's size."""
+    """Return the network that an artifact was made from, with inputs of the artifact's size."""
     from kerasgen.export import read_manifest
 
     manifest = read_manifest(artifact)
@@ -235,7 +235,7 @@ def _origin(artifact: Path, against: str | os.PathLike, images: str | os.PathLik
 
 
 def worst_picture(report: "Report", spec: "ImageSpec | None", n: int = 3) -> np.ndarray | None:
-    """The n examples that differ most as one picture: Keras, the artifact, 8 times their difference.
+    """Return the n examples that differ most as one picture: Keras, the artifact, 8 times their difference.
 
     Args:
         report: of `verify`.
@@ -243,7 +243,7 @@ def worst_picture(report: "Report", spec: "ImageSpec | None", n: int = 3) -> np.
         n: how many.
 
     Returns:
-        uint8 [height, width, 3], or None if the artifact gives no grey or RGB pictures.
+        uint8 [height, width, 3], or None if the artifact gives no gray or RGB pictures.
     """
     from kerasgen.drawing import side_by_side
 

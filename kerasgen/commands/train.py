@@ -267,7 +267,7 @@ def _size(batch: dict[str, Any]) -> Any:
 
 
 def _arguments(preset: str, data: str | tuple[str, str] | None) -> dict[str, Any]:
-    """The arguments of the preset's loader."""
+    """Return the arguments of the preset's loader."""
     model_class, found = find(preset)
     loader = dict(found.data)
     needed = ("source_a", "source_b") if model_class.unpaired else ("source",)
@@ -339,7 +339,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the clone that this package runs from, with "+" if files were changed; None outside of one."""
+    """Return the commit of the clone that this package runs from, with "+" for changed files; None outside of one."""
     command = [
         "git",
         "-C",
@@ -377,7 +377,7 @@ def save_model(model: Any, path: str | os.PathLike) -> None:
 
 
 def load_run(path: str | os.PathLike) -> Any:
-    """The model of a run folder, or of a `.keras` file.
+    """Return the model of a run folder, or of a `.keras` file.
 
     Raises:
         UserError: there is none, or it can't be read.

@@ -25,15 +25,15 @@ def translate_folder(
 ) -> Translated:
     """Translate every jpg, png, bmp and webp picture below a folder, each at its own size.
 
-    A picture is turned upright by its EXIF data, laid on white where it is transparent, and read in grey or in RGB
-    as the generator wants; 16-bit grey is scaled to 8 bits. A generator of four channels, which fills holes, takes
+    A picture is turned upright by its EXIF data, laid on white where it is transparent, and read in gray or in RGB
+    as the generator wants; 16-bit gray is scaled to 8 bits. A generator of four channels, which fills holes, takes
     the transparent pixels for the hole. `cats/tom.jpg` becomes `cats/tom.png` in the output
     folder. A file that can't be read, or is too large for the memory, is named in a warning and skipped. A bar shows
     the progress.
 
     Args:
         model: a `CycleGAN`, a `PairedTranslator`, or a generator alone: [n, height, width, 1, 3 or 4] in [-1, 1] to
-            grey or RGB of that size, or of a whole multiple.
+            gray or RGB of that size, or of a whole multiple.
         input_folder: the pictures.
         output_folder: made if it is missing; pictures of the same names are replaced.
         direction: "a2b" or "b2a"; a generator alone has one direction only, "a2b".
@@ -88,14 +88,14 @@ def _check(generator: "keras.Model") -> None:
     if not isinstance(takes, tuple) or len(takes) != 4 or takes[-1] not in (1, 3, 4) or takes[1:3] != (None, None):
         raise UserError(
             f"The model {generator.name!r} takes inputs of the shape {takes}, but a generator for pictures takes "
-            "(None, None, None, 1, 3 or 4): give one made for any size, in grey, RGB or RGBA."
+            "(None, None, None, 1, 3 or 4): give one made for any size, in gray, RGB or RGBA."
         )
     gives = tuple(generator.compute_output_shape((1, _PROBE, _PROBE, takes[-1])))
     enlarges = gives[1] == gives[2] and gives[1] is not None and gives[1] >= _PROBE and gives[1] % _PROBE == 0
     if not enlarges or gives[-1] not in (1, 3):
         raise UserError(
             f"The model {generator.name!r} makes {gives[1:]} of a picture of {_PROBE}×{_PROBE}, but a generator "
-            "keeps or multiplies the size and makes grey or RGB: give a generator, not a discriminator."
+            "keeps or multiplies the size and makes gray or RGB: give a generator, not a discriminator."
         )
 
 
@@ -113,7 +113,7 @@ class _Memory:
 
 
 def _bytes_per_pixel(generator: "keras.Model") -> float:
-    """What translating takes for each pixel of a picture; 0 for a model that isn't functional and doesn't tell.
+    """Return the bytes that translating takes for each pixel; 0 for a model that isn't functional and doesn't tell.
 
     The networks of this zoo were measured to take 3 to 6.5 times what their largest layer gives, 4 to 11 with
     TensorFlow's own kernels, which report that they lack memory.

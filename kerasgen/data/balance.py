@@ -40,7 +40,7 @@ def effective_number(counts: Any, beta: float = _BETA) -> np.ndarray:
 
 
 def batch_mask(labels: Any) -> Any:
-    """The class-balanced mask: w_i = B / (K_present · n_{y_i}) within a batch of integer labels [B]: float32 [B].
+    """Return the class-balanced mask w_i = B / (K_present · n_{y_i}) of a batch of integer labels [B]: float32 [B].
 
     Each class that is in the batch has the same share of its loss, and the weights' mean is 1.
     """
@@ -64,7 +64,7 @@ def attribute_weights(labels: Any) -> np.ndarray:
 
 
 def weighting(scheme: str, labels: np.ndarray) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A function that adds "sample_weight" [batch] to a batch with "label".
+    """Return a function that adds "sample_weight" [batch] to a batch with "label".
 
     Args:
         scheme: "batch", "inverse", "effective" or "attributes".
@@ -92,7 +92,7 @@ def weighting(scheme: str, labels: np.ndarray) -> Callable[[dict[str, Any]], dic
 
 
 def balanced_order(labels: np.ndarray, seed: int) -> Callable[[Any], Any]:
-    """A function from a place in the training to an example, which draws each class equally often.
+    """Return a function from a place in the training to an example, which draws each class equally often.
 
     Of K consecutive places, counted from a multiple of K, each class has one; a class goes through all of its
     examples in a new order, and then begins anew. It is a pure function of the seed and the place.
@@ -121,7 +121,7 @@ def balanced_order(labels: np.ndarray, seed: int) -> Callable[[Any], Any]:
 
 
 def labels_of(source: Source, name: str) -> np.ndarray:
-    """The labels of all examples.
+    """Return the labels of all examples.
 
     Raises:
         UserError: the source has none.

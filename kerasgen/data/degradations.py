@@ -90,7 +90,7 @@ class LowLight:
         return tf.constant(self.gain, tf.float32) * image**self.gamma
 
     def inverse(self, image: Any) -> Any:
-        """The exact inverse, which is what an ideal gamma and gain correction can do: the same shapes."""
+        """Return the exact inverse, which is what an ideal gamma and gain correction can do: the same shapes."""
         import numpy as np
 
         return np.clip(np.asarray(image) / np.float32(self.gain), 0.0, 1.0) ** (1.0 / self.gamma)
@@ -133,7 +133,7 @@ class Chain:
     parts: tuple[Any, ...]
 
     def __call__(self, image: Any, seed: Any) -> Any:
-        """An image through all parts."""
+        """Send an image through all parts."""
         import tensorflow as tf
 
         for i, part in enumerate(self.parts):
@@ -153,7 +153,7 @@ DEGRADATIONS: dict[str, type] = {
 
 
 def degradation(config: dict[str, Any] | Sequence[dict[str, Any]]) -> Chain:
-    """The degradation that a configuration says: one dict {"kind": …, parameters}, or a list of them.
+    """Return the degradation that a configuration says: one dict {"kind": …, parameters}, or a list of them.
 
     Raises:
         UserError: there is no such kind, or a parameter is unknown.

@@ -31,7 +31,7 @@ def available_sources() -> dict[str, str]:
 
 
 def find_kind(source: str, download: bool = False, data_dir: str | None = None) -> tuple[Kind, str]:
-    """The registry's entry for "name:argument", and the argument.
+    """Return the registry's entry for "name:argument", and the argument.
 
     `download` and `data_dir` go to the sources that take them, and mean nothing to others.
 

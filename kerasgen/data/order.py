@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def shuffled_index(position: Any, count: Any, seed: int, stream: Any = 0) -> Any:
-    """The example, in [0, count), at `position` (int64 tensor) of an endless shuffled order.
+    """Return the example, in [0, count), at `position` (int64 tensor) of an endless shuffled order.
 
     The positions from k·count to (k + 1)·count hold each example once, in an order of their own for each k. No
     buffer is kept. Different `stream`s of one seed have unrelated orders.
@@ -59,7 +59,7 @@ def batches(
 
 
 def _epochs(per_epoch: int) -> "tf.data.Dataset":
-    """The positions of one epoch: of the next one in each iteration.
+    """Return the positions of one epoch: of the next one in each iteration.
 
     `fit` begins a new iteration for each epoch and tells the dataset nothing, so the dataset counts by itself.
     """

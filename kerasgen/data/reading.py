@@ -34,7 +34,7 @@ class PictureFile:
 def picture_files(base: Path) -> list[PictureFile]:
     found = []
     for path in sorted(base.rglob("*")):
-        # The Mac leaves files such as ._cat.jpg that are no pictures.
+        # The Mac leaves files such as ._cat.jpg that are not pictures.
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
             parts = path.relative_to(base).parts
             found.append(PictureFile(path, parts[0] if len(parts) > 1 else None))
@@ -68,7 +68,7 @@ def read_picture(path: Path, fit: Fit, channels: int) -> np.ndarray:
 
 
 def _flat(image: Any, channels: int) -> Any:
-    """A Pillow image of any mode as grey or RGB of 8 bits, on white where it is transparent; or as RGBA."""
+    """Return a Pillow image of any mode as gray or RGB of 8 bits, on white where it is transparent; or as RGBA."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):

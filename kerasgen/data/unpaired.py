@@ -159,7 +159,7 @@ def _same(image: Any, index: Any) -> Any:
 
 
 def _always(change: Callable | None) -> Callable:
-    """A change that is the same for every example, as one that may differ."""
+    """Return a change that is the same for every example, as one that may differ."""
     return _same if change is None else lambda image, index: change(image)
 
 
@@ -183,7 +183,7 @@ def _view(base: Source, own: Callable, first: int, other: Callable | None = None
 
 
 def _finish(image: Any, mode: str, size: int, key: tuple[int, Any] | None) -> Any:
-    """An image in [0, 1] in [-1, 1], cropped and flipped by `key` (the middle and unflipped without)."""
+    """Return an image in [0, 1] in [-1, 1], cropped and flipped by `key` (the middle and unflipped without)."""
     import tensorflow as tf
 
     image = image * 2.0 - 1.0

@@ -33,7 +33,7 @@ class Extractor:
 
 
 def extractor_for(source: str, wanted: str = "auto") -> Extractor:
-    """The feature extractor for pictures of a data source.
+    """Return the feature extractor for pictures of a data source.
 
     Args:
         source: such as "digits".
@@ -70,7 +70,7 @@ def _classifier(path: Path, name: str) -> Extractor:
     def run(images: Any, what: "keras.Model") -> np.ndarray:
         images = np.asarray(images, np.float32)
         if network.input_shape[-1] == 1 and images.shape[-1] == 3:
-            images = images @ _LUMA  # the grey side of a translation comes in three channels
+            images = images @ _LUMA  # the gray side of a translation comes in three channels
         if images.shape[1:] != tuple(network.input_shape[1:]):
             raise UserError(
                 f"The pictures are {images.shape[1:]}, but the classifier {path.name} takes "

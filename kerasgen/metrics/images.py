@@ -40,7 +40,7 @@ def ssim(images: Any, truth: Any) -> np.ndarray:
 
 
 def _blurred(images: np.ndarray) -> np.ndarray:
-    """The Gaussian mean of each window that lies inside the picture."""
+    """Return the Gaussian mean of each window that lies inside the picture."""
     window = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / _SIGMA) ** 2)
     window /= window.sum()
     for axis in (1, 2):

@@ -32,7 +32,7 @@ class ActiveUnits(keras.metrics.Metric):
         self.squares.assign_add(ops.sum(z_mean * z_mean, axis=0))
 
     def result(self):
-        """The number of active dimensions as a float scalar."""
+        """Return the number of active dimensions as a float scalar."""
         count = ops.maximum(self.count, 1.0)
         mean = self.sums / count
         variance = self.squares / count - mean * mean

@@ -29,12 +29,12 @@ def bits_per_dim(log_likelihood: float, images: Any) -> float:
         images: [n, height, width, channels]; black and white alone.
 
     Raises:
-        UserError: there are grey levels, of which a Bernoulli likelihood is no probability.
+        UserError: there are gray levels, of which a Bernoulli likelihood is not a probability.
     """
     images = np.asarray(images)
     if not np.isin(images, (0, 1)).all():
         raise UserError(
-            "Bits per dimension were asked for images with grey levels, of which a Bernoulli likelihood is no "
+            "Bits per dimension were asked for images with gray levels, of which a Bernoulli likelihood is not a "
             "probability: give images of 0 and 1, or compare the ELBO."
         )
     return float(-log_likelihood / (np.log(2) * images[0].size))

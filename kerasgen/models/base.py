@@ -160,7 +160,7 @@ class GenerativeModel(keras.Model):
             self._trackers[name].update_state(values, None if values.shape.rank == 0 else sample_weight)
 
     def results(self, *names: str) -> dict[str, Any]:
-        """The present means of `names`, as `train_step` and `test_step` return them."""
+        """Return the present means of `names`, as `train_step` and `test_step` return them."""
         return {name: self._trackers[name].result() for name in names}
 
     def update(
@@ -196,12 +196,12 @@ class GenerativeModel(keras.Model):
         order, and which fails with several workers (keras#20585)."""
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, without the precision policy, which each network holds itself."""
+        """Return the constructor's arguments, without the precision policy, which each network holds itself."""
         return {"name": self.name}
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> Self:
-        """A new, untrained model of the preset's configuration; `overrides` replace constructor arguments.
+        """Make a new, untrained model of the preset's configuration; `overrides` replace constructor arguments.
 
         Raises:
             UserError: there is no such preset, or it is another model's.
@@ -215,7 +215,7 @@ class GenerativeModel(keras.Model):
         raise NotImplementedError(f"{type(self).__name__} has no training recipe.")
 
     def deployables(self) -> dict[str, keras.Model]:
-        """The networks worth shipping, by name: plain Keras models for `kerasgen.export.export_model`."""
+        """Return the networks worth shipping, by name: plain Keras models for `kerasgen.export.export_model`."""
         raise NotImplementedError(f"{type(self).__name__} names no networks to export.")
 
     def also_served(self) -> dict[str, keras.Model]:
@@ -223,7 +223,7 @@ class GenerativeModel(keras.Model):
         return {}
 
     def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Inputs of the deployables and of `also_served` for a batch that the model trains on, by their names."""
+        """Return inputs of the deployables and of `also_served` for a batch to train on, by their names."""
         return {}
 
     def preview(self, n: int = 64, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
@@ -248,7 +248,7 @@ def _no_preset(cls: type[GenerativeModel], name: str) -> str:
 
 
 def weighted_mean(losses: Any, sample_weight: Any = None) -> Any:
-    """The mean over the batch of losses [batch], each times its weight [batch] where there are weights."""
+    """Return the mean over the batch of losses [batch], each times its weight [batch] where there are weights."""
     return tf.reduce_mean(losses if sample_weight is None else losses * sample_weight)
 
 
@@ -320,7 +320,7 @@ def _summed_already(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
 
 
 def _inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """What a loss scale is wrapped around, or the optimizer itself."""
+    """Return what a loss scale is wrapped around, or the optimizer itself."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 

@@ -251,7 +251,7 @@ class CycleGAN(GenerativeModel):
         self.step.assign_add(1)
 
     def generator_losses(self, a: Any, b: Any, training: bool = False) -> tuple[dict[str, Any], Any, Any]:
-        """The generators' losses on images of both domains, and the translations that they came from.
+        """Return the generators' losses on images of both domains, and the translations that they came from.
 
         Returns:
             Losses [batch] by name ("generator_loss" is the weighted sum), images like a, images like b.
@@ -282,7 +282,7 @@ class CycleGAN(GenerativeModel):
         return recomputed(*translations) if training and self.checkpoint else translations
 
     def discriminator_losses(self, a: Any, b: Any, fake_a: Any, fake_b: Any) -> dict[str, Any]:
-        """The discriminators' losses [batch] by name; "discriminator_loss" is their sum."""
+        """Return the discriminators' losses [batch] by name; "discriminator_loss" is their sum."""
         loss_a = self._discriminator_loss(self.discriminator_a, a, tf.stop_gradient(fake_a))
         loss_b = self._discriminator_loss(self.discriminator_b, b, tf.stop_gradient(fake_b))
         return {
@@ -328,7 +328,7 @@ class CycleGAN(GenerativeModel):
     # -- use ------------------------------------------------------------------------------------------------
 
     def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
-        """{"a", "b"} images to {"a2b", "b2a"}, their translations; either domain may be missing."""
+        """Translate {"a", "b"} images to {"a2b", "b2a"}, their translations; either domain may be missing."""
         pairs = (("a", "a2b"), ("b", "b2a"))
         return {out: getattr(self, _DIRECTIONS[out])(inputs[i], training=training) for i, out in pairs if i in inputs}
 
@@ -408,7 +408,7 @@ def _adam(learning_rate: Any = 2e-4) -> keras.optimizers.Adam:
 
 
 def _prepared(optimizer: keras.optimizers.Optimizer | None, variables: list) -> keras.optimizers.Optimizer:
-    """An optimizer with its state built, because neither saving nor tf.distribute builds it later."""
+    """Return an optimizer with its state built, because neither saving nor tf.distribute builds it later."""
     optimizer = optimizer or _adam()
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if keras.config.dtype_policy().name == "mixed_float16" and not scaled:

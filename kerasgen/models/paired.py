@@ -235,7 +235,7 @@ class PairedTranslator(GenerativeModel):
         return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
 
     def deployables(self) -> dict[str, keras.Model]:
-        """The generator: images in [-1, 1] to images in [-1, 1]."""
+        """Run the generator: images in [-1, 1] to images in [-1, 1]."""
         return {"generator_a2b": self.generator_a2b}
 
     @property
@@ -244,7 +244,7 @@ class PairedTranslator(GenerativeModel):
         return size_multiple(self.generator_a2b)
 
     def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The degraded pictures, or the pictures of {"image"}; none for a generator that takes a mask beside them."""
+        """Return the degraded pictures, or those of {"image"}; none for a generator that takes a mask beside them."""
         images = np.asarray(batch.get("a", batch.get("image")))
         return {"generator_a2b": images} if images.shape[-1] == self.generator_a2b.input_shape[-1] else {}
 
@@ -285,14 +285,14 @@ def psnr(images: Any, truth: Any) -> Any:
 
 
 def _beside(images: Any, condition: Any) -> Any:
-    """A picture and its condition, enlarged to its size, as the discriminator sees them."""
+    """Return a picture and its condition, enlarged to its size, as the discriminator sees them."""
     if condition.shape[1:3] != images.shape[1:3]:
         condition = tf.image.resize(condition, tf.shape(images)[1:3], "nearest")
     return tf.concat([images, condition], axis=-1)
 
 
 def _untouched(a: Any, b: Any) -> Any:
-    """The input in the form of the output."""
+    """Return the input in the form of the output."""
     a = a[..., : b.shape[-1]]
     if a.shape[1:3] != b.shape[1:3]:
         a = tf.clip_by_value(tf.image.resize(a, b.shape[1:3], "bicubic", antialias=True), -1.0, 1.0)
@@ -300,7 +300,7 @@ def _untouched(a: Any, b: Any) -> Any:
 
 
 def _baseline(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
-    """The usual baseline's answer, by the name of its score."""
+    """Return the usual baseline's answer, by the name of its score."""
     if a.shape[1] != b.shape[1]:
         return {"psnr_bicubic": _untouched(a, b).numpy()}
     if a.shape[-1] == 4:

@@ -38,7 +38,7 @@ class Registration(GenerativeModel):
     """
 
     data_loader = "load_registration"
-    image_range = None  # a flow is no picture: artifacts take and give floats
+    image_range = None  # a flow is not a picture: artifacts take and give floats
     loss_names = ("loss", "similarity_loss", "smoothness_loss")
     validation_names = ("epe", "epe_identity", "negative_jacobian")
 
@@ -100,7 +100,7 @@ class Registration(GenerativeModel):
         return {name: tf.cast(value, tf.float32) for name, value in data.items()}
 
     def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
-        """{"moving", "fixed"} to {"warped", "flow"}, as the network gives them."""
+        """Align {"moving", "fixed"}: give {"warped", "flow"}, as the network gives them."""
         return self.network({name: inputs[name] for name in ("moving", "fixed")}, training=training)
 
     def align(self, moving: Any, fixed: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -167,11 +167,11 @@ class Registration(GenerativeModel):
         return shown | {title: np.clip(images, 0.0, 1.0) for title, images in differences.items()}
 
     def deployables(self) -> dict[str, keras.Model]:
-        """The network: moving and fixed to warped and flow."""
+        """Name the network: moving and fixed to warped and flow."""
         return {"registration": self.network}
 
     def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The pair itself."""
+        """Return the pair itself."""
         pair = {name: np.asarray(batch[name]) for name in ("moving", "fixed") if name in batch}
         return dict.fromkeys(self.deployables(), pair) if len(pair) == 2 else {}
 

@@ -36,7 +36,7 @@ def translate_images(generator: keras.Model, images: Any, batch_size: int = 8) -
 
 
 def size_multiple(generator: keras.Model) -> int:
-    """What height and width must be divisible by: the product of the strides on the way down."""
+    """Return what height and width must be divisible by: the product of the strides on the way down."""
     convolutions = [
         layer
         for layer in generator.layers
@@ -46,7 +46,7 @@ def size_multiple(generator: keras.Model) -> int:
 
 
 def _traced(generator: keras.Model) -> Callable[[Any], Any]:
-    """The generator at inference as a graph, which gives memory back layer by layer.
+    """Return the generator at inference as a graph, which gives memory back layer by layer.
 
     Keras' own call keeps what every layer gives until its end: gigabytes for a photograph.
     """

@@ -44,7 +44,7 @@ class Posterior(NamedTuple):
     log_var: np.ndarray
 
     def mode(self) -> np.ndarray:
-        """The most probable z of each image: [n, latent_dim]."""
+        """Return the most probable z of each image: [n, latent_dim]."""
         return self.mean
 
     def sample(self, seed: int | None = None) -> np.ndarray:
@@ -242,7 +242,7 @@ class VAE(GenerativeModel):
         return self._inputs(x, y), sample_weight
 
     def _inputs(self, images: Any, labels: Any) -> dict[str, Any]:
-        """The encoder's inputs; labels become vectors."""
+        """Return the encoder's inputs; labels become vectors."""
         images = tf.convert_to_tensor(images, tf.float32)
         if not images.shape[1:].is_compatible_with(self.image_shape) or images.shape.rank != 4:
             raise UserError(
@@ -281,7 +281,7 @@ class VAE(GenerativeModel):
     # -- use ------------------------------------------------------------------------------------------------
 
     def encode(self, images: Any, labels: Any = None) -> Posterior:
-        """The posterior of images [n, height, width, channels] in [0, 1]; labels if the model is conditional."""
+        """Return the posterior of images [n, height, width, channels] in [0, 1]; labels for a conditional model."""
         out = _in_batches(self.encoder, self._inputs(images, labels))
         return Posterior(out["z_mean"], out["z_log_var"])
 
@@ -297,7 +297,7 @@ class VAE(GenerativeModel):
         return self.decode(self.encode(images, labels).mean, labels)
 
     def generate(self, n: int, labels: Any = None, seed: int | None = 0, sampler: Any = None) -> np.ndarray:
-        """New images [n, height, width, channels] in [0, 1].
+        """Make new images [n, height, width, channels] in [0, 1].
 
         Args:
             n: how many.
@@ -353,7 +353,7 @@ class VAE(GenerativeModel):
     def interpolate(
         self, start: Any, end: Any, steps: int = 8, labels: Any = None, spherical: bool = True
     ) -> np.ndarray:
-        """A way from one picture to another through latent space.
+        """Return a way from one picture to another through latent space.
 
         Args:
             start, end: images [height, width, channels] in [0, 1].
@@ -398,7 +398,7 @@ class VAE(GenerativeModel):
         return {"original": images.numpy(), "reconstruction": self.reconstruct(images, labels)}
 
     def deployables(self) -> dict[str, keras.Model]:
-        """The decoder (z to image) and the encoder (image to mean and log-variance); no sampling in either."""
+        """Name the decoder (z to image) and the encoder (image to mean and log-variance); no sampling in either."""
         return {"decoder": self.decoder, "encoder": self.encoder}
 
     def also_served(self) -> dict[str, keras.Model]:
@@ -410,7 +410,7 @@ class VAE(GenerativeModel):
         return {"encode": self.encoder, "reconstruct": keras.Model(inputs, {"image": image}, name="reconstructor")}
 
     def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The images for the encoder, the means of their posteriors for the decoder; classes in turn if unlabeled."""
+        """Return images for the encoder, their posteriors' means for the decoder; classes in turn if unlabeled."""
         images = np.asarray(batch["image"])
         labels = self._labels_for(len(images), batch.get("label") if self.num_classes else None)
         inputs = {name: np.asarray(value) for name, value in self._inputs(images, labels).items()}
@@ -439,7 +439,7 @@ class VAE(GenerativeModel):
 
 
 def _logits_network(decoder: keras.Model) -> Callable:
-    """The decoder without its last sigmoid, sharing its layers, as a function that Keras doesn't track."""
+    """Return the decoder without its last sigmoid, sharing its layers, as a function that Keras doesn't track."""
     last = decoder.layers[-1]
     if not (isinstance(last, keras.layers.Activation) and last.activation is keras.activations.sigmoid):
         raise UserError(
@@ -451,7 +451,7 @@ def _logits_network(decoder: keras.Model) -> Callable:
 
 
 def _replica_mean(value: Any) -> Any:
-    """The mean of a value over the replicas of tf.distribute; itself on one device."""
+    """Return the mean of a value over the replicas of tf.distribute; itself on one device."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return value
@@ -478,7 +478,7 @@ def _slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 MODEL = VAE
 PRESETS = {
     "vae_digits": Preset(
-        description="conditional VAE of scikit-learn's handwritten digits, 16×16 grey; about 20 s on two cores",
+        description="conditional VAE of scikit-learn's handwritten digits, 16×16 gray; about 20 s on two cores",
         config={
             "image_shape": (16, 16, 1),
             "latent_dim": 12,

@@ -72,7 +72,7 @@ def conv_decoder(
     hidden_units: int = 128,
     num_classes: int | None = None,
 ) -> keras.Model:
-    """The mirror of `conv_encoder`: dense layers, then stride-2 transposed convolutions to a picture.
+    """Make the mirror of `conv_encoder`: dense layers, then stride-2 transposed convolutions to a picture.
 
     The last layer is a sigmoid named "image"; what enters it are the logits that a Bernoulli likelihood needs.
 

@@ -20,7 +20,7 @@ def check_norm(norm: str) -> None:
 
 
 def check_channels(channels: int) -> None:
-    """Raise `UserError` unless `channels` is 1 to 4 (grey, grey and alpha, RGB, RGBA)."""
+    """Raise `UserError` unless `channels` is 1 to 4 (gray, gray and alpha, RGB, RGBA)."""
     if channels not in (1, 2, 3, 4):
         raise UserError(f"An image of {channels} channels was asked for: give 1 to 4 channels.")
 

@@ -102,7 +102,7 @@ class BilinearWarp(keras.layers.Layer):
 
 
 def warp(picture, flow):
-    """A picture at x + flow(x); see `BilinearWarp`."""
+    """Sample a picture at x + flow(x); see `BilinearWarp`."""
     shape = ops.shape(picture)
     height, width = shape[1], shape[2]
     places = []
@@ -134,5 +134,5 @@ def _normalized(picture):
 
 
 def _mean(x, size: int):
-    """The mean of the size×size pixels around, of those that are inside the picture."""
+    """Return the mean of the size×size pixels around, of those that are inside the picture."""
     return ops.average_pool(x, size, 1, padding="same")

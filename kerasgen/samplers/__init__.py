@@ -52,7 +52,7 @@ def load_sampler(path: str | os.PathLike) -> Sampler:
     except FileNotFoundError:
         raise UserError(f"{path} doesn't exist: give the path of a sampler that was saved.") from None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no saved sampler, or is damaged: save the sampler again.") from error
+        raise UserError(f"{path} is not a saved sampler, or is damaged: save the sampler again.") from error
     classes = {c.__name__: c for c in SAMPLERS.values()}
     if header["sampler"] not in classes:
         raise UserError(

@@ -25,7 +25,7 @@ class Attributes:
 
     @classmethod
     def of(cls, count: int, labels: Any, attributes: Mapping[str, Any] | None) -> Self:
-        """The table of `count` pictures.
+        """Return the table of `count` pictures.
 
         Raises:
             UserError: a column is not `count` integers.
@@ -53,7 +53,7 @@ class Attributes:
         return cls(names, values, np.stack(codes, axis=1) if codes else np.zeros((count, 0), np.int64))
 
     def evidence(self, where: Mapping[str, int] | None) -> dict[int, int]:
-        """What `where` says, as {column: code}.
+        """Return what `where` says, as {column: code}.
 
         Raises:
             UserError: a name or a value is unknown.

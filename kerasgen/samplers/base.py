@@ -93,11 +93,11 @@ class Sampler:
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
-        """The constructor's arguments, as JSON can hold them."""
+        """Return the constructor's arguments, as JSON can hold them."""
         return {"temperature": self.temperature}
 
     def state(self) -> dict[str, np.ndarray]:
-        """What `fit` found; `restore` takes it back."""
+        """Return what `fit` found; `restore` takes it back."""
         return {"latent_dim": np.asarray(self.latent_dim)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:

@@ -77,7 +77,7 @@ class DecisionTreeSampler(Sampler):
         return self
 
     def _chosen(self, mean: np.ndarray, variance: np.ndarray, table: Attributes) -> tuple[int, float, float, Tree]:
-        """Number of splits, λ and c with the best likelihood p(z, a) of held-out pictures, and the tree they grew."""
+        """Return splits, λ and c with the best likelihood p(z, a) of held-out pictures, and the tree they grew."""
         rng = np.random.default_rng(self.seed)
         held_out, rest = np.split(rng.permutation(len(mean)), [max(1, min(len(mean) // 5, _HELD_OUT))])
         part = Attributes(table.names, table.values, table.codes[rest])
@@ -97,7 +97,7 @@ class DecisionTreeSampler(Sampler):
         return int(best[1]), float(best[2]), float(best[3]), tree
 
     def _settle(self) -> None:
-        """What sampling needs, from the tree."""
+        """Return what sampling needs, from the tree."""
         tree = self._tree
         self.latent_dim = tree.mean.shape[1]
         leaves = tree.leaves()
@@ -188,7 +188,7 @@ class DecisionTreeSampler(Sampler):
         return gaussian * leaves, member * inside
 
     def _search(self, evidence: dict[int, int]) -> int:
-        """The deepest node to which the evidence alone leads."""
+        """Return the deepest node to which the evidence alone leads."""
         node = 0
         while (split := self._tree.nodes[node].split) is not None and split.column in evidence:
             yes = evidence[split.column] == split.value

@@ -62,7 +62,7 @@ class PosteriorSampler(Sampler):
 
 
 def attribute_directions(latents: Any, attributes: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The way through latent space along which an attribute appears: add multiples of it to a picture's z.
+    """Return the way through latent space along which an attribute appears: add multiples of it to a picture's z.
 
     It is the coefficient vector of a least-squares fit of the latents to all attributes at once, so that attributes
     which often occur together ("beard" and "male") are told apart; alone, it is the difference of the means with

@@ -37,7 +37,7 @@ class Split:
         return mean[:, self.dimension] <= self.threshold
 
     def text(self, attributes: Attributes, left: bool) -> str:
-        """The answer as a condition, such as "smiling = 1" or "z7 > 0.4"."""
+        """Return the answer as a condition, such as "smiling = 1" or "z7 > 0.4"."""
         if self.column < 0:
             return f"z{self.dimension} {'≤' if left else '>'} {self.threshold:.2g}"
         name, values = attributes.names[self.column], attributes.values[self.column]
@@ -87,7 +87,7 @@ class Tree:
         self.nodes = [Node(np.arange(len(mean)), moments, covariance)]
 
     def leaves(self, splits: int | None = None) -> list[int]:
-        """The leaves, in the order of the drawing; `splits` takes the tree as it was after so many."""
+        """Return the leaves, in the order of the drawing; `splits` takes the tree as it was after so many."""
         made = len(self.nodes) if splits is None else 1 + 2 * splits
         found, waiting = [], [0]
         while waiting:
@@ -99,7 +99,7 @@ class Tree:
         return found
 
     def rule(self, node: int) -> str:
-        """The conditions on the way from the root, such as "smiling = 1 and z7 ≤ 0.4"."""
+        """Return the conditions on the way from the root, such as "smiling = 1 and z7 ≤ 0.4"."""
         possible = [set(range(len(values))) for values in self.attributes.values]
         latent = []
         while (parent := self.nodes[node].parent) >= 0:
@@ -131,7 +131,7 @@ class Tree:
     def refitted(
         self, splits: int, mean: np.ndarray, variance: np.ndarray, attributes: Attributes, shrinkage: float
     ) -> Self:
-        """The tree after so many splits, with the moments of other pictures."""
+        """Return the tree after so many splits, with the moments of other pictures."""
         other = type(self)(mean, variance, attributes, shrinkage)
         parents = {node.left: i for i, node in enumerate(self.nodes) if node.split is not None}
         for left in range(1, 1 + 2 * splits, 2):
@@ -172,7 +172,7 @@ class Tree:
         return found
 
     def _latent_splits(self, index: int, part: "_Part", min_leaf: int) -> list[Split]:
-        """The most promising thresholds, by a bound on the gain that takes whitened latents for independent."""
+        """Return the best thresholds, by a bound on the gain that takes whitened latents for independent."""
         node, count = self.nodes[index], len(part.mean)
         if count < 2 * min_leaf:
             return []
@@ -215,7 +215,7 @@ class _Part:
 
 
 def _score(moments: Moments, covariance: np.ndarray, codes: np.ndarray) -> float:
-    """Expected classification log-likelihood of posterior samples and attributes, up to a constant."""
+    """Return the expected classification log-likelihood of posterior samples and attributes, up to a constant."""
     count = moments.count
     factor = np.linalg.cholesky(covariance)
     white = np.linalg.solve(factor, np.linalg.solve(factor, moments.scatter).T)

@@ -63,7 +63,7 @@ class TwoStageSampler(Sampler):
         return self
 
     def _network(self, dimensions: int) -> "VAE":
-        """A VAE whose "images" are 1 × latent_dim × 1."""
+        """Make a VAE whose "images" are 1 × latent_dim × 1."""
         import keras
 
         from kerasgen.models import VAE
@@ -102,7 +102,7 @@ class TwoStageSampler(Sampler):
         return Samples(self, z, np.zeros(n, np.int64), [f"second stage, temperature {self.temperature:g}"] * n)
 
     def log_prob(self, z: Any, where: Mapping[str, int] | None = None) -> np.ndarray:
-        """A lower bound on the log-density in nats (IWAE with `bound_samples`): float64 [n].
+        """Return a lower bound on the log-density in nats (IWAE with `bound_samples`): float64 [n].
 
         It is NaN at another temperature than 1, at which the encoder's bound is not the sampled density's.
         """

@@ -112,7 +112,7 @@ class Batcher:
             if len(batch) == 1:
                 batch[0].answer.set_exception(error)
                 return
-            # One client's damaged picture is no fault of the others.
+            # One client's damaged picture is not a fault of the others.
             for task in batch:
                 self._execute([task])
 

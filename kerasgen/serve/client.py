@@ -103,7 +103,7 @@ class Client:
         self._protocol.close()
 
     def signatures(self) -> dict[str, dict]:
-        """What the model offers: by signature, {"inputs": {name: {"shape": [...], "dtype": ...}}, "outputs": ...}.
+        """Return what the model offers: by signature, {"inputs": {name: {"shape", "dtype"}}, "outputs": …}.
 
         Raises:
             ServerError: the server can't be reached, or has no such model.
@@ -191,7 +191,7 @@ class Client:
         if "bytes" not in self.signatures() or len(info["shape"]) != 4 or info["shape"][3] not in (1, 3):
             known = ", ".join(self.signatures())
             raise ServerError(
-                f"The model at {self._url} doesn't translate grey or RGB picture files (it has {known}): "
+                f"The model at {self._url} doesn't translate gray or RGB picture files (it has {known}): "
                 "give one that was exported with pictures in and out.",
                 refused=True,
             )
@@ -212,7 +212,7 @@ class Client:
 
 
 def _as_png(path: Path, channels: int) -> bytes | None:
-    """A picture as `kerasgen translate` reads it, as a PNG file; None with a warning."""
+    """Return a picture as `kerasgen translate` reads it, as a PNG file; None with a warning."""
     from PIL import Image
 
     try:

@@ -50,7 +50,7 @@ def _handlers(service: Service) -> list[Any]:
     return [
         grpc.method_handlers_generic_handler(
             f"tensorflow.serving.{name}",
-            # Bytes come in as they are: what is no message of this kind is the client's mistake, not ours.
+            # Bytes come in as they are: what is not a message of this kind is the client's mistake, not ours.
             {n: grpc.unary_unary_rpc_method_handler(_guarded(service, method)) for n, method in own.items()},
         )
         for name, own in methods.items()
@@ -70,7 +70,7 @@ def _guarded(service: Service, method: Callable[[Service, bytes, Any], Any]) -> 
         except Refusal as refusal:
             context.abort(getattr(grpc.StatusCode, refusal.code), refusal.message)
         except DecodeError:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The bytes are no message of this method.")
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The bytes are not a message of this method.")
 
     return call
 

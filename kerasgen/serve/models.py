@@ -89,7 +89,7 @@ def _loaded_into(session: Any, path: Path) -> Any:
 
 
 def _said(error: Exception) -> str:
-    """What an operator said, without the graph's node around it."""
+    """Return what an operator said, without the graph's node around it."""
     lines = [line.strip() for line in str(getattr(error, "message", error)).splitlines()]
     said = [line for line in lines if line and not line.startswith(("[[", "Graph execution error"))]
     return said[0] if said else type(error).__name__
@@ -135,7 +135,7 @@ class Models:
                 loaded.users -= 1
 
     def states(self, name: str, version: int | None = None, label: str | None = None) -> list[tuple[int, str, str]]:
-        """Number, state and error of a model's versions, the highest first.
+        """Return number, state and error of a model's versions, the highest first.
 
         Raises:
             Refusal: there is no such model, version or label.

@@ -30,5 +30,5 @@ class Refusal(Exception):
 
 
 def invalid(message: str) -> Refusal:
-    """A refusal for what a client can mend."""
+    """Return a refusal for what a client can mend."""
     return Refusal("INVALID_ARGUMENT", message)

@@ -45,7 +45,7 @@ def from_protos(definition: Any, tensors: "Mapping[str, Any]", max_pixels: int) 
 
 
 def from_json(definition: Any, body: Any, max_pixels: int) -> tuple[Arrays, bool]:
-    """A decoded JSON body as arrays, and whether it is in rows ("instances") instead of columns ("inputs").
+    """Return a decoded JSON body as arrays, and whether it is in rows ("instances") instead of columns ("inputs").
 
     Raises:
         Refusal: it is neither, or doesn't fit the signature.
@@ -133,7 +133,7 @@ def _check_values(definition: Any, inputs: Arrays, max_pixels: int) -> None:
 
 
 def _check_count(definition: Any, count: int, max_pixels: int) -> None:
-    """A signature that makes `n` pictures: they must fit too."""
+    """Return a signature that makes `n` pictures: they must fit too."""
     sides = [[dim.size for dim in info.tensor_shape.dim[1:3]] for info in definition.outputs.values()]
     most = max_pixels // max(1, *(prod(pair) for pair in sides))
     if not 1 <= count <= most:
@@ -172,7 +172,7 @@ def _array(name: str, value: Any, info: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError, RecursionError):
-        raise invalid(f"The input {name!r} is no tensor: its lists differ in length.") from None
+        raise invalid(f"The input {name!r} is not a tensor: its lists differ in length.") from None
     allowed = "iu" if np.dtype(dtype).kind in "iu" else "iuf" if np.dtype(dtype).kind == "f" else "b"
     if array.size and array.dtype.kind not in allowed:
         raise invalid(f"The input {name!r} holds other values than {dtype} numbers.")
@@ -190,7 +190,7 @@ def _strings(name: str, value: Any) -> np.ndarray:
             try:
                 return base64.b64decode(item["b64"], validate=True)
             except (binascii.Error, ValueError):
-                raise invalid(f"The input {name!r} holds what is no base64.") from None
+                raise invalid(f"The input {name!r} holds what is not base64.") from None
         if isinstance(item, str):
             return item.encode(errors="replace")
         raise invalid(f'The input {name!r} needs strings: send {{"b64": "..."}} for bytes.')

@@ -51,7 +51,7 @@ def _asked(request: "Request") -> tuple[Asked, str | None]:
 
 
 async def _body(request: "Request", service: Service) -> bytes:
-    """The body, of which no more is read than is taken."""
+    """Return the body, of which no more is read than is taken."""
     parts, size = [], 0
     try:
         async with asyncio.timeout(service.limits.seconds):

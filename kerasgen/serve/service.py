@@ -18,7 +18,7 @@ class Limits:
 
     Attributes:
         bytes: of a request.
-        pixels: of all pictures of a request, or values of a tensor that is no picture.
+        pixels: of all pictures of a request, or values of a tensor that is not a picture.
         seconds: until a request must have its answer.
         waiting: requests in a version's queue.
         connections: requests and connections at a time, for each protocol.

@@ -161,7 +161,7 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The finished checkpoints of a folder, oldest first."""
+    """Return the finished checkpoints of a folder, oldest first."""
     return sorted(folder.glob("step_*.npz"))
 
 
@@ -207,7 +207,7 @@ def _assign(model: keras.Model, path: Path, arrays: dict[str, np.ndarray]) -> No
 
 
 def _storable(variable: Any) -> np.ndarray:
-    """A variable's value in a type that NumPy's format knows; bfloat16 fits into float32 exactly."""
+    """Return a variable's value in a type that NumPy's format knows; bfloat16 fits into float32 exactly."""
     value = keras.ops.convert_to_numpy(variable)
     return value.astype(np.float32) if value.dtype.kind == "V" or value.dtype.name == "bfloat16" else value
 
@@ -217,7 +217,7 @@ def _metric_variables(model: keras.Model) -> list:
 
 
 def _metrics_reader(model: keras.Model) -> Callable[[], Any]:
-    """A function that gives the metrics' sums of each replica: [replicas, numbers]."""
+    """Return a function that gives the metrics' sums of each replica: [replicas, numbers]."""
     strategy = model.distribute_strategy
 
     def own() -> Any:

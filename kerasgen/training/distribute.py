@@ -14,7 +14,7 @@ STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 
 
 def get_strategy(name: str = "auto") -> tf.distribute.Strategy:
-    """A strategy of tf.distribute; make and compile the model in its `scope()`.
+    """Return a strategy of tf.distribute; make and compile the model in its `scope()`.
 
     Args:
         name: "one_device", the first GPU or else the CPU; "mirrored", all devices of this machine; "multi_worker",
@@ -36,7 +36,7 @@ def get_strategy(name: str = "auto") -> tf.distribute.Strategy:
 
 
 def _devices() -> list[str]:
-    """This machine's GPUs, or else its CPU (logical ones where TensorFlow is configured to have several)."""
+    """Return this machine's GPUs, or else its CPU (logical ones where TensorFlow is configured to have several)."""
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return [device.name for device in found]
 

@@ -43,7 +43,7 @@ def test_evaluation_of_a_conditional_vae(kerasgen, conditional):
     assert likelihood["elbo"] == pytest.approx(logged, abs=1.0)
     assert likelihood["iwae_5"] > likelihood["elbo"]
     assert likelihood["reconstruction"] - likelihood["kl"] == pytest.approx(likelihood["elbo"])
-    assert likelihood["bits_per_dim"] is None  # grey levels
+    assert likelihood["bits_per_dim"] is None  # gray levels
     real, prior = report["pictures"]["real"], report["pictures"]["prior"]
     assert real["conditional_accuracy"] > 0.95
     from kerasgen.commands.train import load_run

@@ -25,7 +25,7 @@ def gan_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Six photographs of different sizes, one of them grey."""
+    """Six photographs of different sizes, one of them gray."""
     from sklearn.datasets import load_sample_images
 
     folder = tmp_path_factory.mktemp("pictures")

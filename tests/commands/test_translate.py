@@ -17,12 +17,12 @@ from kerasgen.networks.unet import unet_generator
 
 # Neither side is divisible by 4, as the generators need.
 CHINA = Image.fromarray(load_sample_image("china.jpg")).resize((97, 63))
-GREY = CHINA.convert("L")
+GRAY = CHINA.convert("L")
 SMALL = {"filters": 4, "blocks": 1}
 
 
 def small_cyclegan(channels: int = 3) -> CycleGAN:
-    """Random weights, large enough that the translation isn't one even grey."""
+    """Random weights, large enough that the translation isn't one even gray."""
     options = {"filters": 4, "downsamplings": 1}
     model = CycleGAN(16, channels, generator_options=SMALL, discriminator_options=options)
     for network in (model.generator_a2b, model.generator_b2a):
@@ -64,9 +64,9 @@ def test_a_folder_is_translated_as_the_model_translates_the_pixels(tmp_path, dir
 
 
 FORMS = {
-    "grey.png": (GREY, GREY),
+    "gray.png": (GRAY, GRAY),
     "palette.png": (CHINA.quantize(64), CHINA.quantize(64).convert("RGB")),
-    "sixteen.png": (Image.fromarray(np.asarray(GREY, np.uint16) * 257), GREY),
+    "sixteen.png": (Image.fromarray(np.asarray(GRAY, np.uint16) * 257), GRAY),
     "lossless.webp": (CHINA, CHINA),
     "opaque.png": (CHINA.convert("RGBA"), CHINA),
     "transparent.png": (Image.merge("RGBA", [*CHINA.split(), Image.new("L", CHINA.size)]), "white"),
@@ -204,7 +204,7 @@ def test_mistakes_with_models(tmp_path, small_vae):
         (small_cyclegan(), "a2c", "direction='a2c' is unknown"),
         (small_vae(), "a2b", "is a VAE, which can't translate a2b"),
         (resnet_generator(3, **SMALL), "b2a", "one direction only"),
-        (resnet_generator(4, **SMALL), "a2b", "makes grey or RGB"),
+        (resnet_generator(4, **SMALL), "a2b", "makes gray or RGB"),
         (patchgan(3, filters=4), "a2b", "not a discriminator"),
         (small_vae().decoder, "a2b", "takes inputs of the shape"),
     ):

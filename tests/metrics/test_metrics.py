@@ -160,7 +160,7 @@ def test_log_weights_estimate_the_reported_elbo(small_vae, digits):
 def test_bits_per_dim():
     images = np.random.default_rng(0).integers(0, 2, (3, 4, 4, 1))
     assert metrics.bits_per_dim(-16 * np.log(2), images) == pytest.approx(1.0)
-    with pytest.raises(UserError, match="grey levels"):
+    with pytest.raises(UserError, match="gray levels"):
         metrics.bits_per_dim(-10.0, images / 2)
 
 

@@ -15,5 +15,5 @@ def test_the_tree_knows_the_latents_better_and_makes_what_was_asked_for(seed):
     assert rows["decision_tree"][0] >= 0.80
     # The task is as hard as it was: the prior's pictures are right by chance.
     assert rows["prior"][0] <= 0.3
-    # Its pictures are no copies: they lie about as far from the training digits as real test digits do.
+    # Its pictures are not copies: they lie about as far from the training digits as real test digits do.
     assert rows["decision_tree"][1] >= 0.8 * rows["real"][1]

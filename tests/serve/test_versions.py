@@ -68,7 +68,7 @@ def test_mistakes_are_sentences(content, tmp_path):
     with pytest.raises(UserError, match="There is no model 'other'"):
         rollback(base, "other")
     (base / "models.config").write_text("what?")
-    with pytest.raises(UserError, match="is no model configuration"):
+    with pytest.raises(UserError, match="is not a model configuration"):
         list_versions(base)
 
 

@@ -116,7 +116,7 @@ def load(path: str, threads: int = 0) -> Loaded:
 
 
 def _inspect(content: bytes) -> tuple[dict[str, int], list[str], int]:
-    """Return a file's operators with their counts, those that are no builtins, and its weights' bytes."""
+    """Return a file's operators with their counts, those that are not builtins, and its weights' bytes."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content, 0)

@@ -13,7 +13,7 @@ _TRAIN_COUNT = 1500
 
 
 def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Source:
-    """The digits at the size of `fit` (16×16 by default), one grey channel unless three are asked for.
+    """Return the digits at the size of `fit` (16×16 by default), one gray channel unless three are asked for.
 
     Each digit is enlarged by bicubic interpolation to three quarters of the size and padded with black, so that
     its strokes stay inside the picture. The split is fixed: a permutation of the 1,797 by a constant seed, because

@@ -39,7 +39,7 @@ class Dusk:
 
 
 def degraded(base: str, kind: Kind, degradation: Callable[[Any], Any], description: str) -> Kind:
-    """The source `base` with each image changed by `degradation`; labels are kept."""
+    """Return the source `base` with each image changed by `degradation`; labels are kept."""
 
     def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Source:
         if channels not in (None, 3):

@@ -16,7 +16,7 @@ _KEPT = 2**29  # bytes of small pictures that stay in memory: most of the time o
 
 
 def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Source:
-    """The pictures below the folder `argument`, of any sizes, grey or in color.
+    """Return the pictures below the folder `argument`, of any sizes, gray or in color.
 
     Subfolders `train` and `test` are the splits where both exist; otherwise a tenth of the files, chosen by their
     names, is the test split. Where every picture lies in a subfolder, and there are two at least, the subfolders
@@ -26,7 +26,7 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
     memory, up to 512 MiB (43,000 pictures of 64×64), so that later epochs decode nothing.
 
     Args:
-        channels: 1 for grey, 3 (the default) for RGB.
+        channels: 1 for gray, 3 (the default) for RGB.
 
     Raises:
         UserError: the folder is missing or holds no picture, one is smaller than it must be, or an argument
@@ -57,7 +57,7 @@ KIND = Kind("your own jpg, png, bmp and webp pictures; subfolders are classes", 
 
 
 def _files(root: Path) -> dict[str, list[PictureFile]]:
-    """The files of each split, in a fixed order."""
+    """Return the files of each split, in a fixed order."""
     if all((root / name).is_dir() for name in ("train", "test")):
         return {split: picture_files(root / split) for split in ("train", "test")}
     files = picture_files(root)
@@ -73,7 +73,7 @@ def _class_names(files: list[PictureFile]) -> tuple[str, ...]:
 
 
 def _readable(files: list[PictureFile], fit: Fit) -> list[PictureFile]:
-    """The files that begin like pictures; only the headers are read."""
+    """Return the files that begin like pictures; only the headers are read."""
     from PIL import Image
 
     good = []

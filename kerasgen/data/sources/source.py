@@ -51,7 +51,7 @@ class Fit:
         return (None, self.size[1]) if self.rule == "width" else (None, None)
 
     def place(self, width: int, height: int) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
-        """The box (left, top, right, bottom) to take of a picture, and the (width, height) to resize it to."""
+        """Return the box (left, top, right, bottom) to take of a picture, and the (width, height) to resize it to."""
         whole = (0, 0, width, height)
         if self.rule == "natural":
             return whole, (width, height)
@@ -101,4 +101,4 @@ def check_split(source: str, split: str) -> None:
 def check_channels(channels: int | None) -> None:
     """Raise `UserError` unless pictures can be read with that many channels."""
     if channels not in (None, 1, 3):
-        raise UserError(f"channels is {channels}: pictures can be read with 1 (grey) or 3 (RGB).")
+        raise UserError(f"channels is {channels}: pictures can be read with 1 (gray) or 3 (RGB).")

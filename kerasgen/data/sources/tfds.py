@@ -36,7 +36,7 @@ _RETRIES = 1
 def open_split(
     argument: str, split: str, fit: Fit, channels: int | None, download: bool = False, data_dir: str | None = None
 ) -> Source:
-    """A split of the data set `argument`, such as "celeb_a", "cycle_gan/horse2zebra:A" or "mnist".
+    """Return a split of the data set `argument`, such as "celeb_a", "cycle_gan/horse2zebra:A" or "mnist".
 
     What stands behind a second colon is added to the split's name: "train" of "cycle_gan/horse2zebra:A" is
     "trainA". The split "test" of coco, imagenet2012 and places365_small is their "validation", because their own
@@ -124,7 +124,7 @@ def _prepare(builder: Any, name: str, download: bool) -> None:
 
 
 def _why(error: Exception, builder: Any, name: str, manual: str) -> str:
-    """What went wrong with a download, in one sentence."""
+    """Return what went wrong with a download, in one sentence."""
     kind, text = type(error).__name__, " ".join(str(error).split())
     instead = "or take pictures of your own with folder:PATH"
     if kind == "AssertionError" and manual:
@@ -224,7 +224,7 @@ def _scan(path: str) -> Iterator[tuple[int, int]]:
 
 
 def _labels(features: Any) -> tuple[Callable[[dict[str, Any]], Any] | None, tuple[str, ...]]:
-    """A function from an example to its label, or None, and the labels' names."""
+    """Return a function from an example to its label, or None, and the labels' names."""
     import tensorflow_datasets as tfds
 
     if "label" in features and isinstance(features["label"], tfds.features.ClassLabel):
@@ -276,7 +276,7 @@ def _reader(
 
 
 def _large_enough(file: io.BytesIO, fit: Fit) -> Fit:
-    """A way to fit that enlarges the few pictures of a set that are smaller than the crop."""
+    """Return a way to fit that enlarges the few pictures of a set that are smaller than the crop."""
     from PIL import Image
 
     if fit.rule == "natural":

@@ -56,17 +56,17 @@ def test_what_was_read_once_stays_in_memory_as_far_as_there_is_room(tmp_path, mo
 
 def test_grey_16_bit_palette_and_transparent_pictures(tmp_path):
     crop = CHINA.crop((0, 0, 64, 64))
-    grey = crop.convert("L")
+    gray = crop.convert("L")
     pictures = {
-        "16bit": Image.fromarray(np.asarray(grey).astype(np.uint16) * 257),
+        "16bit": Image.fromarray(np.asarray(gray).astype(np.uint16) * 257),
         "palette": crop.convert("P"),
-        "grey": grey,
+        "gray": gray,
     }
     for name, picture in pictures.items():
         (tmp_path / name).mkdir()
         picture.save(tmp_path / name / "a.png")
-    assert close(only(f"folder:{tmp_path / '16bit'}", image_size=64, channels=1)[..., 0], grey, 1)
-    assert close(only(f"folder:{tmp_path / 'grey'}", image_size=64), np.asarray(grey)[..., None].repeat(3, 2), 1)
+    assert close(only(f"folder:{tmp_path / '16bit'}", image_size=64, channels=1)[..., 0], gray, 1)
+    assert close(only(f"folder:{tmp_path / 'gray'}", image_size=64), np.asarray(gray)[..., None].repeat(3, 2), 1)
     assert close(only(f"folder:{tmp_path / 'palette'}", image_size=64), crop.convert("P").convert("RGB"), 1)
     clear = crop.convert("RGBA")
     clear.putalpha(0)

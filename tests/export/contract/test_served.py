@@ -69,12 +69,12 @@ def test_a_saved_model_takes_pictures_floats_and_files(served, generator, photos
     np.testing.assert_allclose(run("float", image=floats)["generated"], generator(floats), atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "grey PNG"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "gray PNG"])
 def test_files_go_in_and_png_comes_out(served, generator, photos, kind):
     _, run, _ = served
     files, pictures = [], []
     for photo in photos:
-        stream, image = io.BytesIO(), Image.fromarray(photo).convert("L" if kind == "grey PNG" else "RGB")
+        stream, image = io.BytesIO(), Image.fromarray(photo).convert("L" if kind == "gray PNG" else "RGB")
         image.save(stream, format=kind.split()[-1])
         files.append(stream.getvalue())
         pictures.append(np.asarray(Image.open(io.BytesIO(files[-1])).convert("RGB")))
@@ -84,7 +84,7 @@ def test_files_go_in_and_png_comes_out(served, generator, photos, kind):
 
 
 def test_every_size_comes_back_at_its_size(served, generator, photos, tmp_path):
-    """The sides are no multiples of 4: what `kerasgen translate` makes of the same picture is the truth."""
+    """The sides are not multiples of 4: what `kerasgen translate` makes of the same picture is the truth."""
     _, run, _ = served
     odd = photos[:1, :30, :41]
     (tmp_path / "in").mkdir()
