@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, sentence
 
 app = typer.Typer(
     help="Generative image models for Keras 3: train them, generate, and export them proven equal.",
@@ -498,7 +498,7 @@ def _quiet_import() -> Iterator[None]:
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    typer.echo(f"Warning: {message}", err=True)
+    typer.echo(f"Warning: {sentence(message)}", err=True)
 
 
 def main() -> None:

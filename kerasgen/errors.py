@@ -1,11 +1,39 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can mend, and how what came from outside is quoted in a sentence."""
+
+LONGEST = 390  # characters of a sentence; with "Error: " before it, a terminal's few lines
 
 
 class UserError(ValueError):
     """A user's mistake: one sentence that says what was received, what is needed and what to do.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. What a file or a name brings into it can
+    neither make it long nor move the cursor: see `sentence`.
     """
+
+    def __init__(self, message: str):
+        super().__init__(sentence(message))
+
+
+def sentence(message: object) -> str:
+    """Return a message on one line that any terminal can print, of at most `LONGEST` characters.
+
+    Escapes stand for what is not printable, such as a newline, a terminal's escape or half a character in a file's
+    name. Of a long message the middle is left out: the beginning says what it is about, the end what to do.
+    """
+    text = str(message)
+    if len(text) > LONGEST:  # before the escapes too: the text may be a gigabyte
+        text = f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 + 1 :]}"
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 + 1 :]}"
+
+
+def reason(error: BaseException) -> str:
+    """Return what an exception of somebody else's library says, on one short line: its first, or its name."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror  # without the number and the path
+    first = next((line.strip() for line in str(error)[:2000].splitlines() if line.strip()), "")
+    return (first if len(first) <= 120 else f"{first[:119]}…").rstrip(".") or type(error).__name__
 
 
 def require_tensorflow(what: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,20 +167,24 @@ def read_pictures(folder: str | os.PathLike, sides: tuple[int, int], channels: i
     Raises:
         UserError: there is no such folder, or no picture that can be read.
     """
-    from kerasgen.data.reading import picture_files, read_picture
+    from kerasgen.data.reading import PictureError, picture_files, read_picture
     from kerasgen.data.sources.source import Fit
 
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}: give the folder of the pictures to compare on.")
     pictures = []
-    for file in picture_files(folder)[: _COMPARED + _CALIBRATED]:
+    for file in picture_files(folder):
+        if len(pictures) == _COMPARED + _CALIBRATED:
+            break
         try:
             pictures.append(read_picture(file.path, Fit("cut", sides), channels))
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{file.path} can't be read as a picture ({error}): remove it.") from error
+        except PictureError as error:
+            warnings.warn(f"{error} It is left out.", stacklevel=2)
     if not pictures:
-        raise UserError(f"The folder {folder} holds no jpg, jpeg, png, bmp or webp picture: put some there.")
+        raise UserError(
+            f"The folder {folder} holds no jpg, jpeg, png, bmp or webp picture that can be read: put some there."
+        )
     return np.stack(pictures).astype("float32") / 255.0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasgen.data.reading import Translated, read_picture, targets, with_bar
+from kerasgen.data.reading import PictureError, Translated, read_picture, targets, with_bar
 from kerasgen.data.sources.source import Fit
 from kerasgen.drawing import save_png, to_uint8
 from kerasgen.errors import UserError
@@ -130,14 +130,13 @@ def _bytes_per_pixel(generator: "keras.Model") -> float:
 def _translated(generator: "keras.Model", path: Path, memory: _Memory) -> np.ndarray | None:
     """uint8 [height, width, 3], or None with a warning."""
     import tensorflow as tf
-    from PIL import Image
 
     from kerasgen.models.translation import translate_images
 
     try:
         picture = read_picture(path, Fit("natural"), generator.input_shape[-1])
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        warnings.warn(f"{path} is skipped, because it can't be read as a picture: {error}", stacklevel=3)
+    except PictureError as error:
+        warnings.warn(f"{error} It is skipped.", stacklevel=3)
         return None
     height, width = picture.shape[:2]
     try:

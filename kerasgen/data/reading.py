@@ -1,14 +1,19 @@
 """Picture files of any kind: which a folder holds, what each becomes as an array, where its translation goes."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from kerasgen.data.sources.source import Fit
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, reason
+from kerasgen.untrusted import open_regular
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _ORIENTATION = 0x0112
@@ -23,6 +28,48 @@ _TURNS = {
     7: (6, True),
     8: (2, True),
 }
+
+
+# What may decode a file, whatever its name says: a PostScript file called .png must not start Ghostscript.
+_DECODERS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
+MOST_PIXELS = 2**27  # 11,585 squared; four bytes of each, four times over, are 2 GiB
+
+
+class PictureError(UserError):
+    """A file is not a picture that can be read; the sentence names the file and the fault."""
+
+
+@contextmanager
+def open_picture(source: Path | BinaryIO, name: object = None) -> Iterator["Image.Image"]:
+    """Open a picture that anybody may have made; nothing but its head is decoded yet.
+
+    Args:
+        source: a path, or a binary stream.
+        name: what a sentence calls it; its path by default.
+
+    Raises:
+        PictureError: it isn't a regular file, none of the six decoders knows it, it has more than `MOST_PIXELS`
+            pixels, or it is damaged. What fails in the body, while it is decoded, becomes one too.
+    """
+    from PIL import Image
+
+    called = name or (source if isinstance(source, Path) else "The picture")
+    try:
+        opened = open_regular(source) if isinstance(source, Path) else nullcontext(source)
+        with opened as file, Image.open(file, formats=_DECODERS) as image:
+            _check_pixels(*image.size)
+            yield image
+    except UserError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise PictureError(f"{called} can't be read as a picture (it is not {', '.join(_DECODERS)}).") from error
+    except Exception as error:  # Pillow's decoders raise a dozen types over damaged files
+        raise PictureError(f"{called} can't be read as a picture ({reason(error)}).") from error
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"{width}×{height} pixels are more than {MOST_PIXELS:,}")
 
 
 @dataclass(frozen=True)
@@ -41,11 +88,15 @@ def picture_files(base: Path) -> list[PictureFile]:
     return found
 
 
-def read_picture(path: Path, fit: Fit, channels: int) -> np.ndarray:
-    """One picture as uint8 [height, width, channels]."""
+def read_picture(path: Path | BinaryIO, fit: Fit, channels: int) -> np.ndarray:
+    """Return one picture as uint8 [height, width, channels].
+
+    Raises:
+        PictureError: it can't be read.
+    """
     from PIL import Image
 
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         width, height = image.size
         if fit.rule not in ("natural", "fours"):
             # JPEG can be decoded at a half, a quarter or an eighth of its size. With half as much again as is
@@ -58,6 +109,7 @@ def read_picture(path: Path, fit: Fit, channels: int) -> np.ndarray:
         box, size = fit.place(height, width) if sideways else fit.place(width, height)
         if sideways:
             box, size = (box[1], box[0], box[3], box[2]), size[::-1]
+        _check_pixels(*size)  # a line of 1×100,000 pixels may become a picture 64 times as wide and as high
         # A draft's last row and column may be partly empty, so its scale is that of the decoder.
         scale = round(width / image.size[0])
         box = tuple(edge / scale for edge in box)

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from kerasgen.data.reading import Translated, read_picture, targets, with_bar
+from kerasgen.data.reading import PictureError, Translated, read_picture, targets, with_bar
 from kerasgen.data.sources.source import Fit
 from kerasgen.errors import UserError, require_extra
 from kerasgen.files import atomic_write
@@ -217,8 +217,8 @@ def _as_png(path: Path, channels: int) -> bytes | None:
 
     try:
         picture = read_picture(path, Fit("natural"), channels)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        warnings.warn(f"{path} is skipped, because it can't be read as a picture: {error}", stacklevel=3)
+    except PictureError as error:
+        warnings.warn(f"{error} It is skipped.", stacklevel=3)
         return None
     stream = io.BytesIO()
     Image.fromarray(picture[..., 0] if channels == 1 else picture).save(stream, format="PNG", compress_level=1)

@@ -1,5 +1,6 @@
 """A folder of the user's own pictures."""
 
+import os
 import warnings
 import zlib
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasgen.data.reading import SUFFIXES, PictureFile, picture_files, read_picture
+from kerasgen.data.reading import SUFFIXES, PictureError, PictureFile, open_picture, picture_files, read_picture
 from kerasgen.data.sources.source import Fit, Kind, Source, check_channels, check_split
 from kerasgen.errors import UserError
 
@@ -62,7 +63,7 @@ def _files(root: Path) -> dict[str, list[PictureFile]]:
         return {split: picture_files(root / split) for split in ("train", "test")}
     files = picture_files(root)
     # By the name's checksum: adding pictures later moves few from one split to the other.
-    by_checksum = sorted(files, key=lambda file: zlib.crc32(file.path.relative_to(root).as_posix().encode()))
+    by_checksum = sorted(files, key=lambda file: zlib.crc32(os.fsencode(file.path.relative_to(root).as_posix())))
     test = set(by_checksum[: max(1, len(files) // 10) if len(files) > 1 else 0])
     return {"train": [f for f in files if f not in test], "test": [f for f in files if f in test]}
 
@@ -74,15 +75,13 @@ def _class_names(files: list[PictureFile]) -> tuple[str, ...]:
 
 def _readable(files: list[PictureFile], fit: Fit) -> list[PictureFile]:
     """Return the files that begin like pictures; only the headers are read."""
-    from PIL import Image
-
     good = []
     for file in files:
         try:
-            with Image.open(file.path) as image:
+            with open_picture(file.path) as image:
                 height, width = image.size[::-1]
-        except (OSError, SyntaxError, ValueError) as error:
-            warnings.warn(f"{file.path} is left out, because it can't be read as a picture: {error}", stacklevel=5)
+        except PictureError as error:
+            warnings.warn(f"{error} It is left out.", stacklevel=5)
             continue
         if fit.rule == "natural" and min(height, width) < max(fit.size):
             raise UserError(
@@ -116,9 +115,8 @@ def _reader(paths: list[Path], labels: list[int], fit: Fit, channels: int) -> Ca
             index = (wanted + attempt) % len(paths)
             try:
                 return read_picture(paths[index], fit, channels), np.int64(index)
-            except (OSError, SyntaxError, ValueError) as error:
-                message = f"{paths[index]} is damaged, and the next picture takes its place: {error}"
-                warnings.warn(message, stacklevel=2)
+            except PictureError as error:
+                warnings.warn(f"{error} The next picture takes its place.", stacklevel=2)
         raise UserError("No picture of the folder can be read any more: look at the folder.")
 
     def example(wanted: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasgen.data.reading import read_picture
+from kerasgen.data.reading import PictureError, open_picture, read_picture
 from kerasgen.data.sources.source import Fit, Kind, Source, check_channels
 from kerasgen.errors import UserError
 
@@ -109,12 +109,12 @@ def _prepare(builder: Any, name: str, download: bool) -> None:
     if prepared:
         return
     manual = (getattr(builder, "MANUAL_DOWNLOAD_INSTRUCTIONS", None) or "").strip()
-    where = f"in {builder._data_dir_root}"
     if not download:
-        ask = "put its files where they belong, then " if manual else ""
+        where = "" if manual else f" in {builder._data_dir_root}"
+        ask = f"{_by_hand(builder, manual)}, then " if manual else ""
         raise UserError(
-            f"The data set 'tfds:{name}' is not prepared {where}: {ask}ask for it with --download (download=True), "
-            f"name another --data-dir, or take pictures of your own with folder:PATH.{_by_hand(builder, manual)}"
+            f"The data set 'tfds:{name}' is not prepared{where}: {ask}ask for it with --download (download=True), "
+            "name another --data-dir, or take pictures of your own with folder:PATH."
         )
     try:
         with _quiet(), _few_retries():
@@ -129,8 +129,8 @@ def _why(error: Exception, builder: Any, name: str, manual: str) -> str:
     instead = "or take pictures of your own with folder:PATH"
     if kind == "AssertionError" and manual:
         return (
-            f"The data set 'tfds:{name}' must be downloaded by hand: put the files there, and ask again, {instead}."
-            f"{_by_hand(builder, manual)}"
+            f"The data set 'tfds:{name}' must be downloaded by hand: {_by_hand(builder, manual)}, and ask again, "
+            f"{instead}."
         )
     if kind == "NonMatchingChecksumError":
         drive = "drive.google" in text or "drive" in text.lower()
@@ -155,7 +155,8 @@ def _why(error: Exception, builder: Any, name: str, manual: str) -> str:
 
 
 def _by_hand(builder: Any, manual: str) -> str:
-    return f" By hand, into {_downloads(builder)}/manual: {' '.join(manual.split())}" if manual else ""
+    said = " ".join(manual.split())
+    return f"put its files into {_downloads(builder)}/manual ({said if len(said) <= 100 else f'{said[:99]}…'})"
 
 
 def _downloads(builder: Any) -> Path:
@@ -259,7 +260,7 @@ def _reader(
             try:
                 file = io.BytesIO(_encoded(example["image"]))
                 image = read_picture(file, _large_enough(file, fit), channels)
-            except (OSError, SyntaxError, ValueError) as error:
+            except PictureError as error:
                 message = f"Example {int(wanted) + attempt} is damaged, and the next takes its place: {error}"
                 warnings.warn(message, stacklevel=2)
                 continue
@@ -277,10 +278,8 @@ def _reader(
 
 def _large_enough(file: io.BytesIO, fit: Fit) -> Fit:
     """Return a way to fit that enlarges the few pictures of a set that are smaller than the crop."""
-    from PIL import Image
-
     if fit.rule == "natural":
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             small = min(image.size) < max(fit.size)
         file.seek(0)
         if small:
