@@ -77,7 +77,7 @@ def benchmark(paths: Sequence[str | os.PathLike], model: Any = None, inputs: Any
             return _measured(paths, manifests, pairs, processes)
         except RuntimeFailure as failure:
             raise UserError(
-                f"an artifact can't be run: its runtime says {failure}; export the model again."
+                f"An artifact can't be run: its runtime says {failure}; export the model again."
             ) from None
 
 

@@ -109,7 +109,7 @@ def export_model(
     """
     module = find_format(format, variant, {"also": also, "layout": layout, "opset": opset})
     if layout not in (None, "nhwc", "nchw"):
-        raise UserError(f"there is no layout {layout!r}: choose 'nhwc' or 'nchw'.")
+        raise UserError(f"There is no layout {layout!r}: choose 'nhwc' or 'nchw'.")
     network, arrays = network_and_inputs(model, inputs, image)
     examples = read_calibration(network, variant, calibration, None if inputs is None else arrays, image)
     arrays = examples.batch(16) if examples and inputs is None else arrays

@@ -418,11 +418,11 @@ def _formats_and_variants(formats: str, variants: str) -> list[tuple[str, str]]:
     names, kinds = ([part.strip() for part in text.split(",") if part.strip()] for text in (formats, variants))
     for name in names:
         if name not in known:
-            raise UserError(f"there is no export format {name!r}: choose one of {', '.join(known)}.")
+            raise UserError(f"There is no export format {name!r}: choose one of {', '.join(known)}.")
     for kind in kinds:
         if not any(kind in known[name] for name in names):
             offered = "; ".join(f"{name} has {', '.join(known[name])}" for name in names)
-            raise UserError(f"none of the formats has the variant {kind!r}: {offered}.")
+            raise UserError(f"None of the formats has the variant {kind!r}: {offered}.")
     return [(name, kind) for name in names for kind in kinds if kind in known[name]]
 
 

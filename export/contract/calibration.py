@@ -52,6 +52,8 @@ def read_calibration(
     """Return the examples that the user gave for a variant, or None where it needs none.
 
     Args:
+        signature: the network's own.
+        variant: one of the format's.
         given: a batch (an array, list, or dict by input name), or an iterable of batches such as a tf.data.Dataset.
         inputs: the batch to compare on, whose sizes the examples must have; None allows any one size.
         image: what uint8 pictures are inside the network.
@@ -62,7 +64,7 @@ def read_calibration(
     if variant not in CALIBRATED:
         if given is not None:
             raise UserError(
-                f"calibration was given, but the variant {variant!r} measures no activations: "
+                f"Calibration was given, but the variant {variant!r} measures no activations: "
                 f"leave it out, or export {' or '.join(CALIBRATED)}."
             )
         return None
@@ -74,10 +76,10 @@ def read_calibration(
         )
     examples = list(itertools.islice(_examples(signature, given, image), _MOST + 1))
     if not examples:
-        raise UserError("calibration holds no example: give about 100 real ones.")
+        raise UserError("Calibration holds no example: give about 100 real ones.")
     if len(examples) > _MOST:
         raise UserError(
-            f"calibration holds more than {_MOST} examples, or repeats without end: give about 100, "
+            f"Calibration holds more than {_MOST} examples, or repeats without end: give about 100, "
             "such as dataset.unbatch().take(100).batch(10)."
         )
     _check_sizes(examples, examples[0] if inputs is None else inputs)
@@ -107,7 +109,7 @@ def _is_batch(given: Any) -> bool:
     whole = isinstance(given, (Mapping, list, tuple)) or hasattr(given, "shape")
     if not whole and not isinstance(given, Iterable):
         raise UserError(
-            f"calibration is a {type(given).__name__}: give a batch of real inputs (an array, list or dict by name), "
+            f"Calibration is a {type(given).__name__}: give a batch of real inputs (an array, list or dict by name), "
             "or an iterable of batches."
         )
     return whole
@@ -118,7 +120,7 @@ def _check_sizes(examples: list[Arrays], wanted: Arrays) -> None:
         for name, array in example.items():
             if array.shape[1:] != wanted[name].shape[1:]:
                 raise UserError(
-                    f"a calibration example of {name!r} has the shape {array.shape[1:]}, but the inputs to export "
+                    f"A calibration example of {name!r} has the shape {array.shape[1:]}, but the inputs to export "
                     f"for have {wanted[name].shape[1:]}: give all of them one size."
                 )
 

@@ -51,10 +51,10 @@ def check_inputs(signature: Signature, inputs: object, image: ImageSpec | None =
     if not isinstance(inputs, Mapping):
         inputs = list(inputs) if isinstance(inputs, (list, tuple)) and len(names) > 1 else [inputs]
         if len(inputs) != len(names):
-            raise UserError(f"received {len(inputs)} inputs, but the model has {len(names)}: {', '.join(names)}.")
+            raise UserError(f"Received {len(inputs)} inputs, but the model has {len(names)}: {', '.join(names)}.")
         inputs = dict(zip(names, inputs, strict=True))
     if set(inputs) != set(names):
-        raise UserError(f"received inputs named {', '.join(inputs)}, but the model needs {', '.join(names)}.")
+        raise UserError(f"Received inputs named {', '.join(inputs)}, but the model needs {', '.join(names)}.")
     arrays = {}
     for name, info in signature.inputs.items():
         array = np.asarray(inputs[name])
@@ -63,7 +63,7 @@ def check_inputs(signature: Signature, inputs: object, image: ImageSpec | None =
         )
         if not fits or array.shape[0] == 0:
             raise UserError(
-                f"the input {name!r} has the shape {array.shape}, but the model needs {info.shape} "
+                f"The input {name!r} has the shape {array.shape}, but the model needs {info.shape} "
                 "(None is any size)."
             )
         if image is not None and array.dtype == np.uint8 and info.dtype == "float32" and array.ndim == 4:
@@ -71,7 +71,7 @@ def check_inputs(signature: Signature, inputs: object, image: ImageSpec | None =
         arrays[name] = array.astype(info.dtype)
     if len({len(array) for array in arrays.values()}) > 1:
         sizes = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
-        raise UserError(f"the inputs differ in their number of examples ({sizes}): give all the same.")
+        raise UserError(f"The inputs differ in their number of examples ({sizes}): give all the same.")
     return arrays
 
 
@@ -106,12 +106,12 @@ def check_sizes(signature: Signature, sent: Arrays) -> None:
         wanted = [signature.inputs[name].shape[axis] for axis in axes]
         if any(want not in (None, side) for want, side in zip(wanted, sides, strict=True)):
             raise UserError(
-                f"the pictures {name!r} are {sides[0]}×{sides[1]}, but ImageSpec says {wanted[0]}×{wanted[1]}: "
+                f"The pictures {name!r} are {sides[0]}×{sides[1]}, but ImageSpec says {wanted[0]}×{wanted[1]}: "
                 "bring them to that size."
             )
         if any(side % multiple for side in sides):
             raise UserError(
-                f"the pictures {name!r} are {sides[0]}×{sides[1]}, but this network needs sides divisible by "
+                f"The pictures {name!r} are {sides[0]}×{sides[1]}, but this network needs sides divisible by "
                 f"{multiple}: bring them to such a size, or say ImageSpec(size=…)."
             )
 

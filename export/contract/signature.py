@@ -140,6 +140,7 @@ def model_signature(model: "keras.Model", inputs: object = None) -> Signature:
     because several converters confuse the two.
 
     Args:
+        model: any Keras model that is built.
         inputs: a batch; needed only for a subclassed model whose inputs Keras didn't record.
 
     Raises:
@@ -149,9 +150,9 @@ def model_signature(model: "keras.Model", inputs: object = None) -> Signature:
     import tensorflow as tf
 
     if not isinstance(model, keras.Model):
-        raise UserError(f"export needs a keras.Model, but received a {type(model).__name__}.")
+        raise UserError(f"Export needs a keras.Model, but received a {type(model).__name__}.")
     if not model.built:
-        raise UserError(f"the model {model.name!r} is not built: call it once on a batch before exporting it.")
+        raise UserError(f"The model {model.name!r} is not built: call it once on a batch before exporting it.")
     structure = _input_structure(model, inputs)
     inputs_by_name = _named(structure, "input")
     names = list(inputs_by_name)
@@ -187,7 +188,7 @@ def _input_structure(model: "keras.Model", inputs: object) -> object:
     shapes = list((model.get_build_config() or {}).get("shapes_dict", {}).values())
     shapes = shapes or [(model.get_build_config() or {}).get("input_shape")]
     if len(shapes) != 1 or not isinstance(shapes[0], tuple):
-        raise UserError(f"the inputs of the subclassed model {model.name!r} are unknown: pass a batch as `inputs`.")
+        raise UserError(f"The inputs of the subclassed model {model.name!r} are unknown: pass a batch as `inputs`.")
     return keras.KerasTensor((None, *shapes[0][1:]), dtype=model.input_dtype)
 
 

@@ -56,11 +56,11 @@ def find_format(name: str, variant: str, options: Mapping[str, Any]) -> ModuleTy
     """
     known = formats()
     if name not in known:
-        raise UserError(f"there is no export format {name!r}: choose one of {', '.join(known)}.")
+        raise UserError(f"There is no export format {name!r}: choose one of {', '.join(known)}.")
     variants = known[name].VARIANTS
     if "," in variant or "+" in variant:
         raise UserError(
-            f"the variant {variant!r} asks for more than one rounding in one artifact: "
+            f"The variant {variant!r} asks for more than one rounding in one artifact: "
             f"export once for each of {', '.join(variants)}."
         )
     if variant not in variants:

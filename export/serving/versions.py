@@ -173,7 +173,7 @@ def read_config(base: Path) -> Any:
 def check_name(name: str, what: str) -> None:
     """Raise `UserError` unless a name works in a URL and as a folder."""
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", name):
-        raise UserError(f"the {what} {name!r} can't be part of a URL: use letters, digits, '_' and '-'.")
+        raise UserError(f"The {what} {name!r} can't be part of a URL: use letters, digits, '_' and '-'.")
 
 
 def _change_labels(base: Path, name: str, change: Callable[[dict[str, int], list[int]], Any]) -> Any:

@@ -69,7 +69,7 @@ def source_of(run: str | os.PathLike, data: str | None) -> str:
         return json.loads((Path(run) / "config.json").read_text())["data"]["source"]
     except (OSError, KeyError, ValueError):
         raise UserError(
-            f"{run} says of no data source, but this needs the training pictures: give --data, such as folder:PATH."
+            f"{run} doesn't name its data source, but this needs its pictures: give --data, such as folder:PATH."
         ) from None
 
 

@@ -139,4 +139,4 @@ def _check(scheme: str, labels: np.ndarray) -> None:
     if (labels.ndim == 2) != (scheme == "attributes"):
         several = "several labels an example" if labels.ndim == 2 else "one class an example"
         fits = "attributes" if labels.ndim == 2 else "batch, inverse, effective or sampling"
-        raise UserError(f"balance {scheme!r} doesn't fit data with {several}: choose {fits}.")
+        raise UserError(f"The balance {scheme!r} doesn't fit data with {several}: choose {fits}.")

@@ -17,6 +17,7 @@ def inpainter(*, filters: tuple[int, ...] = _WIDTHS, name: str = "inpainter") ->
 
     Args:
         filters: channels at 1/4, 1/8, … of the resolution.
+        name: of the Keras model.
     """
     inputs = keras.Input((None, None, 4), name="image")
     known = ops.cast(inputs[..., 3:] > 0, inputs.dtype)

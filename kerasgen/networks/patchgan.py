@@ -27,6 +27,7 @@ def patchgan(
         downsamplings: stride-2 convolutions, at least 1.
         norm: "instance", "batch" or "none".
         condition_channels: of a second picture behind the first, as pix2pix' discriminator sees it.
+        name: of the Keras model.
 
     Raises:
         UserError: an argument is not one of those above.
@@ -57,6 +58,7 @@ def pixel_discriminator(
         channels: of the image, 1 to 4.
         filters: of the first convolution, doubled by the second.
         norm: "instance", "batch" or "none".
+        name: of the Keras model.
 
     Raises:
         UserError: an argument is not one of those above.

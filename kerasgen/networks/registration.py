@@ -28,6 +28,7 @@ def registration_network(
     Args:
         channels: of both pictures.
         filters: channels at 1/2, 1/4, … of the resolution, two at least.
+        name: of the Keras model.
 
     Raises:
         UserError: there are fewer.

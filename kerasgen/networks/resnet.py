@@ -39,6 +39,7 @@ def resnet_generator(
         residual: add the network's output to its input instead of ending in tanh, starting from the identity.
             For translations that keep the content, it rules out solutions such as a color negative; the
             output isn't bounded then.
+        name: of the Keras model.
 
     Raises:
         UserError: an argument is not one of those above.

@@ -28,6 +28,7 @@ def super_resolver(
         scale: 2 or 4.
         filters: of each convolution.
         blocks: residual blocks.
+        name: of the Keras model.
 
     Raises:
         UserError: there is no such scale.
@@ -60,6 +61,7 @@ def restorer(
         blocks: residual blocks.
         curve: add to a learned curve instead, a mix of x, √x and x² in [0, 1] of all channels, which begins as x:
             for light and color that are wrong everywhere alike.
+        name: of the Keras model.
 
     Raises:
         UserError: `channels` isn't 1 to 4.

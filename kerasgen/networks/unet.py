@@ -27,6 +27,7 @@ def unet_generator(
         filters: of the first convolution; they double up to 8 times that.
         downsamplings: stride-2 convolutions, at least 2, and as many transposed ones.
         norm: "instance", "batch" or "none".
+        name: of the Keras model.
 
     Raises:
         UserError: an argument is not one of those above.

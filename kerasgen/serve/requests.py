@@ -137,7 +137,7 @@ def _check_count(definition: Any, count: int, max_pixels: int) -> None:
     sides = [[dim.size for dim in info.tensor_shape.dim[1:3]] for info in definition.outputs.values()]
     most = max_pixels // max(1, *(prod(pair) for pair in sides))
     if not 1 <= count <= most:
-        raise invalid(f"n is {count}, but 1 to {most:,} pictures can be asked for.")
+        raise invalid(f"The input n is {count}, but 1 to {most:,} pictures can be asked for.")
 
 
 def _check_pictures(name: str, files: np.ndarray, max_pixels: int) -> None:

@@ -133,6 +133,7 @@ class Checkpoints(keras.callbacks.Callback):
         is returned.
 
         Args:
+            model: compiled as the one that was saved.
             best: take the best by the monitored metric instead.
 
         Raises:

@@ -117,12 +117,12 @@ def test_floats_stay_floats(kerasgen, vae_run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--variant", "float8"], "none of the formats has the variant 'float8'"),
-        (["--format", "onnx,pb"], "there is no export format 'pb'"),
+        (["--variant", "float8"], "None of the formats has the variant 'float8'"),
+        (["--format", "onnx,pb"], "There is no export format 'pb'"),
         (["--range", "0;1"], "give two numbers"),
         (["--range", "0,1"], "leave --range out"),
         (["--images", "nowhere"], "There is no folder nowhere"),
-        (["--format", "onnx", "--opset", "30"], "opset 30 can't be written"),
+        (["--format", "onnx", "--opset", "30"], "Opset 30 can't be written"),
     ],
 )
 def test_mistakes_get_a_sentence(kerasgen, vae_run, tmp_path, options, message):

@@ -48,7 +48,7 @@ def export(request: "Request", path: Path) -> None:
     signature = request.signatures["serving_default"]
     opset = request.opset or OPSET
     if opset not in IR_VERSIONS:
-        raise UserError(f"opset {opset} can't be written: choose one from {min(IR_VERSIONS)} to {max(IR_VERSIONS)}.")
+        raise UserError(f"Opset {opset} can't be written: choose one from {min(IR_VERSIONS)} to {max(IR_VERSIONS)}.")
     try:
         model = emit(signature, opset)
     except Unsupported as reason:

@@ -27,6 +27,9 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
     memory, up to 512 MiB (43,000 pictures of 64×64), so that later epochs decode nothing.
 
     Args:
+        argument: the folder's path.
+        split: "train" or "test".
+        fit: how a picture is brought to its size.
         channels: 1 for gray, 3 (the default) for RGB.
 
     Raises:

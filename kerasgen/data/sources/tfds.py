@@ -48,6 +48,10 @@ def open_split(
     several: CelebA's 40 attributes, the categories that are in a COCO picture.
 
     Args:
+        argument: the set's name as its catalog writes it, with a configuration and a domain where it has them.
+        split: of the set, or "train" and "test".
+        fit: how a picture is brought to its size.
+        channels: 1 for gray, 3 for RGB; the set's own by default.
         download: whether what isn't there may be downloaded and prepared.
         data_dir: where the prepared sets are; None takes TensorFlow Datasets' own, ~/tensorflow_datasets.
 

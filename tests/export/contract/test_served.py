@@ -222,8 +222,8 @@ def test_a_mixed_precision_network_is_exported_in_float32(photos, tmp_path):
         ({"image": ImageSpec(size=64, multiple=4), "format": "onnx", "inputs": np.zeros((1, 32, 32, 3))}, "64×64"),
         ({"format": "tflite", "layout": "nchw"}, "tflite has no option 'layout'"),
         ({"format": "saved_model", "opset": 13}, "saved_model has no option 'opset'"),
-        ({"format": "onnx", "layout": "hwc"}, "there is no layout 'hwc'"),
-        ({"format": "onnx", "opset": 12}, "opset 12 can't be written"),
+        ({"format": "onnx", "layout": "hwc"}, "There is no layout 'hwc'"),
+        ({"format": "onnx", "opset": 12}, "Opset 12 can't be written"),
         ({"format": "onnx", "also": {"x": None}}, "onnx has no option 'also'"),
     ],
 )
