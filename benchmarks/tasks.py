@@ -24,12 +24,13 @@ import numpy as np
 import tensorflow as tf
 from skimage import restoration
 
-from kerasgen.commands.train import load_run, train
+from kerasgen.commands.train import train
 from kerasgen.data import load_paired, load_registration
 from kerasgen.data.degradations import LowLight, degradation
 from kerasgen.data.sources.pictures import TEST, picture
 from kerasgen.drawing import save_png, side_by_side
 from kerasgen.models import find
+from kerasgen.runs import load_model
 
 _SEED = tf.constant([7, 7], tf.int64)
 _SHOWN = 88  # pixels of the squares in the pictures
@@ -204,7 +205,7 @@ def main() -> None:
         for seed in seeds:
             folder = arguments.runs / f"{task}_{seed}"
             print(f"{task}, seed {seed}:", flush=True)
-            model = load_run(folder) if (folder / "model.keras").exists() else trained(task, folder, seed)
+            model = load_model(folder) if (folder / "model.keras").exists() else trained(task, folder, seed)
             MEASURES[task](task, model, arguments.pictures if seed == seeds[0] else None)
 
 

@@ -68,7 +68,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="folder of trained run folders")
     parser.add_argument("--json", type=Path, help="write the numbers there too")
     arguments = parser.parse_args()
-    from kerasgen.commands.train import load_run, train
+    from kerasgen.commands.train import train
+    from kerasgen.runs import load_model
 
     rows = []
     print(machine())
@@ -76,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for preset in PRESETS:
             found = arguments.runs and arguments.runs / preset
-            model = load_run(found) if found else train(preset, Path(folder, preset)).model
+            model = load_model(found) if found else train(preset, Path(folder, preset)).model
             for row in measure(model, preset, Path(folder)):
                 rows.append(row)
                 start = f"{preset:20} {row['format']:12} {row['variant']:13} "

@@ -3,7 +3,7 @@
 import sys
 
 from kerasgen.commands.torch_import import import_torch
-from kerasgen.commands.train import save_model
+from kerasgen.runs import save_model
 
 checkpoint, output = sys.argv[1:3]
 network, description = import_torch(checkpoint)

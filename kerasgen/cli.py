@@ -98,10 +98,10 @@ def generate(
             save_generated,
             source_of,
         )
-        from kerasgen.commands.train import load_run
+        from kerasgen.runs import load_model
         from kerasgen.samplers.attributes import parse_where
 
-    vae = load_run(model)
+    vae = load_model(model)
     if not hasattr(vae, "generate"):
         raise UserError(f"{model} holds a {type(vae).__name__}, which generates nothing from noise: give a VAE.")
     evidence = (parse_where(where) if where else {}) | ({} if label is None else {"label": label})
@@ -136,9 +136,10 @@ def evaluate(
     with _quiet_import():
         from kerasgen.commands.evaluate import evaluate as run_evaluation
         from kerasgen.commands.evaluate import save_report
+        from kerasgen.runs import RunFolder
 
     report = run_evaluation(model, data, [name.strip() for name in sampler.split(",")], k, features, seed)
-    target = output or (model if model.is_dir() else model.parent) / "evaluation.json"
+    target = output or RunFolder(model if model.is_dir() else model.parent).evaluation_file
     save_report(report, target)
     _print_report(report)
     typer.echo(f"All of it is in {target}.")
@@ -153,10 +154,10 @@ def translate(
 ) -> None:
     """Translate, enlarge or restore a folder of pictures with a trained model."""
     with _quiet_import():
-        from kerasgen.commands.train import load_run
         from kerasgen.commands.translate import translate_folder
+        from kerasgen.runs import load_model
 
-    result = translate_folder(load_run(model), input, output, direction)
+    result = translate_folder(load_model(model), input, output, direction)
     typer.echo(f"{len(result.written)} pictures are in {output}; {len(result.skipped)} were skipped.")
 
 
@@ -253,7 +254,7 @@ def import_torch_checkpoint(
     """Turn a PyTorch generator or discriminator into a .keras file."""
     with _quiet_import():
         from kerasgen.commands.torch_import import import_torch
-        from kerasgen.commands.train import save_model
+        from kerasgen.runs import save_model
 
     network, description = import_torch(checkpoint)
     save_model(network, output)

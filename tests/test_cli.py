@@ -24,6 +24,7 @@ def test_a_run_folder_says_all_of_the_run(run_folder):
         ["config.json", "log.csv", "model.keras", "curves.png", "reconstructions.png", *pictures, *checkpoints]
     )
     config = json.loads((run_folder / "config.json").read_text())
+    assert config["layout"] == 1
     assert config["preset"] == "vae_digits"
     assert config["seed"] == 1
     assert config["epochs"] == 2
@@ -36,10 +37,11 @@ def test_a_run_folder_says_all_of_the_run(run_folder):
 
 
 def test_the_same_seed_trains_the_same_model(run_folder, tmp_path):
-    from kerasgen.commands.train import load_run, train
+    from kerasgen.commands.train import train
+    from kerasgen.runs import load_model
 
     again = train("vae_digits", tmp_path / "again", epochs=2, seed=1).model
-    for a, b in zip(load_run(run_folder).get_weights(), again.get_weights(), strict=True):
+    for a, b in zip(load_model(run_folder).get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
@@ -84,8 +86,8 @@ def test_train_on_a_folder_of_pictures(kerasgen, tmp_path):
 def test_translate_a_folder_with_a_run_and_with_a_generator_alone(kerasgen, tmp_path):
     from sklearn.datasets import load_sample_image
 
-    from kerasgen.commands.train import save_model
     from kerasgen.models import CycleGAN
+    from kerasgen.runs import save_model
 
     (tmp_path / "in" / "sub").mkdir(parents=True)
     photo = Image.fromarray(load_sample_image("flower.jpg")).resize((90, 61))

@@ -1,15 +1,13 @@
 """The evaluation of a trained model: what it is worth on pictures that it was not trained on, and a table of it."""
 
-import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerasgen.errors import UserError
-from kerasgen.files import atomic_write
+from kerasgen.runs import RunFolder, load_model, write_json
 
 if TYPE_CHECKING:
     from kerasgen.metrics.features import Extractor
@@ -48,9 +46,7 @@ def evaluate(
     Raises:
         UserError: the run, the source, a sampler or the features are unknown or don't fit.
     """
-    from kerasgen.commands.train import load_run
-
-    model = load_run(run)
+    model = load_model(run)
     report: dict[str, Any] = {"model": type(model).__name__, "run": str(run), "seed": seed}
     if hasattr(model, "score"):
         return report | {"score": _score(model, run, data)}
@@ -67,8 +63,7 @@ def save_report(report: dict[str, Any], path: str | os.PathLike) -> None:
     Raises:
         UserError: the path can't be written.
     """
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2, default=float) + "\n")
+    write_json(path, report)
 
 
 # -- VAE ----------------------------------------------------------------------------------------------------
@@ -186,12 +181,7 @@ def _accuracy(pictures: np.ndarray, classes: np.ndarray | None, extractor: "Extr
 
 def _sources(run: str | os.PathLike, data: str | None, names: Sequence[str]) -> dict[str, Any]:
     """Arguments of the run's data loader, with other sources where they are given."""
-    try:
-        loader = json.loads((Path(run) / "config.json").read_text())["data"]
-    except (OSError, KeyError, ValueError):
-        raise UserError(
-            f"{run} is not a run folder, whose config.json says how its data was loaded: give one."
-        ) from None
+    loader = RunFolder(run).data()
     given = data.split(",") if data else []
     if data and len(given) != len(names):
         raise UserError(f"--data names {len(given)} sources, but this model needs {len(names)}, separated by commas.")

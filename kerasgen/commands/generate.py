@@ -11,6 +11,7 @@ import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
+from kerasgen.runs import RunFolder
 
 if TYPE_CHECKING:
     from kerasgen.models import VAE
@@ -65,12 +66,12 @@ def source_of(run: str | os.PathLike, data: str | None) -> str:
     """
     if data is not None:
         return data
-    try:
-        return json.loads((Path(run) / "config.json").read_text())["data"]["source"]
-    except (OSError, KeyError, ValueError):
+    folder = RunFolder(run)
+    if not folder.exists():
         raise UserError(
             f"{run} doesn't name its data source, but this needs its pictures: give --data, such as folder:PATH."
-        ) from None
+        )
+    return str(folder.data()["source"])
 
 
 def encode_source(vae: "VAE", source: str, label: int | None = None) -> Encoded:

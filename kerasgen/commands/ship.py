@@ -1,6 +1,5 @@
 """From a trained model on disk to what `kerasgen.export` takes: its networks, and real inputs for them."""
 
-import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasgen.errors import UserError
+from kerasgen.runs import RunFolder, load_model
 
 if TYPE_CHECKING:
     import keras
@@ -68,10 +68,9 @@ def shipments(
     Raises:
         UserError: there is no such model or folder, or an argument doesn't fit.
     """
-    from kerasgen.commands.train import load_run
     from kerasgen.models import GenerativeModel
 
-    model = load_run(path)
+    model = load_model(path)
     if not isinstance(model, GenerativeModel):
         return [_foreign(Path(path), model, images, size, None if floats else value_range)]
     if value_range is not None:
@@ -125,11 +124,12 @@ def _batches(path: Path, model: Any, images: Any, size: int | None) -> list[dict
         low, high = model.image_range or (-1.0, 1.0)
         sides = (size, size) if size else shape[:2]
         return [{"image": part * (high - low) + low} for part in _parted(read_pictures(images, sides, shape[2]))]
-    if not (path / "config.json").is_file():
+    run = RunFolder(path)
+    if not run.exists():
         return [None, None]
     from kerasgen import data
 
-    loader = json.loads((path / "config.json").read_text())["data"]
+    loader = run.data()
     batches = []
     for split, count in (("test", _COMPARED), ("train", _CALIBRATED)):
         dataset = getattr(data, model.data_loader)(split=split, **loader)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from kerasgen.errors import UserError
-from kerasgen.files import atomic_write
 from kerasgen.models import find
+from kerasgen.runs import RunConfig, RunFolder, json_text
 
 _PACKAGES = ("kerasgen", "tensorflow", "keras", "numpy")
 
@@ -124,12 +124,15 @@ def train(
     config |= {"epochs": epochs, "steps_per_epoch": data.steps_per_epoch, "seed": seed, "recipe": recipe}
     config |= {"options": asdict(options), "replicas": strategy.num_replicas_in_sync}
     config |= {"workers": worker_count(strategy), "versions": _versions(), "git_commit": _git_commit()}
-    folder = Path(output)
-    if is_chief():
-        _prepare(folder, config, overwrite, resume)
+    folder = RunFolder(output)
+    if is_chief() and resume:
+        _compare(folder, config)
+        folder.go_on(config)
+    elif is_chief():
+        folder.begin(config, overwrite)
     wait_for_workers(strategy)
     history = _fit(model, data, epochs, folder, config, options)
-    run = Run(folder, model, history, data.validation)
+    run = Run(folder.path, model, history, data.validation)
     if is_chief():
         _finish(run)
     wait_for_workers(strategy)
@@ -170,7 +173,7 @@ def _precision(name: str) -> Iterator[None]:
 
 
 def _fit(
-    model: Any, data: "_Data", epochs: int, folder: Path, config: dict[str, Any], options: Options
+    model: Any, data: "_Data", epochs: int, folder: RunFolder, config: RunConfig, options: Options
 ) -> dict[str, list[float]]:
     import keras
 
@@ -179,18 +182,18 @@ def _fit(
     from kerasgen.training.distribute import is_chief
 
     monitor = options.monitor or [f"val_{name}" for name in (*model.validation_names, model.loss_names[0])]
-    kept = Checkpoints(folder / "checkpoints", data.steps_per_epoch, options.checkpoint_steps, options.keep, monitor)
+    kept = Checkpoints(folder.checkpoints, data.steps_per_epoch, options.checkpoint_steps, options.keep, monitor)
     step = kept.restore(model)
-    log = callbacks.LogFile(folder / "log.csv", kept.logs)
+    log = callbacks.LogFile(folder.log_file, kept.logs)
     log.write()
     examples = None if hasattr(model, "generate") else next(iter(data.validation))
-    pictures = callbacks.ImageGrid(folder / "pictures", inputs=examples)
+    pictures = callbacks.ImageGrid(folder.pictures, inputs=examples)
     used = [callbacks.StopOnNaN(), pictures, kept, log]
     bar = callbacks.ProgressBar(("loss", "val_elbo", "generator_loss", "val_psnr_a2b", "val_psnr"))
     if is_chief():
         used += [bar, keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: _keep_config(folder, config))]
     if options.tensorboard and is_chief():
-        used.append(keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False))
+        used.append(keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False))
     first_epoch = step // data.steps_per_epoch
     options = {"validation_data": data.validation, "initial_epoch": first_epoch, "epochs": epochs, "verbose": 0}
     options |= {"steps_per_epoch": data.steps_per_epoch, "shuffle": False, "callbacks": used}
@@ -202,17 +205,20 @@ def _fit(
     return {name: [row[name] for row in log.rows] for name in names}
 
 
-def _keep_config(folder: Path, config: dict[str, Any]) -> None:
-    if not (folder / "config.json").exists():
-        warnings.warn(f"{folder} was removed during the training; what is still known is written anew.", stacklevel=2)
-        _write_json(folder / "config.json", config)
+def _keep_config(folder: RunFolder, config: RunConfig) -> None:
+    if not folder.exists():
+        warnings.warn(
+            f"{folder.path} was removed during the training; what is still known is written anew.", stacklevel=2
+        )
+        folder.write_config(config)
 
 
 def _finish(run: Run) -> None:
     from kerasgen.drawing import plot_history, save_png, side_by_side
 
-    save_model(run.model, run.folder / "model.keras")
-    plot_history(run.folder / "curves.png", run.history)
+    folder = RunFolder(run.folder)
+    folder.save_model(run.model)
+    plot_history(folder.curves_file, run.history)
     pictures = run.model.preview(n=10, inputs=next(iter(run.validation)))
     # The second title says what became of the inputs: reconstruction, translation.
     save_png(run.folder / f"{list(pictures)[1]}s.png", side_by_side(pictures))
@@ -285,51 +291,26 @@ def _arguments(preset: str, data: str | tuple[str, str] | None) -> dict[str, Any
     return loader
 
 
-def _prepare(folder: Path, config: dict[str, Any], overwrite: bool, resume: bool) -> None:
-    """Make the run folder, or see that it holds the beginning of this same run."""
-    from kerasgen.training.checkpoints import checkpoint_files
-
-    file = folder / "config.json"
-    if resume:
-        if not file.exists():
-            raise UserError(f"{folder} holds no run to resume: leave --resume out to begin one.")
-        _compare(json.loads(file.read_text()), json.loads(_json(config)), folder)
-    elif file.exists() and not overwrite:
-        raise UserError(
-            f"{folder} holds a run already: go on with it by --resume, choose another --output, "
-            "or remove that folder."
-        )
-    try:
-        (folder / "pictures").mkdir(parents=True, exist_ok=True)
-        pictures, checkpoints = (folder / "pictures").glob("epoch_*.png"), checkpoint_files(folder / "checkpoints")
-        stale = [] if resume else [*pictures, *checkpoints, folder / "log.csv"]
-        # The last are what a killed process was writing.
-        for old in [*stale, *folder.rglob(".tmp-*")]:
-            old.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"The folder {folder} can't be written ({error.strerror}): choose another --output."
-        ) from error
-    _write_json(file, config)
-
-
-def _compare(former: dict[str, Any], present: dict[str, Any], folder: Path) -> None:
-    """Raise `UserError` unless the two configurations train the same."""
-    for config in (former, present):
-        config.get("config", {}).pop("name", None)  # Keras counts the models of a process in it
+def _compare(folder: RunFolder, config: RunConfig) -> None:
+    """Raise `UserError` unless the run that stands in the folder trains the same."""
+    if not folder.exists():
+        raise UserError(f"{folder.path} holds no run to resume: leave --resume out to begin one.")
+    former, present = folder.config(), json.loads(json_text(config))
+    for found in (former, present):
+        found.get("config", {}).pop("name", None)  # Keras counts the models of a process in it
     # An argument that a newer version added stands at its default: the preset's run didn't know it.
     former["config"] = present["config"] | former.get("config", {})
     for name in ("preset", "epochs", "seed", "data", "steps_per_epoch", "recipe", "config"):
         if former.get(name) != present[name]:
             raise UserError(
-                f"The run in {folder} was begun with {name} {former.get(name)!r}, and is resumed with "
+                f"The run in {folder.path} was begun with {name} {former.get(name)!r}, and is resumed with "
                 f"{present[name]!r}: give the same arguments, or choose another --output."
             )
     for name in ("precision", "jit"):
         if former.get("options", {}).get(name) != present["options"][name]:
             raise UserError(
-                f"The run in {folder} was begun with {name} {former.get('options', {}).get(name)!r}, and is resumed "
-                f"with {present['options'][name]!r}: give the same."
+                f"The run in {folder.path} was begun with {name} {former.get('options', {}).get(name)!r}, and is "
+                f"resumed with {present['options'][name]!r}: give the same."
             )
 
 
@@ -355,43 +336,3 @@ def _git_commit() -> str | None:
     except OSError:
         return None
     return result.stdout.strip() or None
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, default=str) + "\n"
-
-
-def _write_json(path: Path, value: Any) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(_json(value))
-
-
-def save_model(model: Any, path: str | os.PathLike) -> None:
-    """Write a `.keras` file, atomically.
-
-    Raises:
-        UserError: the path can't be written.
-    """
-    with atomic_write(path) as temporary:
-        model.save(temporary)
-
-
-def load_run(path: str | os.PathLike) -> Any:
-    """Return the model of a run folder, or of a `.keras` file.
-
-    Raises:
-        UserError: there is none, or it can't be read.
-    """
-    import keras
-
-    import kerasgen.models  # noqa: F401  registers the classes that the file names
-
-    path = Path(path)
-    file = path / "model.keras" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"There is no model at {path}: give a run folder of `kerasgen train`, or a .keras file.")
-    try:
-        return keras.models.load_model(file)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{file} can't be read as a Keras model ({first_line}): save the model again.") from error

@@ -19,9 +19,9 @@ def conditional(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unconditional(tmp_path_factory):
-    from kerasgen.commands.train import save_model
     from kerasgen.data import load
     from kerasgen.models import VAE
+    from kerasgen.runs import save_model
 
     folder = tmp_path_factory.mktemp("unconditional")
     vae = VAE.from_preset("vae_digits", num_classes=None, beta=0.4, kl_warmup_steps=0)
@@ -46,12 +46,12 @@ def test_evaluation_of_a_conditional_vae(kerasgen, conditional):
     assert likelihood["bits_per_dim"] is None  # gray levels
     real, prior = report["pictures"]["real"], report["pictures"]["prior"]
     assert real["conditional_accuracy"] > 0.95
-    from kerasgen.commands.train import load_run
     from kerasgen.data import load
     from kerasgen.metrics.features import extractor_for
+    from kerasgen.runs import load_model
 
     labels = np.concatenate([b["label"] for b in load("digits", "test")])
-    answers = extractor_for("digits").classes(load_run(conditional).generate(297, labels=labels, seed=0))
+    answers = extractor_for("digits").classes(load_model(conditional).generate(297, labels=labels, seed=0))
     assert prior["conditional_accuracy"] == pytest.approx(np.mean(answers == labels))
     assert real["frechet"] < prior["frechet"]
     assert {"n", "kernel", "precision", "recall", "density", "coverage", "nearest_training"} <= prior.keys()
@@ -61,12 +61,12 @@ def test_evaluation_of_a_conditional_vae(kerasgen, conditional):
 @pytest.mark.slow
 def test_evaluation_equals_the_metrics(unconditional):
     from kerasgen.commands.evaluate import evaluate
-    from kerasgen.commands.train import load_run
     from kerasgen.data import load
     from kerasgen.metrics.features import extractor_for
+    from kerasgen.runs import load_model
 
     report = evaluate(unconditional, "digits", k=2)
-    vae = load_run(unconditional)
+    vae = load_model(unconditional)
     test = np.concatenate([b["image"] for b in load("digits", "test")])
     features = extractor_for("digits").features
     expected = metrics.frechet_distance(features(test), features(vae.generate(297, seed=0)))
@@ -104,9 +104,9 @@ def test_generate_by_every_sampler(kerasgen, conditional, tmp_path, sampler):
 
 @pytest.mark.slow
 def test_generate_around_a_picture_of_ones_own(kerasgen, conditional, tmp_path):
-    from kerasgen.commands.train import load_run
     from kerasgen.data import load
     from kerasgen.drawing import save_png, to_uint8
+    from kerasgen.runs import load_model
 
     batch = next(iter(load("digits", "test", shuffle=False)))
     image, label = batch["image"][:1].numpy(), int(batch["label"][0])
@@ -115,7 +115,7 @@ def test_generate_around_a_picture_of_ones_own(kerasgen, conditional, tmp_path):
     code, _, err = kerasgen("generate", conditional, "--output", tmp_path / "near", *options, "--label", label)
     assert code == 0, err
     z = np.array([row["z"] for row in json.loads((tmp_path / "near" / "samples.json").read_text())])
-    posterior = load_run(conditional).encode(image, [label])
+    posterior = load_model(conditional).encode(image, [label])
     deviation = np.exp(posterior.log_var[0] / 2)
     np.testing.assert_allclose(z.mean(axis=0), posterior.mean[0], atol=5 * deviation.max() / 200**0.5)
     np.testing.assert_allclose(z.std(axis=0), deviation, rtol=0.25)

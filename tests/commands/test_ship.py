@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from kerasgen.commands.ship import shipments
-from kerasgen.commands.train import load_run, train
+from kerasgen.commands.train import train
 from kerasgen.data import load
+from kerasgen.runs import load_model
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_a_run_ships_its_networks_on_its_own_data(vae_run):
     batch = next(iter(load("digits", split="test", image_size=16, batch_size=16)))
     np.testing.assert_array_equal(encoder.inputs["image"], batch["image"])
     np.testing.assert_allclose(
-        decoder.inputs["z"], load_run(vae_run).encode(batch["image"], batch["label"]).mean, atol=1e-6
+        decoder.inputs["z"], load_model(vae_run).encode(batch["image"], batch["label"]).mean, atol=1e-6
     )
     assert set(decoder.also) == {"encode", "reconstruct"}
     assert encoder.also == {}
@@ -81,7 +82,7 @@ VARIANTS = ("", ".dynamic_int8", ".static_int8")
 @pytest.mark.slow
 def test_verify_finds_another_model(kerasgen, gan_run, vae_run, tmp_path):
     assert kerasgen("export", gan_run, "--output", tmp_path, "--format", "onnx")[0] == 0
-    generator = load_run(gan_run).generator_a2b
+    generator = load_model(gan_run).generator_a2b
     generator.set_weights([w + 0.01 for w in generator.get_weights()])
     generator.save(tmp_path / "other.keras")
     code, _, errors = kerasgen("verify", tmp_path / "generator_a2b.onnx", "--against", tmp_path / "other.keras")

@@ -250,7 +250,8 @@ EPOCHS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("preset", "data"), EPOCHS, ids=lambda value: value if isinstance(value, str) else value[0])
 def test_a_preset_trains_an_epoch_on_a_named_set(preset, data, tmp_path):
-    from kerasgen.commands.train import load_run, train
+    from kerasgen.commands.train import train
+    from kerasgen.runs import load_model
 
     count = 2 if preset == "style_transfer" else 32
     # The library's own mock gives COCO's objects lists of unequal lengths, which its own features refuse.
@@ -259,7 +260,7 @@ def test_a_preset_trains_an_epoch_on_a_named_set(preset, data, tmp_path):
         run = train(preset, tmp_path / "run", data=data, epochs=1, download=True)
     assert all(np.isfinite(values[-1]) for values in run.history.values())
     assert (tmp_path / "run" / "curves.png").exists()
-    assert type(load_run(tmp_path / "run")) is type(run.model)
+    assert type(load_model(tmp_path / "run")) is type(run.model)
     loader = json.loads((tmp_path / "run" / "config.json").read_text())["data"]
     assert loader["download"] is True
     assert data in (loader.get("source"), (loader.get("source_a"), loader.get("source_b")))

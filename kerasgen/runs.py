@@ -1,0 +1,241 @@
+"""The run folder: the one reader and writer of what a training leaves behind, and of `.keras` files."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+from kerasgen.errors import UserError
+from kerasgen.files import atomic_write
+
+if TYPE_CHECKING:
+    import keras
+
+# Raise it when a folder of today can't be read by yesterday's code, and teach `RunFolder.config` the old layout.
+LAYOUT = 1
+
+
+class RunConfig(TypedDict):
+    """What config.json says of a run. The folders from before the first release have no `layout`.
+
+    Attributes:
+        layout: the version of this layout.
+        preset: its name.
+        model: the name of the model's class.
+        config: what the model was built from.
+        data: arguments of the loader that the model declares, the batch size among them.
+        epochs: of the whole training.
+        steps_per_epoch: batches of an epoch.
+        seed: of weights, order and noise.
+        recipe: arguments of the model's `compile_for_recipe`.
+        options: how it ran.
+        replicas: devices that shared each batch.
+        workers: machines.
+        versions: of Python and of the packages.
+        git_commit: of the clone that it was trained with, None outside of one.
+    """
+
+    layout: NotRequired[int]
+    preset: str
+    model: str
+    config: dict[str, object]
+    data: dict[str, object]
+    epochs: int
+    steps_per_epoch: int
+    seed: int
+    recipe: dict[str, object]
+    options: dict[str, object]
+    replicas: int
+    workers: int
+    versions: dict[str, str]
+    git_commit: str | None
+
+
+class RunFolder:
+    """A folder of `kerasgen train`.
+
+    Example:
+        run = RunFolder("runs/digits")
+        model, loader = run.model(), run.data()
+
+    Attributes:
+        path: of the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def model_file(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log.csv"
+
+    @property
+    def curves_file(self) -> Path:
+        return self.path / "curves.png"
+
+    @property
+    def evaluation_file(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the states to go on from."""
+        return self.path / "checkpoints"
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of each epoch's picture."""
+        return self.path / "pictures"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's logs, where they were asked for."""
+        return self.path / "tensorboard"
+
+    def exists(self) -> bool:
+        """Return whether a run stands here, begun or finished."""
+        return self.config_file.is_file()
+
+    def config(self) -> RunConfig:
+        """Read config.json, of this layout or of an earlier one.
+
+        Raises:
+            UserError: there is none, it can't be read, or a later version of kerasgen wrote it.
+        """
+        try:
+            config = json.loads(self.config_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{self.path} is not a run folder: give one that `kerasgen train` wrote.") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.config_file} can't be read ({error}): train again, or restore it.") from error
+        if not isinstance(config, dict) or "data" not in config:
+            raise UserError(f"{self.config_file} doesn't say how its data was loaded: train again, or restore it.")
+        if config.get("layout", 0) > LAYOUT:
+            raise UserError(
+                f"{self.path} has the layout {config['layout']}, but this version of kerasgen knows layouts up to "
+                f"{LAYOUT}: update kerasgen."
+            )
+        return config
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write config.json, with this layout's version.
+
+        Raises:
+            UserError: the folder can't be written.
+        """
+        write_json(self.config_file, {"layout": LAYOUT, **config})
+
+    def data(self) -> dict[str, object]:
+        """Return the arguments of the loader that the run's model declares.
+
+        Raises:
+            UserError: see `config`.
+        """
+        return dict(self.config()["data"])
+
+    def begin(self, config: RunConfig, overwrite: bool = False) -> None:
+        """Make the folder of a new run.
+
+        Args:
+            config: what the run is.
+            overwrite: whether a run that stands here may be replaced.
+
+        Raises:
+            UserError: a run stands here already, or the folder can't be written.
+        """
+        if self.exists() and not overwrite:
+            raise UserError(
+                f"{self.path} holds a run already: go on with it by --resume, choose another --output, "
+                "or remove that folder."
+            )
+        self._clear([*self.pictures.glob("epoch_*.png"), *self.checkpoints.glob("step_*.npz"), self.log_file])
+        self.write_config(config)
+
+    def go_on(self, config: RunConfig) -> None:
+        """Make the folder of a run that is resumed ready.
+
+        Raises:
+            UserError: the folder can't be written.
+        """
+        self._clear([])
+        self.write_config(config)
+
+    def _clear(self, stale: list[Path]) -> None:
+        try:
+            self.pictures.mkdir(parents=True, exist_ok=True)
+            # The last are what a killed process was writing.
+            for old in [*stale, *self.path.rglob(".tmp-*")]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"The folder {self.path} can't be written ({error.strerror}): choose another --output."
+            ) from error
+
+    def save_model(self, model: "keras.Model") -> None:
+        """Write model.keras; see `save_model`."""
+        save_model(model, self.model_file)
+
+    def model(self) -> "keras.Model":
+        """Read model.keras; see `load_model`."""
+        return load_model(self.model_file)
+
+
+def save_model(model: "keras.Model", path: str | os.PathLike) -> None:
+    """Write a `.keras` file, atomically.
+
+    Raises:
+        UserError: the path can't be written.
+    """
+    with atomic_write(path) as temporary:
+        model.save(temporary)
+
+
+def load_model(path: str | os.PathLike) -> "keras.Model":
+    """Return the model of a run folder, or of a `.keras` file.
+
+    Raises:
+        UserError: there is none, or it can't be read.
+    """
+    import keras
+
+    import kerasgen.models  # noqa: F401  registers the classes that the file names
+
+    path = Path(path)
+    file = RunFolder(path).model_file if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"There is no model at {path}: give a run folder of `kerasgen train`, or a .keras file.")
+    try:
+        return keras.models.load_model(file)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{file} can't be read as a Keras model ({first_line}): save the model again.") from error
+
+
+def write_json(path: str | os.PathLike, value: Mapping[str, object]) -> None:
+    """Write JSON for people, atomically; NumPy's numbers become numbers, all else that JSON lacks its text.
+
+    Raises:
+        UserError: the path can't be written.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(json_text(value), encoding="utf-8")
+
+
+def json_text(value: Mapping[str, object]) -> str:
+    """Return the text that `write_json` writes."""
+    return json.dumps(value, indent=2, default=_plain) + "\n"
+
+
+def _plain(value: object) -> object:
+    import numpy as np
+
+    return value.item() if isinstance(value, np.generic) else str(value)
