@@ -2,18 +2,18 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
+from kerasgen.typing import Tensor
 
 _GAP, _TITLE_HEIGHT, _LEAST_SIDE = 2, 18, 48
 _PAPER = 255
 
 
-def to_uint8(images: Any) -> np.ndarray:
+def to_uint8(images: Tensor) -> np.ndarray:
     """Images in [0, 1] (or uint8 already) as uint8 RGB [n, height, width, 3].
 
     Raises:
@@ -27,7 +27,7 @@ def to_uint8(images: Any) -> np.ndarray:
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
-def grid(images: Any, columns: int | None = None) -> np.ndarray:
+def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
     """Images [n, height, width, 1 or 3] in [0, 1] as one uint8 picture, as square as can be by default.
 
     Small images are enlarged by a whole factor, so that a person can see them.
@@ -45,7 +45,7 @@ def grid(images: Any, columns: int | None = None) -> np.ndarray:
     return sheet
 
 
-def side_by_side(pictures: Mapping[str, Any], rows: int | None = None) -> np.ndarray:
+def side_by_side(pictures: Mapping[str, Tensor], rows: int | None = None) -> np.ndarray:
     """Images by title, all [n, height, width, channels] of one size, as one uint8 picture.
 
     One title makes a `grid`. Several make rows of n: the title, then its pictures, so that each column shows

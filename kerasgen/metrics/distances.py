@@ -1,10 +1,11 @@
 """Distances between sets of image features, in float64 NumPy."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 
 class KernelDistance(NamedTuple):
@@ -23,7 +24,7 @@ class Neighbors(NamedTuple):
     coverage: float
 
 
-def frechet_distance(a: Any, b: Any) -> float:
+def frechet_distance(a: Tensor, b: Tensor) -> float:
     """Fréchet distance of the Gaussians with the moments of two sets of features (Heusel et al. 2017, 1706.08500).
 
     |m_a − m_b|² + tr(S_a + S_b − 2 (S_a S_b)^½); the last trace is the nuclear norm of A Bᵀ / √((n − 1)(m − 1)) for
@@ -46,10 +47,12 @@ def frechet_distance(a: Any, b: Any) -> float:
 
 def _triangle(x: np.ndarray) -> np.ndarray:
     """R of x = Q R: the same scatter in at most d rows."""
-    return np.linalg.qr(x, mode="r")
+    return np.asarray(np.linalg.qr(x, mode="r"))
 
 
-def kernel_distance(a: Any, b: Any, subsets: int = 100, subset_size: int = 1000, seed: int = 0) -> KernelDistance:
+def kernel_distance(
+    a: Tensor, b: Tensor, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+) -> KernelDistance:
     """KID: unbiased squared MMD with the kernel (x·y / d + 1)³ (Bińkowski et al. 2018, 1801.01401).
 
     Args:
@@ -79,7 +82,7 @@ def _squared_mmd(a: np.ndarray, b: np.ndarray) -> float:
     return float(own - 2 * np.mean((a @ b.T / d + 1) ** 3))
 
 
-def neighbors(real: Any, generated: Any, k_precision: int = 3, k_density: int = 5) -> Neighbors:
+def neighbors(real: Tensor, generated: Tensor, k_precision: int = 3, k_density: int = 5) -> Neighbors:
     """Precision, recall, density and coverage by nearest neighbors.
 
     Kynkäänniemi et al. 2019, 1904.06991 (precision, recall); Naeem et al. 2020, 2002.09797 (density, coverage).
@@ -107,7 +110,7 @@ def neighbors(real: Any, generated: Any, k_precision: int = 3, k_density: int = 
     )
 
 
-def nearest_distances(generated: Any, training: Any) -> np.ndarray:
+def nearest_distances(generated: Tensor, training: Tensor) -> np.ndarray:
     """Root mean squared pixel difference of each picture from the nearest training picture: float64 [n].
 
     Much less than real test pictures have means that training pictures are repeated.
@@ -128,7 +131,7 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(squared, 0))
 
 
-def _checked(a: Any, b: Any, least: int) -> tuple[np.ndarray, np.ndarray]:
+def _checked(a: Tensor, b: Tensor, least: int) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise UserError(f"The features have the shapes {a.shape} and {b.shape}, but [n, d] and [m, d] are needed.")

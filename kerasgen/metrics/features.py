@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
     import keras
@@ -28,8 +29,8 @@ class Extractor:
     """
 
     name: str
-    features: Callable[[Any], np.ndarray]
-    classes: Callable[[Any], np.ndarray] | None = None
+    features: Callable[[Tensor], np.ndarray]
+    classes: Callable[[Tensor], np.ndarray] | None = None
 
 
 def extractor_for(source: str, wanted: str = "auto") -> Extractor:
@@ -67,7 +68,7 @@ def _classifier(path: Path, name: str) -> Extractor:
             f"{path} can't be read as a Keras classifier: save it again as a functional model."
         ) from error
 
-    def run(images: Any, what: "keras.Model") -> np.ndarray:
+    def run(images: Tensor, what: "keras.Model") -> np.ndarray:
         images = np.asarray(images, np.float32)
         if network.input_shape[-1] == 1 and images.shape[-1] == 3:
             images = images @ _LUMA  # the gray side of a translation comes in three channels
@@ -97,7 +98,7 @@ def _inception() -> Extractor:
             "CLASSIFIER.keras, a Keras classifier of such pictures."
         ) from error
 
-    def features(images: Any) -> np.ndarray:
+    def features(images: Tensor) -> np.ndarray:
         images = np.asarray(images, np.float32)
         parts = []
         for i in range(0, len(images), 32):

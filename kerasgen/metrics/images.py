@@ -1,22 +1,21 @@
 """Fidelity of pictures to a known truth."""
 
-from typing import Any
-
 import numpy as np
 
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 _SIGMA, _RADIUS = 1.5, 5
 
 
-def psnr(images: Any, truth: Any) -> np.ndarray:
+def psnr(images: Tensor, truth: Tensor) -> np.ndarray:
     """Peak signal-to-noise ratio in dB of images [n, height, width, channels] in [0, 1]: float64 [n]."""
     images, truth = _checked(images, truth)
     with np.errstate(divide="ignore"):
         return -10 * np.log10(np.mean((images - truth) ** 2, axis=(1, 2, 3)))
 
 
-def ssim(images: Any, truth: Any) -> np.ndarray:
+def ssim(images: Tensor, truth: Tensor) -> np.ndarray:
     """Structural similarity (Wang et al. 2004) of images [n, height, width, channels] in [0, 1]: float64 [n].
 
     With a Gaussian window of sigma 1.5 over 11 pixels, biased covariances, the mean over the channels and over all
@@ -48,7 +47,7 @@ def _blurred(images: np.ndarray) -> np.ndarray:
     return images
 
 
-def _checked(images: Any, truth: Any) -> tuple[np.ndarray, np.ndarray]:
+def _checked(images: Tensor, truth: Tensor) -> tuple[np.ndarray, np.ndarray]:
     images, truth = np.asarray(images, np.float64), np.asarray(truth, np.float64)
     if images.ndim != 4 or images.shape != truth.shape:
         raise UserError(

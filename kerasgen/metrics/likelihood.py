@@ -1,13 +1,12 @@
 """Bounds on a VAE's likelihood."""
 
-from typing import Any
-
 import numpy as np
 
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 
-def iwae_bound(log_weights: Any) -> np.ndarray:
+def iwae_bound(log_weights: Tensor) -> np.ndarray:
     """log (1/K Σ_k w_k) of each example, in nats: float64 [n].
 
     Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders" (2016, 1509.00519). At least the mean of the
@@ -21,7 +20,7 @@ def iwae_bound(log_weights: Any) -> np.ndarray:
     return np.log(np.mean(np.exp(log_weights - top), axis=1)) + top[:, 0]
 
 
-def bits_per_dim(log_likelihood: float, images: Any) -> float:
+def bits_per_dim(log_likelihood: float, images: Tensor) -> float:
     """−log₂ p(x) for each pixel and channel, of a Bernoulli likelihood.
 
     Args:
