@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasgen.data import balance as balancing
 from kerasgen.data.order import batches, shuffled_index
-from kerasgen.data.sources import digits, domains, folder, photos, pictures, tfds
+from kerasgen.data.sources import digits, domains, folder, lfw, openmoji, photos, pictures, tfds
 from kerasgen.data.sources.source import Fit, Kind, Source
 from kerasgen.errors import UserError
 
@@ -22,6 +22,10 @@ SOURCES: dict[str, Kind] = {
     "tfds": tfds.KIND,
     "digits_ink": domains.DIGITS_INK,
     "photo_dusk": domains.PHOTO_DUSK,
+    "lfw": lfw.KIND,
+    "openmoji": openmoji.KIND,
+    "openmoji_lines": openmoji.LINES,
+    "openmoji_attributes": openmoji.ATTRIBUTES,
 }
 
 

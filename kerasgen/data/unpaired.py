@@ -1,7 +1,7 @@
 """Two domains without pairs, as CycleGAN trains on them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kerasgen.data.degradations import degradation as degradation_from
@@ -126,15 +126,17 @@ def _degraded_sides(
         )
     kind, argument = found
     degrade = degradation_from(config)
-    base = kind.open_split(argument, split, fit, channels)
+    clean = kind.open_split(argument, split, fit, channels)
 
-    def degraded(image: Any, index: Any) -> Any:
+    def degraded(index: Any) -> dict[str, Any]:
         import tensorflow as tf
 
+        image = clean.example(index)["image"]
         # An example is degraded in the same way each time: unpaired training needs no fresh noise.
-        return tf.ensure_shape(degrade(image, tf.stack([tf.constant(seed, tf.int64), index])), image.shape)
+        changed = degrade(image, tf.stack([tf.constant(seed, tf.int64), index]))
+        return {"image": tf.ensure_shape(changed, image.shape)}
 
-    return _related(base, degraded, _same, split)
+    return _related(replace(clean, example=degraded), clean, split)
 
 
 def _sides(
@@ -143,41 +145,30 @@ def _sides(
     if source_a == source_b:
         raise UserError(f"Both domains are {source_a!r}: give two different sources.")
     (kind_a, argument_a), (kind_b, argument_b) = kinds
-    if (kind_a.base or source_a) == (kind_b.base or source_b):
-        if channels != 3:
-            raise UserError(f"channels is {channels}, but {source_a!r} or {source_b!r} has colors: give channels=3.")
-        base_kind, argument = find_kind(kind_a.base or source_a)
-        base = base_kind.open_split(argument, split, fit, channels)
-        return _related(base, *(_always(kind.degradation) for kind in (kind_a, kind_b)), split)
+    related = (kind_a.base or source_a) == (kind_b.base or source_b)
+    if related and channels != 3:
+        raise UserError(f"channels is {channels}, but {source_a!r} or {source_b!r} has colors: give channels=3.")
     opened_a = kind_a.open_split(argument_a, split, fit, channels)
     opened_b = kind_b.open_split(argument_b, split, fit, channels)
+    if related:
+        return _related(opened_a, opened_b, split)
     return _Side(opened_a.count, opened_a.example), _Side(opened_b.count, opened_b.example)
 
 
-def _same(image: Any, index: Any) -> Any:
-    return image
-
-
-def _always(change: Callable | None) -> Callable:
-    """Return a change that is the same for every example, as one that may differ."""
-    return _same if change is None else lambda image, index: change(image)
-
-
-def _related(base: Source, to_a: Callable, to_b: Callable, split: str) -> tuple[_Side, _Side]:
-    """Two domains that are copies of one source: from disjoint halves to train on, with the truth to test on."""
+def _related(a: Source, b: Source, split: str) -> tuple[_Side, _Side]:
+    """Make two domains that show the same examples: disjoint halves to train on, the truth to test on."""
+    half = a.count // 2 if a.second_half is None else a.second_half
     if split == "train":
-        half = base.count // 2
-        return _Side(half, _view(base, to_a, 0)), _Side(base.count - half, _view(base, to_b, half))
+        return _Side(half, _view(a, 0)), _Side(b.count - half, _view(b, half))
     # B begins elsewhere, so that no element holds a pair beside its own truth.
-    return _Side(base.count, _view(base, to_a, 0, to_b)), _Side(base.count, _view(base, to_b, base.count // 2, to_a))
+    return _Side(a.count, _view(a, 0, b)), _Side(b.count, _view(b, half, a))
 
 
-def _view(base: Source, own: Callable, first: int, other: Callable | None = None) -> Callable[[Any], dict[str, Any]]:
+def _view(own: Source, first: int, other: Source | None = None) -> Callable[[Any], dict[str, Any]]:
     def example(index: Any) -> dict[str, Any]:
-        place = (index + first) % base.count
-        image = base.example(place)["image"]
-        found = {"image": own(image, place)}
-        return found if other is None else {**found, "truth": other(image, place)}
+        place = (index + first) % own.count
+        found = {"image": own.example(place)["image"]}
+        return found if other is None else {**found, "truth": other.example(place)["image"]}
 
     return example
 

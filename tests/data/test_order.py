@@ -105,4 +105,8 @@ def test_sources_are_listed_as_they_are_written():
         "tfds:NAME",
         "digits_ink",
         "photo_dusk",
+        "lfw",
+        "openmoji",
+        "openmoji_lines",
+        "openmoji_attributes",
     ]

@@ -1,7 +1,7 @@
 """Domains with a known truth: an existing source, each image changed by a function that is known exactly."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kerasgen.data.sources import digits, photos
@@ -50,9 +50,9 @@ def degraded(base: str, kind: Kind, degradation: Callable[[Any], Any], descripti
             found = opened.example(index)
             return {**found, "image": degradation(found["image"])}
 
-        return Source(opened.count, example, opened.class_names, opened.labels)
+        return replace(opened, example=example)
 
-    return Kind(description, open_split, base=base, degradation=degradation)
+    return Kind(description, open_split, base=base)
 
 
 DIGITS_INK = degraded("digits", digits.KIND, Ink(), "the digits in blue ink on cream paper")

@@ -1,7 +1,7 @@
 """What a source of images is, and how pictures of any size are brought to the one that is wanted."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -21,12 +21,19 @@ class Source:
             [0, 1](, "label": int32, or float32 [k] of 0 and 1)}, in a TensorFlow graph.
         class_names: names of the labels; empty if there are none.
         labels: gives the labels of all examples, [count] or [count, k], without reading a picture; or None.
+        names: of the examples, each different: a pair is two examples of one name. Empty where none has one.
+        second_half: where the second half begins, if two domains are made of the source: no drawing is in both.
+            None takes the middle.
+        conditions: what else is known of each example, float32 [count, k] in [-1, 1] by name.
     """
 
     count: int
     example: Callable[[Any], dict[str, Any]]
     class_names: tuple[str, ...] = ()
     labels: Callable[[], np.ndarray] | None = None
+    names: tuple[str, ...] = ()
+    second_half: int | None = None
+    conditions: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,7 @@ class Kind:
         description: one line for people.
         open_split: (argument, split, fit, channels) to a `Source`; raises `UserError`.
         usage: how the argument is written, such as ":PATH"; empty if there is none.
-        base: name of the source of which this one is a degraded copy, example by example.
-        degradation: what was done to the base's images [height, width, 3] in [0, 1].
+        base: name of the source of which this one shows the same, example by example, in another way.
         takes: further keyword arguments of `open_split`: "download", "data_dir".
     """
 
@@ -88,7 +94,6 @@ class Kind:
     open_split: Callable[..., Source]
     usage: str = ""
     base: str | None = None
-    degradation: Callable[[Any], Any] | None = None
     takes: tuple[str, ...] = ()
 
 

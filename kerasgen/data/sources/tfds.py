@@ -272,7 +272,8 @@ def _reader(
         raise UserError("No picture of the data set can be read: prepare it anew.")
 
     def example(wanted: tf.Tensor) -> dict[str, tf.Tensor]:
-        image, label = tf.numpy_function(read, [wanted], (tf.uint8, probe.dtype))
+        # Not stateful: else TensorFlow's deterministic mode would decode one picture after the other.
+        image, label = tf.numpy_function(read, [wanted], (tf.uint8, probe.dtype), stateful=False)
         image = tf.ensure_shape(image, (*fit.shape, channels))
         found = {"image": tf.cast(image, tf.float32) / 255.0}
         return found if label_of is None else {**found, "label": tf.ensure_shape(label, np.shape(probe))}

@@ -85,6 +85,15 @@ def test_pairs_of_a_named_set(mocked):
     assert batch["a"].shape == batch["b"].shape == (4, 32, 32, 3)
 
 
+def test_pictures_are_decoded_in_parallel_in_deterministic_mode_too(mocked):
+    """TensorFlow's deterministic mode, which every training on CPUs switches on, runs stateful functions in turn."""
+    source = open_source("tfds:mnist", "train", image_size=28, download=True)
+    traced = tf.function(source.example).get_concrete_function(tf.TensorSpec((), tf.int64))
+    kinds = {operation.type for operation in traced.graph.get_operations()}
+    assert "PyFuncStateless" in kinds
+    assert not kinds & {"PyFunc", "EagerPyFunc"}
+
+
 # -- a real set on disk ---------------------------------------------------------------------------------------
 
 
