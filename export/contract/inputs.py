@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasgen.errors import UserError, require_tensorflow
+from kerasgen.keras_hooks import require_export_hooks
 
 from ..gate.runtime import Arrays
 from .precision import in_float32
@@ -30,6 +31,7 @@ def network_and_inputs(
         UserError: Keras runs on another backend than TensorFlow, or the model or the inputs don't fit.
     """
     require_tensorflow("Exporting")
+    require_export_hooks()
     signature = model_signature(in_float32(model), inputs)
     if inputs is None:
         return signature, default_inputs(signature, image)

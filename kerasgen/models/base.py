@@ -9,10 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from kerasgen.errors import UserError, require_tensorflow
+from kerasgen.keras_hooks import require_training_hooks
 from kerasgen.presets import Preset
 from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
 
 require_tensorflow("Training with kerasgen.models")
+require_training_hooks()
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")

@@ -34,6 +34,8 @@ def export(request: "Request", path: Path) -> None:
     """
     import tensorflow as tf
 
+    from kerasgen.keras_hooks import require_litert_hooks
+
     from ...contract.calibration import refuse_without_weights
     from ...contract.inputs import fixed_shapes
     from ..saved_model import save, traced
@@ -41,6 +43,7 @@ def export(request: "Request", path: Path) -> None:
     from .quantize import ROUNDABLE, quantized
     from .rewrite import rewritten
 
+    require_litert_hooks()  # `load` runs without kerasgen
     signature = request.signatures["serving_default"]
     fixed = fixed_shapes(signature, request.inputs)
     function = traced(dataclasses.replace(rewritten(signature), inputs=fixed))

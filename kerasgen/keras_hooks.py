@@ -1,0 +1,93 @@
+"""Every private name of Keras and LiteRT that kerasgen leans on, asserted where it is used, at import.
+
+Keras may rename what starts with an underscore in any release. Without these checks two of the names would fail by
+wrong numbers rather than by an error. Keras is imported by the checks alone, so that this module costs nothing.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from kerasgen.errors import UserError
+
+# What the tests ran with; pyproject.toml pins the same minor versions.
+TESTED = {"keras": "3.15", "tensorflow": "2.21", "ai-edge-litert": "2.3"}
+
+
+class Hook(NamedTuple):
+    """A private name.
+
+    Attributes:
+        package: the distribution that has it.
+        owner: what has it, as a reader would write it.
+        name: the private name.
+        purpose: what kerasgen does by it.
+    """
+
+    package: str
+    owner: str
+    name: str
+    purpose: str
+
+
+TRAINING = (
+    Hook("keras", "keras.Model", "_make_function", "trains on several workers"),
+    Hook("keras", "keras.Model", "_maybe_symbolic_build", "keeps the order of the data under a strategy"),
+    Hook("keras", "keras.optimizers.Optimizer", "_all_reduce_sum_gradients", "sums gradients over devices only once"),
+    Hook("keras", "keras.optimizers.Optimizer()", "_trainable_variables", "accumulates gradients and averages weights"),
+)
+EXPORT = (
+    Hook("keras", "keras.Model", "_flatten_layers", "exports mixed precision in float32"),
+    Hook("keras", "keras.Model(inputs, outputs)", "_nodes_by_depth", "translates layers to ONNX"),
+    Hook("keras", "keras.Sequential()", "_functional", "translates layers to ONNX"),
+    Hook("keras", "keras.Input()", "_keras_history", "names the outputs of artifacts"),
+)
+LITERT = (
+    Hook("ai-edge-litert", "ai_edge_litert.interpreter.Interpreter", "_get_ops_details", "counts XNNPACK partitions"),
+)
+
+
+def require_training_hooks() -> None:
+    """Raise `UserError` unless Keras has the private names that training leans on."""
+    import keras
+
+    owners = {
+        "keras.Model": lambda: keras.Model,
+        "keras.optimizers.Optimizer": lambda: keras.optimizers.Optimizer,
+        "keras.optimizers.Optimizer()": keras.optimizers.SGD,
+    }
+    _require(TRAINING, owners)
+
+
+def require_export_hooks() -> None:
+    """Raise `UserError` unless Keras has the private names that the exporters lean on."""
+    import keras
+
+    def functional() -> keras.Model:
+        image = keras.Input((1,))
+        return keras.Model(image, image)
+
+    owners = {
+        "keras.Model": lambda: keras.Model,
+        "keras.Model(inputs, outputs)": functional,
+        "keras.Sequential()": lambda: keras.Sequential([keras.Input((1,)), keras.layers.Identity()]),
+        "keras.Input()": lambda: keras.Input((1,)),
+    }
+    _require(EXPORT, owners)
+
+
+def require_litert_hooks() -> None:
+    """Raise `UserError` unless LiteRT has the private name that the gate leans on."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    _require(LITERT, {"ai_edge_litert.interpreter.Interpreter": lambda: Interpreter})
+
+
+def _require(hooks: tuple[Hook, ...], owners: dict[str, Callable[[], object]]) -> None:
+    from importlib.metadata import version
+
+    for package, owner, name, purpose in hooks:
+        if not hasattr(owners[owner](), name):
+            raise UserError(
+                f"{package} {version(package)} doesn't have {owner}.{name}, by which kerasgen {purpose}: "
+                f"install a tested version by `pip install '{package}~={TESTED[package]}.0'`."
+            )
