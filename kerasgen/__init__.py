@@ -4,9 +4,4 @@ The rooms are imported when used: `kerasgen.models`, `kerasgen.data`, `kerasgen.
 `kerasgen.export`, `kerasgen.networks`, `kerasgen.layers`, `kerasgen.losses`.
 """
 
-import os
-
 __version__ = "0.1.0"
-
-# Only a default: a trained network (layers, losses, networks) runs under any Keras backend.
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -33,7 +33,7 @@ TRAINING = (
     Hook("keras", "keras.Model", "_make_function", "trains on several workers"),
     Hook("keras", "keras.Model", "_maybe_symbolic_build", "keeps the order of the data under a strategy"),
     Hook("keras", "keras.optimizers.Optimizer", "_all_reduce_sum_gradients", "sums gradients over devices only once"),
-    Hook("keras", "keras.optimizers.Optimizer()", "_trainable_variables", "accumulates gradients and averages weights"),
+    Hook("keras", "keras.optimizers.Optimizer()", "_trainable_variables", "accumulates gradients, averages weights"),
 )
 EXPORT = (
     Hook("keras", "keras.Model", "_flatten_layers", "exports mixed precision in float32"),

@@ -6,9 +6,11 @@ import keras
 from keras import layers
 
 from kerasgen.errors import UserError
+from kerasgen.networks.norms import check_layout
 
 
 def _check(image_shape: Sequence[int], filters: Sequence[int]) -> tuple[int, int, int]:
+    check_layout()
     if len(image_shape) != 3 or not all(isinstance(n, int) and n > 0 for n in image_shape):
         raise UserError(
             f"image_shape is {tuple(image_shape)}, but (height, width, channels) is needed: three positive integers."

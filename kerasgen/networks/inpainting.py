@@ -3,6 +3,8 @@
 import keras
 from keras import layers, ops
 
+from kerasgen.networks.norms import check_layout
+
 _WIDTHS = (48, 64, 96)
 # Of the first convolution: at a quarter of the resolution, training is twice as fast and fills as well.
 _STRIDE = 4
@@ -19,6 +21,7 @@ def inpainter(*, filters: tuple[int, ...] = _WIDTHS, name: str = "inpainter") ->
         filters: channels at 1/4, 1/8, … of the resolution.
         name: of the Keras model.
     """
+    check_layout()
     inputs = keras.Input((None, None, 4), name="image")
     known = ops.cast(inputs[..., 3:] > 0, inputs.dtype)
     mean, spread = _statistics(inputs[..., :3], known)

@@ -13,6 +13,16 @@ def normal_init() -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(0.0, 0.02)
 
 
+def check_layout() -> None:
+    """Raise `UserError` if Keras' layers take the channels first by default: these networks take them last."""
+    if keras.config.image_data_format() != "channels_last":
+        raise UserError(
+            f"Keras' image_data_format is {keras.config.image_data_format()!r}, but images here are "
+            "[batch, height, width, channels]: set it to 'channels_last' in keras.json, or by "
+            "keras.config.set_image_data_format."
+        )
+
+
 def check_norm(norm: str) -> None:
     """Raise `UserError` unless `norm` is one of `NORMS`."""
     if norm not in NORMS:

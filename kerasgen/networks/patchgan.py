@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from kerasgen.errors import UserError
-from kerasgen.networks.norms import apply_norm, check_channels, check_norm, needs_bias, normal_init
+from kerasgen.networks.norms import apply_norm, check_channels, check_layout, check_norm, needs_bias, normal_init
 
 
 def patchgan(
@@ -32,6 +32,7 @@ def patchgan(
     Raises:
         UserError: an argument is not one of those above.
     """
+    check_layout()
     check_norm(norm)
     check_channels(channels)
     if downsamplings < 1:
@@ -63,6 +64,7 @@ def pixel_discriminator(
     Raises:
         UserError: an argument is not one of those above.
     """
+    check_layout()
     check_norm(norm)
     check_channels(channels)
     inputs = keras.Input((None, None, channels), name="image")

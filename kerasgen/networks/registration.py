@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from kerasgen.errors import UserError
 from kerasgen.networks.enlargement import Bilinear, enlarged
+from kerasgen.networks.norms import check_layout
 
 _REACH = 2  # half-resolution pixels
 _SHARPNESS = 3.0
@@ -33,6 +34,7 @@ def registration_network(
     Raises:
         UserError: there are fewer.
     """
+    check_layout()
     if len(filters) < 2:
         raise UserError(f"filters is {filters}: give two widths at least, of 1/2 and 1/4 of the resolution.")
     moving = keras.Input((None, None, channels), name="moving")

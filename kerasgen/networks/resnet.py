@@ -5,7 +5,7 @@ from keras import layers
 
 from kerasgen.errors import UserError
 from kerasgen.layers import Cropping2D, ReflectionPadding2D
-from kerasgen.networks.norms import apply_norm, check_channels, check_norm, needs_bias, normal_init
+from kerasgen.networks.norms import apply_norm, check_channels, check_layout, check_norm, needs_bias, normal_init
 
 
 def resnet_generator(
@@ -97,6 +97,7 @@ def _upsample(x: keras.KerasTensor, filters: int, kind: str, norm: str, name: st
 
 
 def _check(channels: int, out_channels: int, norm: str, upsampling: str, residual: bool, stem_kernel: int) -> None:
+    check_layout()
     check_norm(norm)
     check_channels(channels)
     check_channels(out_channels)

@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from kerasgen.errors import UserError
 from kerasgen.networks.enlargement import Bicubic, enlarged
-from kerasgen.networks.norms import check_channels
+from kerasgen.networks.norms import check_channels, check_layout
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -33,6 +33,7 @@ def super_resolver(
     Raises:
         UserError: there is no such scale.
     """
+    check_layout()
     if scale not in (2, 4):
         raise UserError(f"scale={scale} is not offered: choose 2 or 4.")
     inputs = keras.Input((None, None, 3), name="image")
@@ -66,6 +67,7 @@ def restorer(
     Raises:
         UserError: `channels` isn't 1 to 4.
     """
+    check_layout()
     check_channels(channels)
     inputs = keras.Input((None, None, channels), name="image")
     skip, seen = inputs, inputs

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from kerasgen.errors import UserError
-from kerasgen.networks.norms import apply_norm, check_channels, check_norm, needs_bias, normal_init
+from kerasgen.networks.norms import apply_norm, check_channels, check_layout, check_norm, needs_bias, normal_init
 
 
 def unet_generator(
@@ -33,6 +33,7 @@ def unet_generator(
         UserError: an argument is not one of those above.
     """
     out_channels = out_channels or channels
+    check_layout()
     check_norm(norm)
     check_channels(channels)
     check_channels(out_channels)
