@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+
+from kerasgen.files import scratch
 
 from .runtime import Arrays
 
@@ -34,8 +35,9 @@ class FreshProcess:
         self._command = [sys.executable, "-P", str(_RUNNER), format_name, str(path), str(threads)]
 
     def __enter__(self) -> "FreshProcess":
-        self._folder = tempfile.TemporaryDirectory(prefix="kerasgen-")
-        self._errors = open(Path(self._folder.name) / "errors.txt", "w+b")
+        self._stack = contextlib.ExitStack()
+        self._folder = self._stack.enter_context(scratch())
+        self._errors = self._stack.enter_context(open(self._folder / "errors.txt", "w+b"))
         # A GPU would compute in reduced precision, and its memory may be taken by the parent.
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
         self._process = subprocess.Popen(
@@ -61,7 +63,7 @@ class FreshProcess:
     def run(self, signature: str, inputs: Arrays) -> Arrays:
         """Return the artifact's outputs for a batch."""
         self._request(signature, inputs, repeats=1, outputs=True)
-        with np.load(Path(self._folder.name) / "outputs.npz") as archive:
+        with np.load(self._folder / "outputs.npz") as archive:
             return dict(archive)
 
     def time(self, signature: str, inputs: Arrays, repeats: int) -> list[float]:
@@ -69,7 +71,7 @@ class FreshProcess:
         return self._request(signature, inputs, repeats=repeats, outputs=False)
 
     def _request(self, signature: str, inputs: Arrays, repeats: int, outputs: bool) -> list[float]:
-        folder = Path(self._folder.name)
+        folder = self._folder
         np.savez(folder / "inputs.npz", **inputs)
         request = {
             "signature": signature,
@@ -98,5 +100,4 @@ class FreshProcess:
         self._process.kill()
         self._process.stdout.close()
         self._process.wait()
-        self._errors.close()
-        self._folder.cleanup()
+        self._stack.close()

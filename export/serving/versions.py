@@ -8,8 +8,6 @@ in one rename, so that a publisher that is killed leaves what was served before.
 import errno
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasgen.errors import UserError
-from kerasgen.files import atomic_write, flush
+from kerasgen.files import atomic_write, flush, fsync, locked, own_folder
 
 from .protos import as_text, model_server_config
 
@@ -126,23 +124,16 @@ def new_version(base: Path, name: str, number: int | None, label: str) -> Iterat
     if number is not None and (folder / str(number)).exists():
         raise UserError(f"{folder / str(number)} exists, and no version is ever replaced: leave the number out.")
     try:
-        with _locked(base):
-            folder.mkdir(exist_ok=True)
-            _remove_abandoned(folder)
-            temporary = folder / f".tmp-{uuid.uuid4().hex[:8]}"
-            temporary.mkdir()
-            held = _lock(temporary)
-        try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with own_folder(folder) as temporary:
             yield temporary, result
             made = temporary / "model.saved_model"
             flush(made)
             with _locked(base):
                 result.append(number or max(numbers(folder), default=0) + 1)
                 _rename(made, folder / str(result[0]))
+                fsync(folder)
                 _label_published(base, name, result[0], label)
-        finally:
-            os.close(held)
-            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise UserError(
             f"{base} can't be written ({error.strerror or error}): "
@@ -227,31 +218,5 @@ def _locked(base: Path) -> Iterator[None]:
     base.mkdir(parents=True, exist_ok=True)
     file = base / ".lock"
     file.touch()
-    descriptor = _lock(file)
-    try:
+    with locked(file):
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(path: Path, wait: bool = True) -> int:
-    import fcntl  # Windows has none, and imports this file when it looks for formats
-
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what publishers left that were killed: a living one holds a lock on its temporary folder."""
-    for left in folder.glob(".tmp-*"):
-        try:
-            descriptor = _lock(left, wait=False)
-        except OSError:
-            continue
-        shutil.rmtree(left, ignore_errors=True)
-        os.close(descriptor)

@@ -81,9 +81,9 @@ class PictureFile:
 def picture_files(base: Path) -> list[PictureFile]:
     found = []
     for path in sorted(base.rglob("*")):
-        # The Mac leaves files such as ._cat.jpg that are not pictures.
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-            parts = path.relative_to(base).parts
+        parts = path.relative_to(base).parts
+        # The Mac leaves files such as ._cat.jpg that are not pictures, a killed writer half ones in a hidden folder.
+        if path.suffix.lower() in SUFFIXES and not any(p.startswith(".") for p in parts) and path.is_file():
             found.append(PictureFile(path, parts[0] if len(parts) > 1 else None))
     return found
 

@@ -121,7 +121,7 @@ def test_a_publisher_killed_at_20_moments_breaks_nothing(content, tmp_path):
             assert process.stdout.readline() == b"ready\n"
             time.sleep(moments.uniform(0, 0.05))
             process.send_signal(signal.SIGKILL)
-        interrupted += bool(list((base / "net").glob(".tmp-*")))
+        interrupted += bool(list((base / "net").glob(".kerasgen-tmp-*/*")))
         for number in loaded(base)[0]:
             version = base / "net" / str(number)
             assert sorted(p.relative_to(version) for p in version.rglob("*")) == whole
@@ -130,4 +130,4 @@ def test_a_publisher_killed_at_20_moments_breaks_nothing(content, tmp_path):
         highest = max(v.number for v in list_versions(base))
         assert publish(base, content, "net") == highest + 1
     assert interrupted >= 5  # otherwise the moments were no moments of publishing
-    assert not list((base / "net").glob(".tmp-*"))
+    assert not list((base / "net").glob(".*"))

@@ -1,10 +1,10 @@
 """Variants of an ONNX model that store or compute with fewer bits; its inputs and outputs stay float32."""
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from kerasgen.files import scratch
 
 from ...contract.calibration import Calibration, refuse_without_weights
 
@@ -45,8 +45,8 @@ def _dynamic(model: "onnx.ModelProto") -> "onnx.ModelProto":
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with tempfile.TemporaryDirectory(prefix="kerasgen-") as folder:
-        path = Path(folder, "model.onnx")
+    with scratch() as folder:
+        path = folder / "model.onnx"
         # ONNX Runtime multiplies unsigned weights 5 times as fast as signed ones, and without overflow: a CPU
         # without VNNI adds two products of unsigned and signed bytes in 16 bits, where they saturate.
         quantize_dynamic(
@@ -73,8 +73,8 @@ def _static(model: "onnx.ModelProto", calibration: Calibration) -> "onnx.ModelPr
         def get_next(self) -> dict | None:
             return next(self.examples, None)
 
-    with tempfile.TemporaryDirectory(prefix="kerasgen-") as folder:
-        path = Path(folder, "model.onnx")
+    with scratch() as folder:
+        path = folder / "model.onnx"
         quantize_static(
             _prepared(model),
             path,

@@ -7,7 +7,6 @@ without weights or without a signature.
 import dataclasses
 import io
 import json
-import tempfile
 import time
 import zipfile
 from collections import Counter
@@ -34,6 +33,7 @@ def export(request: "Request", path: Path) -> None:
     """
     import tensorflow as tf
 
+    from kerasgen.files import scratch
     from kerasgen.keras_hooks import require_litert_hooks
 
     from ...contract.calibration import refuse_without_weights
@@ -48,9 +48,9 @@ def export(request: "Request", path: Path) -> None:
     fixed = fixed_shapes(signature, request.inputs)
     function = traced(dataclasses.replace(rewritten(signature), inputs=fixed))
     refuse_randomness(function.graph, signature.model.name, "TFLite")
-    with tempfile.TemporaryDirectory(prefix="kerasgen-") as folder, quiet_tensorflow():
-        save(Path(folder), {"serving_default": function})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+    with scratch() as folder, quiet_tensorflow():
+        save(folder, {"serving_default": function})
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["serving_default"])
         if request.variant == "float16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
