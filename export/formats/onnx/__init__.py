@@ -27,7 +27,7 @@ _LOG = logging.getLogger("kerasgen.export")
 def export(request: "Request", path: Path) -> None:
     """Write the file `path`, with every size open that the model leaves open.
 
-    A functional network of layers that `handlers` knows is written directly; any other goes through
+    A functional network of layers that `handlers` know is written directly; any other goes through
     tf2onnx, and the log says which layer sent it there.
 
     Raises:
@@ -40,7 +40,7 @@ def export(request: "Request", path: Path) -> None:
 
     from ..saved_model import traced
     from ..tf_graph import refuse_randomness
-    from .handlers import Unsupported
+    from .graph import Unsupported
     from .quantize import quantized
     from .tf2onnx import convert
     from .traversal import IR_VERSIONS, emit
@@ -50,7 +50,7 @@ def export(request: "Request", path: Path) -> None:
     if opset not in IR_VERSIONS:
         raise UserError(f"Opset {opset} can't be written: choose one from {min(IR_VERSIONS)} to {max(IR_VERSIONS)}.")
     try:
-        model = emit(signature, opset)
+        model = emit(signature, opset, half=request.variant == "float16")
     except Unsupported as reason:
         refuse_randomness(traced(signature).graph, signature.model.name, "ONNX")
         _LOG.warning("Converting %r by tf2onnx, because %s.", signature.model.name, reason)

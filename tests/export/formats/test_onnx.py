@@ -11,7 +11,9 @@ from keras import layers
 from kerasgen.errors import UserError
 from kerasgen.export import export_model
 from kerasgen.export.contract.signature import model_signature
-from kerasgen.export.formats.onnx.handlers import HANDLERS, Unsupported
+from kerasgen.export.formats.onnx.activations import FUNCTIONS
+from kerasgen.export.formats.onnx.graph import Unsupported
+from kerasgen.export.formats.onnx.handlers import LAYERS as HANDLERS
 from kerasgen.export.formats.onnx.traversal import emit
 from kerasgen.layers import Cropping2D, InstanceNormalization, ReflectionPadding2D, Sampling, SyncBatchNormalization
 from kerasgen.networks import conv_decoder, conv_encoder, resnet_generator, unet_generator
@@ -74,11 +76,47 @@ LAYERS = {
     "noise": lambda: layers.GaussianNoise(1.0),
     "identity": lambda: layers.Identity(),
     "regularization": lambda: layers.ActivityRegularization(0.1),
+    "separable": lambda: layers.SeparableConv2D(5, 3, depth_multiplier=2, padding="same", activation="gelu"),
+    "separable_strided": lambda: layers.SeparableConv2D(3, 3, strides=2, padding="same", use_bias=False),
+    "transpose_more": lambda: layers.Conv2DTranspose(3, 3, strides=2, padding="same", output_padding=1),
+    "transpose_odd": lambda: layers.Conv2DTranspose(3, 4, strides=(2, 3), padding="valid", output_padding=(1, 0)),
+    "dense": lambda: layers.Dense(3, activation="gelu"),
+    "elu_layer": lambda: layers.ELU(0.7),
+    "gaussian_dropout": lambda: layers.GaussianDropout(0.5),
+    "layer_norm": lambda: layers.LayerNormalization(epsilon=1e-6),
+    "layer_norm_bare": lambda: layers.LayerNormalization(scale=False, center=False),
+    "unit_norm_channels": lambda: layers.UnitNormalization(),
+    "normalization": lambda: layers.Normalization(mean=[0.1, 0.2, 0.3, 0.4], variance=[0.5, 0.6, 2.0, 0.8]),
+    "normalization_one": lambda: layers.Normalization(axis=None, mean=0.3, variance=0.4),
+    "normalization_back": lambda: layers.Normalization(mean=[0.1] * 4, variance=[0.5] * 4, invert=True),
+    "permute": lambda: layers.Permute((3, 1, 2)),
+    "prelu": lambda: layers.PReLU(shared_axes=[1, 2]),
+    "relu_threshold": lambda: layers.ReLU(max_value=0.9, threshold=0.2, negative_slope=0.1),
+    "resizing": lambda: layers.Resizing(17, 5),
+    "resizing_nearest": lambda: layers.Resizing(9, 20, interpolation="nearest"),
+    "rescaling_channels": lambda: layers.Rescaling([1.0, 2.0, 3.0, 4.0], [0.1, 0.2, 0.3, 0.4]),
+    "unit_norm": lambda: layers.UnitNormalization(axis=(1, 2)),
 } | {
-    f"activation_{name}": lambda name=name: layers.Activation(name)
-    for name in ("elu", "selu", "softplus", "softsign", "exponential", "relu6", "sigmoid", "softmax", "linear")
+    f"activation_{function.__name__}": lambda function=function: layers.Activation(function) for function in FUNCTIONS
 }
-IN_NETWORKS = {"Add", "Concatenate", "Dense", "Flatten", "Multiply", "Reshape", "Subtract"}
+FIXED = {
+    "batch_norm_axis": lambda: layers.BatchNormalization(axis=1),
+    "layer_norm_axes": lambda: layers.LayerNormalization(axis=(1, 2, 3)),
+    "bicubic": lambda: layers.UpSampling2D(2, interpolation="bicubic"),
+    "lanczos": lambda: layers.Resizing(7, 30, interpolation="lanczos3"),
+    "antialias": lambda: layers.Resizing(7, 5, antialias=True),
+}
+# Tested in networks, because they take several inputs, or none of rank 4.
+IN_NETWORKS = {"Add", "Concatenate", "Flatten", "Multiply", "Reshape", "Subtract", "Average", "Maximum", "Minimum"}
+IN_NETWORKS |= {
+    "Conv1D",
+    "Conv3D",
+    "MaxPooling1D",
+    "AveragePooling1D",
+    "GlobalAveragePooling1D",
+    "RepeatVector",
+    "Embedding",
+}
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -93,7 +131,14 @@ def test_a_layer_equals_keras(name):
 
 def test_no_layer_is_forgotten():
     tested = {type(make()).__name__ for make in LAYERS.values()} | IN_NETWORKS
-    assert tested == set(HANDLERS)
+    assert tested == {kind.__name__ for kind in HANDLERS}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_a_layer_of_a_known_size_equals_keras(name):
+    model = one(FIXED[name](), size=12)
+    batch = np.random.default_rng(1).uniform(-1, 1, (3, 12, 12, 4)).astype("float32")
+    np.testing.assert_allclose(run(model, batch)[0], model(batch, training=False).numpy(), atol=1e-4, rtol=1e-5)
 
 
 def test_layers_that_join_and_reshape():
@@ -159,11 +204,8 @@ def test_an_unknown_layer_goes_through_tf2onnx_with_a_line(caplog, tmp_path):
     "layer",
     [
         layers.Conv2D(2, 3, dtype="mixed_float16"),
-        layers.UpSampling2D(2, interpolation="bicubic"),
-        layers.Activation("gelu"),
         layers.Activation(keras.ops.abs),
-        layers.Dense(2),
-        layers.BatchNormalization(axis=1),
+        layers.RMSNormalization(),
     ],
     ids=lambda layer: layer.name,
 )

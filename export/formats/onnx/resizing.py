@@ -1,0 +1,79 @@
+"""Enlarging and shrinking pictures, as layers and as `keras.ops.image.resize`."""
+
+import keras
+import numpy as np
+
+from .call import Call
+from .graph import Value
+
+_MODES = {
+    "nearest": {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "half_pixel",
+        "nearest_mode": "round_prefer_ceil",
+    },
+    "bilinear": {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
+}
+
+
+def upsampling(call: Call) -> Value:
+    layer = call.operation
+    value = call.graph.channels_first(call.input)
+    if layer.data_format == "channels_first":
+        raise call.refused("is channels_first")
+    if layer.interpolation == "nearest":
+        mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    elif layer.interpolation == "bilinear":
+        mode = _MODES["bilinear"]
+    else:
+        size = [None if s is None else s * k for s, k in zip(value.shape[1:3], layer.size, strict=True)]
+        return _by_matrices(call, value, size, layer.interpolation, False)
+    scales = call.graph.constant(np.array([1, 1, *layer.size], "float32"))
+    return call.result(call.graph.node("Resize", [value.name, "", scales], **mode), moved=True)
+
+
+def resizing(call: Call) -> Value:
+    """The layer Resizing."""
+    layer = call.operation
+    return _resized(call, (layer.height, layer.width))
+
+
+def resize(call: Call) -> Value:
+    """The operation keras.ops.image.resize."""
+    return _resized(call, tuple(call.operation.size))
+
+
+def _resized(call: Call, size: tuple[int, int]) -> Value:
+    options = call.operation
+    if options.crop_to_aspect_ratio or options.pad_to_aspect_ratio or options.data_format == "channels_first":
+        raise call.refused("keeps the aspect ratio, or is channels_first")
+    if call.input.rank != 4 or call.input.dtype != "float32":
+        raise call.refused(f"resizes a tensor of rank {call.input.rank} and dtype {call.input.dtype}")
+    value = call.graph.channels_first(call.input)
+    if options.interpolation not in _MODES or (options.antialias and options.interpolation != "nearest"):
+        return _by_matrices(call, value, list(size), options.interpolation, options.antialias)
+    # Not by the attribute `axes`: ONNX Runtime then fails to infer shapes where the picture's size is open.
+    shape = call.graph.node("Shape", [value.name])
+    kept = call.graph.node("Slice", [shape, call.graph.integers([0]), call.graph.integers([2])])
+    sizes = call.graph.node("Concat", [kept, call.graph.integers(list(size))], axis=0)
+    name = call.graph.node("Resize", [value.name, "", "", sizes], **_MODES[options.interpolation])
+    return call.result(name, moved=True)
+
+
+def _by_matrices(call: Call, value: Value, size: list[int | None], interpolation: str, antialias: bool) -> Value:
+    """A resize of known sizes is a matrix product along each axis, whatever its filter."""
+    if None in (*value.shape[1:3], *size):
+        raise call.refused(f"resizes pictures of any size by {interpolation}{' with antialiasing' * antialias}")
+    rows, columns = (
+        _matrix(old, new, interpolation, antialias) for old, new in zip(value.shape[1:3], size, strict=True)
+    )
+    name = call.graph.node("MatMul", [value.name, call.graph.constant(columns.T)])
+    name = call.graph.node("MatMul", [call.graph.constant(rows), name])
+    return call.result(name, moved=True)
+
+
+def _matrix(old: int, new: int, interpolation: str, antialias: bool) -> np.ndarray:
+    """Return what Keras makes of each unit vector, [new, old]."""
+    units = np.eye(old, dtype="float32")[:, :, None, None]  # a batch of columns
+    resized = keras.ops.image.resize(units, (new, 1), interpolation=interpolation, antialias=antialias)
+    return keras.ops.convert_to_numpy(resized)[:, :, 0, 0].T
