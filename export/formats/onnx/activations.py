@@ -34,7 +34,7 @@ def hard_silu(graph: Graph, value: Value) -> Value:
 
 
 def gelu(graph: Graph, value: Value, approximate: bool = False) -> Value:
-    """x · Φ(x), the operator Gelu being younger than most runtimes."""
+    """Compute x · Φ(x) by older operators: Gelu is younger than most runtimes."""
     if approximate:
         cube = combined(graph, "Mul", [value, combined(graph, "Mul", [value, value])])
         inner = combined(graph, "Add", [value, with_constant(graph, "Mul", cube, 0.044715)])
@@ -75,7 +75,7 @@ def tanh_shrink(graph: Graph, value: Value) -> Value:
 
 
 def relu(graph: Graph, value: Value, slope: float = 0.0, most: float | None = None, threshold: float = 0.0) -> Value:
-    """Keras' ReLU with all its options."""
+    """Compute Keras' ReLU with all its options."""
     if threshold:
         passed = broadcast(graph, "Greater", [value, graph.value_of(np.array(threshold, "float32"))])
         below = with_constant(graph, "Mul", with_constant(graph, "Sub", value, threshold), slope)

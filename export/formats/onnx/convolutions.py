@@ -147,7 +147,7 @@ def _bias(call: Call) -> list[str]:
 
 
 def _outputs_first(kernel: np.ndarray) -> np.ndarray:
-    """From Keras' order of a kernel's axes, [..., in, out], to ONNX' [out, in, ...]; transposed ones likewise."""
+    """Bring a kernel from Keras' axes, [..., in, out], to ONNX' [out, in, ...]; transposed ones likewise."""
     return np.moveaxis(kernel, (-1, -2), (0, 1))
 
 

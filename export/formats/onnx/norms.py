@@ -155,7 +155,7 @@ def batch_norm(call: Call) -> Value:
 
 
 def normalization(call: Call) -> Value:
-    """Keras' preprocessing layer of known mean and variance."""
+    """Translate the preprocessing layer of a known mean and variance."""
     layer = call.operation
     mean, variance = as_array(layer.mean).astype("float32"), as_array(layer.variance).astype("float32")
     deviation = np.maximum(np.sqrt(variance), np.float32(keras.config.epsilon()))

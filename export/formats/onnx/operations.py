@@ -192,7 +192,7 @@ def einsum(call: Call) -> Value:
 
 
 def normalize(call: Call) -> Value:
-    """keras.ops.normalize: division by the length."""
+    """Translate keras.ops.normalize, a division by the length."""
     if call.operation.order != 2 or call.operation.epsilon not in (None, 1e-12):
         raise call.refused("normalizes by another order than 2, or with an epsilon")
     return norms.unit_norm(call)

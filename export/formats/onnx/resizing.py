@@ -33,13 +33,13 @@ def upsampling(call: Call) -> Value:
 
 
 def resizing(call: Call) -> Value:
-    """The layer Resizing."""
+    """Translate the layer Resizing."""
     layer = call.operation
     return _resized(call, (layer.height, layer.width))
 
 
 def resize(call: Call) -> Value:
-    """The operation keras.ops.image.resize."""
+    """Translate keras.ops.image.resize."""
     return _resized(call, tuple(call.operation.size))
 
 
@@ -61,7 +61,7 @@ def _resized(call: Call, size: tuple[int, int]) -> Value:
 
 
 def _by_matrices(call: Call, value: Value, size: list[int | None], interpolation: str, antialias: bool) -> Value:
-    """A resize of known sizes is a matrix product along each axis, whatever its filter."""
+    """Resize between known sizes by a matrix product along each axis, which holds for any filter."""
     if None in (*value.shape[1:3], *size):
         raise call.refused(f"resizes pictures of any size by {interpolation}{' with antialiasing' * antialias}")
     rows, columns = (

@@ -104,7 +104,7 @@ def unstack(call: Call) -> list[Value]:
 
 
 def get_item(call: Call) -> Value:
-    """x[key], of whole numbers, slices, None and an ellipsis."""
+    """Translate x[key] of whole numbers, slices, None and an ellipsis."""
     value, key = call.input, call.argument(1, "key")
     key = key if isinstance(key, tuple) else (key,)
     if not all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in key):
@@ -148,7 +148,7 @@ def _sliced(call: Call, value: Value, parts: list[int | slice]) -> str:
 
 
 def slice_(call: Call) -> Value:
-    """keras.ops.slice."""
+    """Translate keras.ops.slice."""
     starts = call.argument(1, "start_indices")
     sizes = call.operation.shape
     if not all(isinstance(number, (int, np.integer)) for number in (*starts, *sizes)):
@@ -196,7 +196,7 @@ def tile(call: Call) -> Value:
 
 
 def repeat(call: Call) -> Value:
-    """Each element of an axis several times: a nearest enlargement, by a new axis that is tiled."""
+    """Repeat each element of an axis, by a new axis that is tiled."""
     repeats, axis = call.operation.repeats, call.operation.axis
     value = call.graph.channels_last(call.input)
     if not isinstance(repeats, int) or axis is None:

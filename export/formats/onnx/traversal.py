@@ -59,7 +59,7 @@ def emit(signature: "Signature", opset: int = 18, half: bool = False) -> onnx.Mo
 
 
 def _enter(graph: Graph, signature: "Signature", name: str) -> Value:
-    """From what a client sends to what the first layer takes."""
+    """Take an input from what a client sends to what the first layer takes."""
     info = signature.inputs[name]
     moved = signature.layout == "nchw" and len(info.shape) == 4
     shape = tuple(info.shape[axis] for axis in (0, 2, 3, 1)) if moved else tuple(info.shape)
@@ -72,7 +72,7 @@ def _enter(graph: Graph, signature: "Signature", name: str) -> Value:
 
 
 def _leave(graph: Graph, signature: "Signature", name: str, value: Value) -> None:
-    """From what the last layer gives to what a client gets, under its name."""
+    """Bring what the last layer gives to what a client gets, under its name."""
     if name in signature.pictures:
         value = with_constant(graph, "Sub", value, signature.image.value_range[0])
         value = with_constant(graph, "Mul", value, 1.0 / signature.image.scale)
@@ -138,7 +138,7 @@ def _emitted(call: Call) -> list[Value]:
 
 
 def _refuse_options(call: Call) -> None:
-    """A layer's handler reads nothing but its inputs: refuse a call that says more, such as `training=True`."""
+    """Refuse a call that says more than its inputs, such as `training=True`: the handlers don't read it."""
     more = keras.tree.flatten((call.args[1:], {n: v for n, v in call.kwargs.items() if n != "inputs"}))
     if any(option is not None and option is not False for option in more):
         raise call.refused("is called with more than its inputs")

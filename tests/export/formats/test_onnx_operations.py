@@ -83,7 +83,9 @@ OPERATIONS = {
     "flip": lambda x: ops.flip(x, axis=2) + ops.flip(x, axis=(1, 3)),
     "tile": lambda x: ops.tile(x, (1, 2, 1, 3)),
     "repeat": lambda x: ops.repeat(ops.repeat(x, 2, axis=1), 3, axis=-1),
-    "broadcast_to": lambda x: ops.divide(ops.broadcast_to(x[:1], (3, 5, 7, 4)), ops.broadcast_to(CHANNELS, (7, 4))),
+    "broadcast_to": lambda x: ops.divide(
+        ops.broadcast_to(ops.mean(x, 0, keepdims=True), (3, 5, 7, 4)), ops.broadcast_to(CHANNELS, (7, 4))
+    ),
     "matmul": lambda x: ops.matmul(x, np.diag(CHANNELS)[:, :3]),
     "gram": lambda x: ops.matmul(ops.swapaxes(ops.reshape(x, (-1, 35, 4)), 1, 2), ops.reshape(x, (-1, 35, 4))) / 35,
     "at_sign": lambda x: ops.reshape(x, (-1, 35, 4)) @ np.ones((4, 2), "float32"),
