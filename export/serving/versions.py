@@ -158,7 +158,11 @@ def read_config(base: Path) -> Any:
         UserError: it is damaged.
     """
     file = base / _CONFIG
-    return model_server_config(file.read_text() if file.is_file() else "", file)
+    try:
+        text = file.read_text("utf-8") if file.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not a model configuration ({error.reason}): mend it, or remove it.") from error
+    return model_server_config(text, file)
 
 
 def check_name(name: str, what: str) -> None:

@@ -1,50 +1,68 @@
 """TensorFlow Serving's gRPC services: Predict, GetModelMetadata, GetModelStatus."""
 
+import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 
 from kerasgen.errors import UserError
 
 from . import requests
-from .refusal import Refusal, invalid
+from .batching import Task
+from .refusal import Refusal, invalid, too_late
 from .service import Asked, Service
+from .version import LoadedVersion
 
-_THREADS = 64  # each waits for one answer
+_SPARE = 16  # threads for what is answered at once, though every other waits for a prediction
 
 
-def start_grpc(service: Service, port: int) -> tuple[Any, int]:
-    """Start to listen on 127.0.0.1; returns gRPC's server and the port (0 asks for a free one).
+class GrpcServer:
+    """Serves gRPC on 127.0.0.1.
+
+    Args:
+        service: whose models are asked.
+        port: 0 takes a free one.
+
+    Attributes:
+        port: that it listens on.
 
     Raises:
         UserError: the port is taken.
     """
-    import grpc
 
-    limits = service.limits
-    options = [
-        # Somewhat more than we take ourselves, so that a client gets a sentence for what is too large.
-        ("grpc.max_receive_message_length", 4 * limits.bytes),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", 0),
-    ]
-    server = grpc.server(
-        ThreadPoolExecutor(_THREADS, "grpc"), options=options, maximum_concurrent_rpcs=limits.connections
-    )
-    server.add_generic_rpc_handlers(_handlers(service))
-    try:
-        bound = server.add_insecure_port(f"127.0.0.1:{port}")
-    except RuntimeError as error:
-        raise UserError(f"Port {port} of 127.0.0.1 can't be had: choose another with --grpc-port.") from error
-    server.start()
-    return server, bound
+    def __init__(self, service: Service, port: int):
+        import grpc
+
+        limits = service.limits
+        threads = limits.connections + _SPARE
+        options = [
+            # Somewhat more than we take ourselves, so that a client gets a sentence for what is too large.
+            ("grpc.max_receive_message_length", limits.bytes + 2**20),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+            ("grpc.server_handshake_timeout_ms", int(1000 * limits.head_seconds)),
+            ("grpc.max_allowed_incoming_connections", 4 * limits.connections),
+        ]
+        pool = ThreadPoolExecutor(threads, "grpc")
+        self._server = grpc.server(pool, options=options, maximum_concurrent_rpcs=threads)
+        self._server.add_generic_rpc_handlers(_handlers(service))
+        try:
+            self.port: int = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        except RuntimeError as error:
+            raise UserError(f"Port {port} of 127.0.0.1 can't be had: choose another with --grpc-port.") from error
+        self._server.start()
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """Take no more requests, and answer those that run; whatever has no answer by then is canceled."""
+        self._server.stop(seconds).wait()
 
 
 def _handlers(service: Service) -> list[Any]:
     import grpc
 
     methods = {
-        "PredictionService": {"Predict": _predict, "GetModelMetadata": _metadata},
+        "PredictionService": {"Predict": _Prediction(service.limits.connections), "GetModelMetadata": _metadata},
         "ModelService": {"GetModelStatus": _status},
     }
     return [
@@ -71,31 +89,62 @@ def _guarded(service: Service, method: Callable[[Service, bytes, Any], Any]) -> 
             context.abort(getattr(grpc.StatusCode, refusal.code), refusal.message)
         except DecodeError:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The bytes are not a message of this method.")
+        except CancelledError:
+            context.abort(grpc.StatusCode.CANCELLED, "The client is gone.")
 
     return call
+
+
+class _Prediction:
+    """The method Predict, for so many requests at a time that threads are left for the other methods."""
+
+    def __init__(self, most: int):
+        self._free = threading.Semaphore(most)
+
+    def __call__(self, service: Service, content: bytes, context: Any) -> Any:
+        if not self._free.acquire(blocking=False):
+            raise Refusal("UNAVAILABLE", "As many predictions run as can be held: ask again in a moment.")
+        try:
+            return _predict(service, content, context)
+        finally:
+            self._free.release()
 
 
 def _predict(service: Service, content: bytes, context: Any) -> Any:
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
+    deadline = service.deadline(context.time_remaining())
     request = predict_pb2.PredictRequest.FromString(content)
+    asked = _asked(request.model_spec)
 
     def read(definition: Any) -> requests.Arrays:
         return requests.from_protos(definition, request.inputs, service.limits.pixels)
 
-    version, signature, outputs = service.predict(
-        _asked(request.model_spec),
-        request.model_spec.signature_name,
-        read,
-        request.output_filter,
-        context.time_remaining(),
-    )
+    with service.models.use(asked.model, asked.version, asked.label) as version:
+        task = service.task(version, request.model_spec.signature_name, read, deadline)
+        given = version.signatures[task.signature].outputs
+        wanted = set(request.output_filter) or set(given)
+        if not wanted <= set(given):
+            raise invalid(f"The signature {task.signature!r} gives {', '.join(given)}: ask for these.")
+        outputs = _answer(version, task, context)
     response = predict_pb2.PredictResponse()
-    _say_version(response.model_spec, version.name, version.number, signature)
-    for name, value in outputs.items():
-        response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+    _say_version(response.model_spec, version.name, version.number, task.signature)
+    for name in wanted:
+        response.outputs[name].CopyFrom(tf.make_tensor_proto(outputs[name]))
     return response
+
+
+def _answer(version: LoadedVersion, task: Task, context: Any) -> requests.Arrays:
+    """Wait for an answer, as long as there is time and the client is there."""
+    version.submit(task)
+    if not context.add_callback(task.answer.cancel):  # called once the client is gone
+        task.answer.cancel()
+    try:
+        return task.answer.result(max(0.0, task.deadline - time.monotonic()))
+    except TimeoutError:
+        task.answer.cancel()
+        raise too_late() from None
 
 
 def _metadata(service: Service, content: bytes, context: Any) -> Any:

@@ -1,104 +1,52 @@
-"""Versions in the hands of TensorFlow: loaded once, swapped while requests run, closed after the last answer."""
+"""The versions below a folder: loaded once, swapped while requests run, closed after the last answer."""
 
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from kerasgen.errors import UserError
-from kerasgen.export.serving import described, is_batchable, model_names, numbers, read_config, read_warmup
+from kerasgen.errors import UserError, sentence
+from kerasgen.export.serving import model_names, numbers, read_config
 
-from .batching import Arrays, Batcher, Task
-from .refusal import Refusal, invalid
+from .refusal import Refusal
+from .version import LoadedVersion, Queue, said
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+_FIRST_PAUSE, _LONGEST_PAUSE = 15.0, 600.0  # seconds until a version that failed is tried again as it is
+
+Files = list[tuple[str, int, int]]
 
 
-class LoadedVersion:
-    """A SavedModel in a V1 session, warmed up, behind its queue.
+@dataclass
+class _Failure:
+    """A version that can't be loaded, which may still be on its way into the folder.
 
     Attributes:
-        name, number, path: which version it is.
-        signatures: SignatureDef messages by name.
-        batchable: by signature, whether requests may be joined.
-        users: requests that hold it.
+        said: why.
+        tried: its files when it was tried.
+        seen: its files when they were last looked at.
+        pause: seconds until it is tried again though nothing changed: memory may have been short.
+        since: the time of the try, by `time.monotonic`.
     """
 
-    def __init__(self, name: str, number: int, path: Path, max_rows: int, max_waiting: int, threads: int):
-        import tensorflow as tf
+    said: str
+    tried: Files
+    seen: Files
+    pause: float
+    since: float
 
-        self.name, self.number, self.path, self.users = name, number, path, 0
-        config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
-        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
-        try:
-            meta = _loaded_into(self._session, path)
-            self.signatures = {n: d for n, d in sorted(meta.signature_def.items()) if not n.startswith("__")}
-            self.batchable = {name: is_batchable(described(d)) for name, d in self.signatures.items()}
-            for signature, inputs in read_warmup(path):
-                self._run(signature, inputs, 60.0)
-        except BaseException:
-            self._session.close()
-            raise
-        self._batcher = Batcher(self._run, max_rows, max_waiting, threads)
-
-    def run(self, task: Task) -> Arrays:
-        """Answer a request whose inputs were checked.
-
-        Raises:
-            Refusal: it can't be answered.
-        """
-        return self._batcher.run(task)
-
-    def close(self) -> None:
-        """Answer what waits, and give the memory back."""
-        self._batcher.close()
-        self._session.close()
-
-    def _run(self, signature: str, inputs: Arrays, seconds: float) -> Arrays:
-        import tensorflow as tf
-
-        definition = self.signatures[signature]
-        feed = {definition.inputs[name].name: value for name, value in inputs.items()}
-        fetches = {name: info.name for name, info in definition.outputs.items()}
-        options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(1000 * seconds)))
-        try:
-            return self._session.run(fetches, feed, options=options)
-        except tf.errors.DeadlineExceededError:
-            raise Refusal("DEADLINE_EXCEEDED", "The time for the request ran out: send smaller ones.") from None
-        except (tf.errors.ResourceExhaustedError, MemoryError):
-            raise Refusal("RESOURCE_EXHAUSTED", "The request needs more memory than there is: shrink it.") from None
-        except (tf.errors.OpError, ValueError, TypeError) as error:
-            raise invalid(f"The model can't use the inputs: {_said(error)}") from None
-
-
-def _loaded_into(session: Any, path: Path) -> Any:
-    """Load a SavedModel; returns its MetaGraphDef."""
-    import tensorflow as tf
-
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")  # it would say that V1 sessions are old; TensorFlow Serving has no others
-    try:
-        return tf.compat.v1.saved_model.loader.load(session, ["serve"], str(path))
-    finally:
-        logger.setLevel(level)
-
-
-def _said(error: Exception) -> str:
-    """Return what an operator said, without the graph's node around it."""
-    lines = [line.strip() for line in str(getattr(error, "message", error)).splitlines()]
-    said = [line for line in lines if line and not line.startswith(("[[", "Graph execution error"))]
-    return said[0] if said else type(error).__name__
+    def is_worth_a_try(self, files: Files) -> bool:
+        """Tell whether to try again: its files changed, but not since the last look; or a pause is over."""
+        still, self.seen = files == self.seen, files
+        return still and (files != self.tried or time.monotonic() - self.since > self.pause)
 
 
 @dataclass
 class _Model:
     loaded: dict[int, LoadedVersion] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, _Failure] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
 
 
@@ -107,16 +55,19 @@ class Models:
 
     Args:
         base: the folder.
-        max_rows, max_waiting, threads: of each version's queue.
+        queue: what each version's queue is made with.
         say: told what is loaded and unloaded, a line at a time.
+
+    Attributes:
+        complaint: what is wrong with the folder as a whole, "" if nothing is.
     """
 
-    def __init__(self, base: Path, max_rows: int, max_waiting: int, threads: int, say: "Callable[[str], None]"):
-        self._base, self._queue, self._say = base, (max_rows, max_waiting, threads), say
+    def __init__(self, base: Path, queue: Queue, say: Callable[[str], None]):
+        self._base, self._queue, self._say = base, queue, say
         self._models: dict[str, _Model] = {}
         self._retired: list[LoadedVersion] = []
         self._lock = threading.Lock()
-        self._complaint = ""
+        self.complaint = ""
 
     @contextmanager
     def use(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[LoadedVersion]:
@@ -143,7 +94,7 @@ class Models:
         with self._lock:
             model = self._models.get(name, _Model())
             wanted = self._find(name, None, label).number if label else version
-            found = {n: ("END", said) for n, said in model.failed.items()}
+            found = {n: ("END", failure.said) for n, failure in model.failed.items()}
             found |= dict.fromkeys(model.loaded, ("AVAILABLE", ""))
         states = [(n, *found[n]) for n in sorted(found, reverse=True) if wanted in (None, n)]
         if not states:
@@ -156,15 +107,19 @@ class Models:
             return sorted(name for name, model in self._models.items() if model.loaded)
 
     def scan(self) -> None:
-        """Load what is new, then unload what is no longer wanted."""
+        """Load what is new, then unload what is no longer wanted; whatever is wrong, what works goes on."""
         try:
-            wanted = self._wanted()
-        except (UserError, OSError) as error:
-            if str(error) != self._complaint:
-                self._say(f"What is served stays as it was: {error}")
-            self._complaint = str(error)
-            return
-        self._complaint = ""
+            self._scan()
+        except Exception as error:
+            complaint = sentence(error)
+            if complaint != self.complaint:
+                self._say(f"What is served stays as it was: {complaint}")
+            self.complaint = complaint
+        else:
+            self.complaint = ""
+
+    def _scan(self) -> None:
+        wanted = self._wanted()
         for name, (versions, _) in wanted.items():
             for number, path in versions.items():
                 self._load(name, number, path)
@@ -175,7 +130,7 @@ class Models:
                 if name not in wanted or set(versions) & set(model.loaded):
                     for number in set(model.loaded) - set(versions):
                         self._retired.append(model.loaded.pop(number))
-                model.failed = {n: said for n, said in model.failed.items() if n in versions}
+                model.failed = {n: failure for n, failure in model.failed.items() if n in versions}
         self._close_idle()
 
     def close(self, seconds: float = 10.0) -> None:
@@ -199,20 +154,25 @@ class Models:
 
     def _load(self, name: str, number: int, path: Path) -> None:
         model = self._models.get(name) or _Model()
-        if number in model.loaded or number in model.failed:
+        before = model.failed.get(number)
+        files = [] if number in model.loaded else _files(path)
+        if number in model.loaded or (before and not before.is_worth_a_try(files)):
             return
         start, loaded, failure = time.monotonic(), None, ""
         try:
-            loaded = LoadedVersion(name, number, path, *self._queue)
+            loaded = LoadedVersion(name, number, path, self._queue)
             self._say(f"Loaded version {number} of {name} and warmed it up in {time.monotonic() - start:.1f} s.")
         except Exception as error:  # whatever is wrong with one version, the others go on
-            failure = _said(error)
-            self._say(f"Version {number} of {name} can't be loaded: {failure}")
+            failure = sentence(said(error))
+            if not before or before.said != failure:
+                self._say(f"Version {number} of {name} can't be loaded: {failure}")
         with self._lock:
             if loaded:
                 model.loaded[number] = loaded
+                model.failed.pop(number, None)
             else:
-                model.failed[number] = failure
+                pause = min(2 * before.pause, _LONGEST_PAUSE) if before else _FIRST_PAUSE
+                model.failed[number] = _Failure(failure, files, files, pause, time.monotonic())
             self._models[name] = model
 
     def _find(self, name: str, version: int | None, label: str | None) -> LoadedVersion:
@@ -238,6 +198,9 @@ class Models:
         for entry in config:
             # In a container the folder is mounted elsewhere; its name stays.
             folder = Path(entry.base_path).name
+            if folder in ("", ".."):
+                which = f"models.config has the base_path {entry.base_path!r} of {entry.name!r}"
+                raise UserError(f"{which}: let it end in the name of a folder.")
             there = numbers(self._base / folder) if (self._base / folder).is_dir() else []
             policy = entry.model_version_policy
             kind = policy.WhichOneof("policy_choice")
@@ -250,3 +213,14 @@ class Models:
 
     def _paths(self, folder: str, there: list[int]) -> dict[int, Path]:
         return {number: self._base / folder / str(number) for number in there}
+
+
+def _files(path: Path) -> Files:
+    """Return names, sizes and times of a version's files, by which a change is seen."""
+    found = []
+    for folder, _, names in os.walk(path):
+        for name in names:
+            file = Path(folder, name)
+            state = os.lstat(file)
+            found.append((str(file), state.st_size, state.st_mtime_ns))
+    return sorted(found)

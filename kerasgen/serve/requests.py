@@ -2,20 +2,19 @@
 
 import base64
 import binascii
-import struct
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .batching import Arrays
+from .pictures import picture_size
 from .refusal import invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
+_MOST_FILES = 1024
 _STRING = 7  # DT_STRING
 
 
@@ -67,39 +66,6 @@ def from_json(definition: Any, body: Any, max_pixels: int) -> tuple[Arrays, bool
     return inputs, rows
 
 
-def to_json(outputs: Arrays, rows: bool) -> dict[str, Any]:
-    """Answers as TensorFlow Serving writes them: strings of an output named ..._bytes are base64.
-
-    Raises:
-        Refusal: rows are asked for, but the outputs have no common first axis.
-    """
-    if rows and len({value.shape[:1] for value in outputs.values()} | {()}) != 2:
-        raise invalid('The outputs have no common first axis: send "inputs" instead of "instances".')
-    tensors = {name: _listed(name, value) for name, value in outputs.items()}
-    if not rows:
-        return {"outputs": next(iter(tensors.values())) if len(tensors) == 1 else tensors}
-    if len(tensors) == 1:
-        return {"predictions": next(iter(tensors.values()))}
-    return {"predictions": [dict(zip(tensors, row, strict=True)) for row in zip(*tensors.values(), strict=True)]}
-
-
-def picture_size(file: bytes) -> tuple[int, int] | None:
-    """Width and height that a PNG or JPEG file says; None if it is neither."""
-    if file.startswith(_PNG) and len(file) >= 24:
-        return struct.unpack(">II", file[16:24])
-    if not file.startswith(_JPEG):
-        return None
-    at = 2
-    while at + 9 <= len(file) and file[at] == 0xFF:
-        kind, length = file[at + 1], int.from_bytes(file[at + 2 : at + 4], "big")
-        # Start of frame: C0 to CF but for tables (C4, C8, CC).
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", file[at + 5 : at + 9])
-            return width, height
-        at += 1 if kind == 0xFF else 2 + length
-    return None
-
-
 def _check_names(definition: Any, names: set[str]) -> None:
     if names != set(definition.inputs):
         received = ", ".join(sorted(names)) or "none"
@@ -141,11 +107,13 @@ def _check_count(definition: Any, count: int, max_pixels: int) -> None:
 
 
 def _check_pictures(name: str, files: np.ndarray, max_pixels: int) -> None:
+    if files.size > _MOST_FILES:
+        raise invalid(f"{name!r} has {files.size:,} files, but {_MOST_FILES:,} are taken at a time: send fewer.")
     pixels = 0
-    for i, file in enumerate(files):
+    for i, file in enumerate(files.ravel()):
         size = picture_size(file)
         if size is None:
-            raise invalid(f"Number {i} of {name!r} ({len(file)} bytes) is no PNG or JPEG file.")
+            raise invalid(f"Number {i} of {name!r} ({len(file)} bytes) is not a PNG or JPEG file.")
         pixels += size[0] * size[1]
         if not size[0] * size[1] or pixels > max_pixels:
             raise invalid(
@@ -166,48 +134,50 @@ def _columns(instances: Any, names: list[str]) -> Any:
 
 
 def _array(name: str, value: Any, info: Any) -> np.ndarray:
+    import tensorflow as tf
+
     dtype = _dtype_name(info.dtype)
     if dtype == "string":
         return _strings(name, value)
-    try:
-        array = np.asarray(value)
-    except (ValueError, OverflowError, RecursionError):
-        raise invalid(f"The input {name!r} is not a tensor: its lists differ in length.") from None
-    allowed = "iu" if np.dtype(dtype).kind in "iu" else "iuf" if np.dtype(dtype).kind == "f" else "b"
-    if array.size and array.dtype.kind not in allowed:
+    # Python's own objects first: as text, a thousand words and a long one would become a thousand long ones.
+    array = np.array(value, object)
+    kinds = set(map(type, array.ravel()))
+    wanted = tf.dtypes.as_dtype(dtype)
+    if kinds & {list, dict}:
+        raise invalid(f"The input {name!r} is not a tensor: its lists differ in length, or hold objects.")
+    if not kinds <= ({bool} if wanted.is_bool else {int} if wanted.is_integer else {int, float}):
         raise invalid(f"The input {name!r} holds other values than {dtype} numbers.")
-    if array.size and np.dtype(dtype).kind in "iu":
-        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
-        if array.min() < least or array.max() > most:
-            raise invalid(f"The input {name!r} holds values outside of {least} to {most}, which {dtype} has.")
-    with np.errstate(over="ignore"):
-        return array.astype(dtype)
+    if array.size and wanted.is_integer and not (array.min() >= wanted.min and array.max() <= wanted.max):
+        raise invalid(f"The input {name!r} holds values outside of {wanted.min} to {wanted.max}, which {dtype} has.")
+    try:
+        with np.errstate(over="ignore"):
+            return array.astype(wanted.as_numpy_dtype)
+    except (OverflowError, TypeError, ValueError):
+        raise invalid(f"The input {name!r} holds values that {dtype} lacks.") from None
 
 
 def _strings(name: str, value: Any) -> np.ndarray:
     def one(item: Any) -> bytes:
         if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
-            try:
-                return base64.b64decode(item["b64"], validate=True)
-            except (binascii.Error, ValueError):
-                raise invalid(f"The input {name!r} holds what is not base64.") from None
+            return _from_base64(name, item["b64"])
         if isinstance(item, str):
             return item.encode(errors="replace")
         raise invalid(f'The input {name!r} needs strings: send {{"b64": "..."}} for bytes.')
 
-    if isinstance(value, list):
-        return np.array([one(item) for item in value], object)
-    return np.array(one(value), object)
+    if not isinstance(value, list):
+        return np.array(one(value), object)
+    made = np.empty(len(value), object)
+    made[:] = [one(item) for item in value]
+    return made
 
 
-def _listed(name: str, value: np.ndarray) -> Any:
-    if value.dtype.kind not in "OS":
-        return value.tolist()
-
-    def one(item: bytes) -> Any:
-        return {"b64": base64.b64encode(item).decode()} if name.endswith("_bytes") else item.decode(errors="replace")
-
-    return one(value.item()) if not value.ndim else [one(item) for item in value.ravel()]
+def _from_base64(name: str, text: str) -> bytes:
+    """Decode as TensorFlow Serving does: white space doesn't count, and the padding may be missing."""
+    text = "".join(text.split()).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid(f"The input {name!r} holds what is not base64.") from None
 
 
 def _dtype_name(number: int) -> str:

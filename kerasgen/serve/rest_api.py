@@ -1,88 +1,237 @@
-"""TensorFlow Serving's REST API: predict in rows and columns, metadata and status, on starlette."""
+"""TensorFlow Serving's REST API: predict in rows and columns, metadata and status, as an ASGI application."""
 
 import asyncio
 import json
+import logging
 import re
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from . import requests
+from kerasgen.errors import reason
+
+from . import answers, requests
+from .batching import Task
 from .grpc_api import metadata, status
-from .refusal import Refusal, invalid
+from .refusal import Refusal, invalid, too_late
 from .service import Asked, Service
+from .version import LoadedVersion
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
 _PATH = re.compile(
     r"/v1/models/(?P<model>[^/:]+)(/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?"
     r"(?P<verb>/metadata|:predict)?"
 )
+_PARSED = 24  # bytes that Python's objects take for one of JSON's text, at worst
+_READERS = 4  # threads that read bodies and write answers
 
 
-def application(service: Service) -> "Starlette":
-    """Return the application; it holds nothing but the service."""
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.routing import Route
+class RestApi:
+    """The application.
 
-    async def answer(request: "Request") -> "Response":
+    Status and metadata are answered on the event loop itself, predictions in threads of their own, so that one never
+    waits for the other. A prediction whose client hangs up, or whose time is over, is canceled.
+
+    Args:
+        service: whose models are asked.
+    """
+
+    def __init__(self, service: Service):
+        self._service = service
+        self._readers = ThreadPoolExecutor(_READERS, "rest")
+        self._bodies = 0  # bytes that have arrived and are still held
+
+    def close(self) -> None:
+        """End the threads."""
+        self._readers.shutdown(cancel_futures=True)
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        from starlette.requests import Request
+
+        request = Request(scope, receive)
         try:
-            asked, verb = _asked(request)
-            if verb == ":predict":
-                return _json(await run_in_threadpool(_predict, service, asked, await _body(request, service)))
-            return _json(await run_in_threadpool(_described, service, asked, verb))
+            response = await self._answer(request)
         except Refusal as refusal:
-            return _json({"error": refusal.message}, refusal.http)
+            response = _json({"error": refusal.message}, refusal.http)
+        except Exception as error:
+            logging.getLogger(__name__).exception("A request failed by the server's own fault")
+            response = _json({"error": f"The server failed ({reason(error)}): see what it printed."}, 500)
+        if response is not None:
+            await response(scope, receive, send)
 
-    return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST"])])
+    async def _answer(self, request: "Request") -> "Response | None":
+        _check_origin(request.headers)
+        asked, verb = _asked(request.scope["path"], request.method)
+        if verb != ":predict":
+            return _json(_described(self._service, asked, verb))
+        return await self._prediction(request, asked)
+
+    async def _prediction(self, request: "Request", asked: Asked) -> "Response | None":
+        """Predict; None if the client is gone."""
+        from starlette.requests import ClientDisconnect
+        from starlette.responses import Response
+
+        deadline, gone = self._service.deadline(), threading.Event()
+        body = _Body(self._service.limits.bytes, request.headers.get("content-encoding", "identity"))
+        try:
+            content = await self._received(request, body, deadline)
+            work = asyncio.create_task(self._predict(asked, content, deadline, gone))
+            hung_up = asyncio.create_task(_hung_up(request))
+            try:
+                left = deadline - time.monotonic()
+                await asyncio.wait({work, hung_up}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if work.done():
+                    return Response(work.result(), media_type="application/json")
+                if hung_up.done():
+                    return None
+                raise too_late()
+            finally:
+                gone.set()
+                work.cancel()
+                hung_up.cancel()
+        except ClientDisconnect:
+            return None
+        finally:
+            self._bodies -= body.taken
+
+    async def _received(self, request: "Request", body: "_Body", deadline: float) -> bytes:
+        """Return the body, of which no more is held than is taken."""
+        limits, parts = self._service.limits, request.stream()
+        while True:
+            left = min(limits.head_seconds, deadline - time.monotonic())
+            try:
+                async with asyncio.timeout(left):
+                    part = await anext(parts, None)
+            except TimeoutError:
+                raise Refusal("DEADLINE_EXCEEDED", "The body didn't arrive in time.") from None
+            if part is None:
+                return body.content()
+            before = body.taken
+            body.add(part)
+            self._bodies += body.taken - before
+            if self._bodies > 4 * limits.bytes:
+                raise Refusal("UNAVAILABLE", "Other requests are as large as can be held: ask again in a moment.")
+
+    async def _predict(self, asked: Asked, content: bytes, deadline: float, gone: threading.Event) -> bytes:
+        service, loop = self._service, asyncio.get_running_loop()
+        with service.models.use(asked.model, asked.version, asked.label) as version:
+            task, rows = await loop.run_in_executor(self._readers, _read, service, version, content, deadline)
+            version.submit(task)
+            outputs = await asyncio.wrap_future(task.answer)
+        answers.check_size(outputs, 4 * service.limits.bytes)
+        return await loop.run_in_executor(self._readers, _written, outputs, rows, deadline, gone.is_set)
 
 
-def _asked(request: "Request") -> tuple[Asked, str | None]:
-    match = _PATH.fullmatch(request.url.path)
+class _Body:
+    """A body that arrives, of bounded size, unpacked if it is packed.
+
+    Attributes:
+        taken: bytes that it holds.
+    """
+
+    def __init__(self, most: int, encoding: str):
+        self._most, self._parts, self.taken = most, [], 0
+        if encoding.lower() not in ("gzip", "identity", ""):
+            raise invalid(f"The body's Content-Encoding is {encoding!r}, but gzip or none is taken.")
+        self._unpack = zlib.decompressobj(31) if encoding.lower() == "gzip" else None
+
+    def add(self, part: bytes) -> None:
+        """Take what has arrived.
+
+        Raises:
+            Refusal: it is too much, or is not gzip as its head says.
+        """
+        if self._unpack:
+            try:
+                part = self._unpack.decompress(part, self._most - self.taken + 1)
+            except zlib.error:
+                raise invalid("The body is not gzip, as its Content-Encoding says.") from None
+        self._parts.append(part)
+        self.taken += len(part)
+        if self.taken > self._most:
+            raise invalid(f"The body has more than {self._most / 2**20:.0f} MiB: send fewer examples at a time.")
+
+    def content(self) -> bytes:
+        """Return all of it.
+
+        Raises:
+            Refusal: the packed body ends too early.
+        """
+        if self._unpack and not self._unpack.eof:
+            raise invalid("The gzip body ends too early.")
+        return b"".join(self._parts)
+
+
+async def _hung_up(request: "Request") -> None:
+    """Return once the client is gone: after the body nothing else comes."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _check_origin(headers: Mapping[str, str]) -> None:
+    """Raise `Refusal` if a page of another site asks: by a name of its own for this machine, or across origins."""
+    host, origin = headers.get("host"), headers.get("origin")
+    if host is not None and not _is_here(f"//{host}"):
+        raise Refusal("PERMISSION_DENIED", f"The host {host!r} is not this machine: ask 127.0.0.1.")
+    if origin is not None and not _is_here(origin):
+        raise Refusal("PERMISSION_DENIED", f"A page of {origin!r} asks, but only pages of this machine may.")
+    if origin is None and headers.get("sec-fetch-site") == "cross-site":
+        raise Refusal("PERMISSION_DENIED", "A page of another site asks, but only pages of this machine may.")
+
+
+def _is_here(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    except ValueError:
+        return False
+
+
+def _asked(path: str, method: str) -> tuple[Asked, str | None]:
+    match = _PATH.fullmatch(path)
     if match is None:
-        raise Refusal("NOT_FOUND", f"There is nothing at {request.url.path}: /v1/models/NAME is where a model is.")
+        raise Refusal("NOT_FOUND", f"There is nothing at {path}: /v1/models/NAME is where a model is.")
     verb, needed = match["verb"], "POST" if match["verb"] == ":predict" else "GET"
-    if request.method != needed:
-        raise invalid(f"{request.url.path} is asked with {needed}, not with {request.method}.")
+    if method != needed:
+        raise invalid(f"{path} is asked with {needed}, not with {method}.")
     # Version 0 is what some clients (ovmsclient) send for "any".
     return Asked(match["model"], int(match["version"] or 0) or None, match["label"]), verb
 
 
-async def _body(request: "Request", service: Service) -> bytes:
-    """Return the body, of which no more is read than is taken."""
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(service.limits.seconds):
-            async for part in request.stream():
-                parts.append(part)
-                size += len(part)
-                if size > service.limits.bytes:
-                    most = f"{service.limits.bytes / 2**20:.0f} MiB"
-                    raise invalid(f"The body has more than {most}: send fewer examples at a time.")
-    except TimeoutError:
-        raise Refusal("DEADLINE_EXCEEDED", "The body didn't arrive in time.") from None
-    return b"".join(parts)
+def _read(service: Service, version: LoadedVersion, content: bytes, deadline: float) -> tuple[Task, bool]:
+    """Return the task of a body, and whether it is in rows."""
+    with service.memory.taken(_PARSED * len(content), deadline):
+        try:
+            body = json.loads(content)
+        except (ValueError, RecursionError):
+            raise invalid("The body is not JSON.") from None
+        signature = body.get("signature_name", "") if isinstance(body, dict) else ""
+        if not isinstance(signature, str):
+            raise invalid('"signature_name" must be a string.')
+        rows = False
+
+        def read(definition: Any) -> requests.Arrays:
+            nonlocal rows
+            inputs, rows = requests.from_json(definition, body, service.limits.pixels)
+            return inputs
+
+        return service.task(version, signature, read, deadline), rows
 
 
-def _predict(service: Service, asked: Asked, content: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        raise invalid("The body is no JSON.") from None
-    signature = body.get("signature_name", "") if isinstance(body, dict) else ""
-    if not isinstance(signature, str):
-        raise invalid('"signature_name" must be a string.')
-    rows = False
-
-    def read(definition: Any) -> requests.Arrays:
-        nonlocal rows
-        inputs, rows = requests.from_json(definition, body, service.limits.pixels)
-        return inputs
-
-    _, _, outputs = service.predict(asked, signature, read)
-    return requests.to_json(outputs, rows)
+def _written(outputs: requests.Arrays, rows: bool, deadline: float, is_gone: Callable[[], bool]) -> bytes:
+    text = bytearray()
+    for piece in answers.pieces(outputs, rows):
+        if is_gone() or time.monotonic() > deadline:
+            raise too_late()
+        text += piece.encode()
+    return bytes(text)
 
 
 def _described(service: Service, asked: Asked, verb: str | None) -> dict[str, Any]:
@@ -103,5 +252,4 @@ def _described(service: Service, asked: Asked, verb: str | None) -> dict[str, An
 def _json(content: dict[str, Any], code: int = 200) -> "Response":
     from starlette.responses import Response
 
-    # As TensorFlow Serving does: NaN and Infinity stay words.
     return Response(json.dumps(content, indent=1) + "\n", code, media_type="application/json")

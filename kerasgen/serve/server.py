@@ -1,19 +1,19 @@
 """The server: a folder of models behind a gRPC port and a REST port of 127.0.0.1."""
 
 import os
-import socket
 import threading
-import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 from kerasgen.errors import UserError, require_extra
 
-from .grpc_api import start_grpc
+from .grpc_api import GrpcServer
+from .memory import Memory
 from .models import Models
-from .rest_api import application
+from .rest_server import RestServer
 from .service import Limits, Service
+from .version import Queue
 
 _MOST_ROWS = 16
 
@@ -55,24 +55,25 @@ class Server:
         require_extra("serving", "The server", "tensorflow_serving", "grpc", "starlette", "uvicorn")
         if not Path(base).is_dir():
             raise UserError(f"There is no folder {base}: give the one that `kerasgen export --serving` wrote to.")
+        _check_port(grpc_port, "--grpc-port")
+        _check_port(rest_port, "--rest-port")
         limits = limits or Limits()
-        self._models = Models(Path(base), _MOST_ROWS if batching else 1, limits.waiting, threads or _cores(), say)
+        memory = Memory(limits.memory)
+        queue = Queue(_MOST_ROWS if batching else 1, limits.waiting, threads or _cores(), memory)
+        self._models = Models(Path(base), queue, _undisturbed(say))
         self._models.scan()
         if not self._models.names():
-            raise UserError(f"{base} holds no model that can be loaded: make one with `kerasgen export --serving`.")
-        self._poll, self._limits = poll_seconds, limits
-        self._stop = threading.Event()
-        service = Service(self._models, limits)
-        try:
-            self._grpc, self.grpc_port = start_grpc(service, grpc_port)
-            try:
-                self._rest, self.rest_port, self._rest_thread = _start_rest(service, rest_port)
-            except UserError:
-                self._grpc.stop(None)
-                raise
-        except UserError:
-            self._models.close()
-            raise
+            why = self._models.complaint or "make one with `kerasgen export --serving`"
+            raise UserError(f"{base} holds no model that can be loaded: {why.rstrip('.')}.")
+        self._poll, self._stop = poll_seconds, threading.Event()
+        service = Service(self._models, limits, memory)
+        with ExitStack() as undo:
+            undo.callback(self._models.close)
+            self._grpc = GrpcServer(service, grpc_port)
+            undo.callback(self._grpc.stop, 0)
+            self._rest = RestServer(service, rest_port)
+            undo.pop_all()
+        self.grpc_port, self.rest_port = self._grpc.port, self._rest.port
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
@@ -95,10 +96,8 @@ class Server:
         """Take no more requests, answer those that run, and give everything back."""
         self._stop.set()
         self._watcher.join()
-        stopped = self._grpc.stop(grace=5.0)
-        self._rest.should_exit = True
-        self._rest_thread.join()
-        stopped.wait()
+        self._grpc.stop()
+        self._rest.stop()
         self._models.close()
 
     def _watch(self) -> None:
@@ -106,34 +105,21 @@ class Server:
             self._models.scan()
 
 
+def _undisturbed(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return `say` for threads that must go on although nobody reads any more what they say."""
+
+    def try_to(line: str) -> None:
+        with suppress(OSError, ValueError):
+            say(line)
+
+    return try_to
+
+
+def _check_port(port: int, option: str) -> None:
+    if not 0 <= port <= 65535:
+        raise UserError(f"{option} is {port}, but ports are 1 to 65535, and 0 takes a free one: choose another.")
+
+
 def _cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _start_rest(service: Service, port: int) -> tuple[Any, int, threading.Thread]:
-    import uvicorn
-
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(128)  # from here on a client waits instead of being refused
-    except OSError as error:
-        listener.close()
-        raise UserError(f"Port {port} of 127.0.0.1 can't be had: choose another with --rest-port.") from error
-    config = uvicorn.Config(
-        application(service),
-        log_level="error",
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        limit_concurrency=service.limits.connections,
-        timeout_graceful_shutdown=5,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started and thread.is_alive():  # its start would slow down the first requests
-        time.sleep(0.01)
-    return server, listener.getsockname()[1], thread

@@ -1,13 +1,21 @@
-"""What both protocols do with a request: find the version, check the inputs, wait for the answer."""
+"""What both protocols do with a request: find the version, check the inputs, say what they cost."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from kerasgen.data.reading import PictureError
+
 from .batching import Arrays, Task
-from .models import LoadedVersion, Models
+from .costs import row_count, row_pixels
+from .memory import Memory
+from .models import Models
+from .pictures import upright
 from .refusal import invalid
+from .version import LoadedVersion
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -17,16 +25,21 @@ class Limits:
     """How much one client may ask for.
 
     Attributes:
-        bytes: of a request.
+        bytes: of a request; an answer may have four times as many.
         pixels: of all pictures of a request, or values of a tensor that is not a picture.
+        memory: bytes that all requests together may take while they are read and while a network runs on them; what
+            a network takes is measured when it is loaded.
         seconds: until a request must have its answer.
+        head_seconds: until a client that connected, or had an answer, must have said what it wants.
         waiting: requests in a version's queue.
         connections: requests and connections at a time, for each protocol.
     """
 
     bytes: int = 64 * 2**20
     pixels: int = 16 * 2**20
+    memory: int = 2 * 2**30
     seconds: float = 60.0
+    head_seconds: float = 10.0
     waiting: int = 256
     connections: int = 256
 
@@ -41,52 +54,62 @@ class Asked:
 
 
 class Service:
-    """Answers requests from the models that are loaded.
+    """What requests share.
 
     Args:
         models: where the versions are.
         limits: of each request.
+        memory: what all requests take from.
     """
 
-    def __init__(self, models: Models, limits: Limits):
-        self.models, self.limits = models, limits
+    def __init__(self, models: Models, limits: Limits, memory: Memory):
+        self.models, self.limits, self.memory = models, limits, memory
 
-    def predict(
-        self,
-        asked: Asked,
-        signature: str,
-        read: Callable[[Any], Arrays],
-        outputs: Iterable[str] = (),
-        seconds: float | None = None,
-    ) -> tuple[LoadedVersion, str, Arrays]:
-        """Answer a request; returns the version and the signature that did, and the outputs.
+    def deadline(self, seconds: float | None = None) -> float:
+        """Return when a request that begins now must have its answer, by `time.monotonic`."""
+        return time.monotonic() + min(self.limits.seconds, seconds if seconds is not None else self.limits.seconds)
+
+    def task(self, version: LoadedVersion, signature: str, read: Callable[[Any], Arrays], deadline: float) -> Task:
+        """Check a request; returns what the version's queue takes.
 
         Args:
-            asked: the model and its version.
+            version: that answers.
             signature: its name; "" is `serving_default`.
             read: from the SignatureDef to checked inputs.
-            outputs: the names that are wanted; all by default.
-            seconds: that the client waits, if it says so.
+            deadline: by `time.monotonic`.
 
         Raises:
             Refusal: the request can't be answered.
         """
-        deadline = time.monotonic() + min(seconds or self.limits.seconds, self.limits.seconds)
-        with self.models.use(asked.model, asked.version, asked.label) as version:
-            name = signature or DEFAULT_SIGNATURE
-            definition = version.signatures.get(name)
-            if definition is None:
-                known = ", ".join(version.signatures)
-                raise invalid(f"{asked.model} has no signature {name!r}: choose one of {known}.")
-            wanted = set(outputs) or set(definition.outputs)
-            if not wanted <= set(definition.outputs):
-                raise invalid(f"The signature {name!r} gives {', '.join(definition.outputs)}: ask for these.")
-            found = version.run(_task(version, name, read(definition), deadline))
-        return version, name, {key: value for key, value in found.items() if key in wanted}
+        name = signature or DEFAULT_SIGNATURE
+        definition = version.signatures.get(name)
+        if definition is None:
+            known = ", ".join(version.signatures)
+            raise invalid(f"{version.name} has no signature {name!r}: choose one of {known}.")
+        inputs = read(definition)
+        rows, cost = row_count(definition, inputs), version.costs[name]
+        row_bytes = max(cost.of_row(pixels) for pixels in row_pixels(definition, inputs))
+        batchable = version.batchable[name]
+        self._check_memory(row_bytes if batchable else rows * row_bytes)
+        for file_input in set(inputs) & set(version.channels):
+            inputs[file_input] = _upright(file_input, inputs[file_input], version.channels[file_input])
+        key = (name, *(inputs[n].shape[1:] for n in sorted(inputs))) if batchable else None
+        return Task(name, inputs, rows, key, deadline, row_bytes)
+
+    def _check_memory(self, size: float) -> None:
+        if size > self.limits.memory:
+            said = f"about {size / 2**30:.1f} GiB of memory, but {self.limits.memory / 2**30:.1f} GiB are lent"
+            raise invalid(f"The request needs {said}: send smaller pictures, or start the server with more --memory.")
 
 
-def _task(version: LoadedVersion, signature: str, inputs: Arrays, deadline: float) -> Task:
-    if not version.batchable[signature]:
-        return Task(signature, inputs, 1, None, deadline)
-    key = (signature, *(inputs[name].shape[1:] for name in sorted(inputs)))
-    return Task(signature, inputs, len(next(iter(inputs.values()))), key, deadline)
+def _upright(name: str, files: np.ndarray, channels: int) -> np.ndarray:
+    """Return picture files as TensorFlow needs them to give what `kerasgen translate` gives."""
+    if files.ndim != 1:
+        return files
+    made = np.empty(len(files), object)
+    for i, file in enumerate(files):
+        try:
+            made[i] = upright(file, channels)
+        except PictureError as error:
+            raise invalid(f"Number {i} of {name!r} ({len(file)} bytes) is damaged: {error}") from None
+    return made

@@ -4,6 +4,7 @@ import base64
 import http.client
 import io
 import json
+import re
 import time
 
 import grpc
@@ -146,8 +147,8 @@ WRONG = {
     "signature": ("nonsense", {"image": PHOTO}, "has no signature 'nonsense'"),
     "oversized": ("", {"image": BOMB}, "at most 16,777,216 are taken"),
     "a shape that lies": ("", {"image": LIES}, "holds other values"),
-    "no picture": ("bytes", {"image_bytes": [b"hello"]}, "Number 0 .* is no PNG or JPEG file"),
-    "no bytes": ("bytes", {"image_bytes": [b""]}, "is no PNG or JPEG file"),
+    "no picture": ("bytes", {"image_bytes": [b"hello"]}, "Number 0 .* is not a PNG or JPEG file"),
+    "no bytes": ("bytes", {"image_bytes": [b""]}, "is not a PNG or JPEG file"),
     "no files": ("bytes", {"image_bytes": np.zeros((0,), object)}, "send at least one example"),
     "a PNG too large": ("bytes", {"image_bytes": [HUGE_PNG]}, "60000×60000 pixels"),
     "text": ("bytes", {"image_bytes": PHOTO}, "is uint8, but string is needed"),
@@ -174,7 +175,7 @@ def test_more_bytes_than_are_taken_and_no_message_at_all(saved, tmp_path):
             stub.predict({"image": big})
         assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         raw = stub.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-        with pytest.raises(grpc.RpcError, match="no message of this method") as refused:
+        with pytest.raises(grpc.RpcError, match="not a message of this method") as refused:
             raw(b"\xff\xff\xff")
         assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         code, answer = rest(server, "POST", "/v1/models/tiny:predict", {"instances": big.tolist()})
@@ -186,20 +187,20 @@ def test_more_bytes_than_are_taken_and_no_message_at_all(saved, tmp_path):
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        (b"", "no JSON"),
-        (b"{", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
         ([], 'either "instances"'),
         ({"instances": []}, "at least one row"),
         ({"instances": [[[[1, 2, 3]]]], "inputs": 1}, 'either "instances"'),
         ({"instances": [[[[1, 2]], [[1, 2, 3]]]]}, "differ in length"),
         ({"instances": [[[[1, 2, 300]]]]}, "outside of 0 to 255"),
         ({"instances": [[[[1, 2, -1]]]]}, "outside of 0 to 255"),
-        ({"instances": [[[[1, 2, 10**30]]]]}, "holds other values than uint8"),
+        ({"instances": [[[[1, 2, 10**30]]]]}, "outside of 0 to 255"),
         ({"instances": [[[[1, 2, 0.5]]]]}, "holds other values than uint8"),
         ({"instances": [[[1, 2, 3]]]}, r"shape \[1, 1, 3\]"),
         ({"instances": [{"image": 1}, {"picture": 1}]}, "rows differ"),
-        ({"inputs": {"b64": "!"}, "signature_name": "bytes"}, "no base64"),
+        ({"inputs": {"b64": "!"}, "signature_name": "bytes"}, "is not base64"),
         ({"instances": [5], "signature_name": "bytes"}, "needs strings"),
         ({"instances": [5], "signature_name": 5}, "must be a string"),
     ],
@@ -207,8 +208,6 @@ def test_more_bytes_than_are_taken_and_no_message_at_all(saved, tmp_path):
 def test_a_wrong_body_is_http_400_with_a_sentence(served, body, sentence):
     code, answer = rest(served, "POST", "/v1/models/tiny:predict", body)
     assert code == 400
-    import re
-
     assert re.search(sentence, answer["error"]), answer
     assert rest(served, "POST", "/v1/models/tiny:predict", {"instances": PHOTO.tolist()})[0] == 200
 
