@@ -64,7 +64,7 @@ def main() -> None:
         rows = []
         for seed in range(seeds):
             keras.utils.set_random_seed(seed)
-            vae = VAE.from_preset("vae_digits", seed=seed)
+            vae = VAE.from_preset("vae_digits", load_weights=False, seed=seed)
             vae.compile_for_recipe(STEPS, 1, learning_rate=2e-3)
             vae.fit(dataset(*few, scheme, seed), steps_per_epoch=STEPS, epochs=1, verbose=0, shuffle=False)
             wanted = np.repeat(np.arange(10), 200)

@@ -32,7 +32,7 @@ def trained(seed: int) -> tuple[VAE, tuple, tuple]:
     from kerasgen.data import load
 
     keras.utils.set_random_seed(seed)
-    vae = VAE.from_preset("vae_digits", num_classes=None, beta=0.4, seed=seed)
+    vae = VAE.from_preset("vae_digits", load_weights=False, num_classes=None, beta=0.4, seed=seed)
     vae.compile_for_recipe(1500 // 64, 50, learning_rate=2e-3)
     vae.fit(load("digits", "train", batch_size=64, seed=seed), epochs=50, verbose=0, shuffle=False)
     splits = []

@@ -61,7 +61,7 @@ def kerasgen_epoch(net: str, images: int, precision: str):
         encoder, decoder = mnist_networks(latent_dim)
         vae = VAE((size, size, 1), latent_dim, encoder=encoder, decoder=decoder)
     else:
-        vae = VAE.from_preset("vae_digits", num_classes=None, kl_warmup_steps=0)
+        vae = VAE.from_preset("vae_digits", load_weights=False, num_classes=None, kl_warmup_steps=0)
     vae.compile("adam")
     pictures = np.random.default_rng(0).random((images, size, size, 1), dtype=np.float32)
     data = tf.data.Dataset.from_tensor_slices({"image": pictures}).shuffle(images).batch(batch).prefetch(2)

@@ -51,7 +51,9 @@ def ours(seed: int, test: np.ndarray, noise: np.ndarray, **options) -> tuple[VAE
     import keras
 
     keras.utils.set_random_seed(seed)
-    vae = VAE.from_preset("vae_digits", seed=seed, **{"num_classes": None, "kl_warmup_steps": 0, **options})
+    vae = VAE.from_preset(
+        "vae_digits", load_weights=False, seed=seed, **{"num_classes": None, "kl_warmup_steps": 0, **options}
+    )
     vae.compile_for_recipe(1500 // _BATCH, 50, learning_rate=2e-3)
     vae.fit(load("digits", "train", batch_size=_BATCH, seed=seed), epochs=50, verbose=0, shuffle=False)
     posterior = vae.encode(test)

@@ -2,7 +2,8 @@
 
     python examples/train_vae.py [OUTPUT_FOLDER] [EPOCHS]
 
-To train on your own pictures, use load("folder:PATH", image_size=64) and VAE.from_preset("vae_64").
+To train on your own pictures, use load("folder:PATH", image_size=64) and
+VAE.from_preset("vae_64", load_weights=False).
 """
 
 import sys
@@ -23,7 +24,7 @@ keras.utils.set_random_seed(0)
 training = load("digits", split="train", batch_size=64)
 validation = load("digits", split="test", batch_size=64)
 
-vae = VAE.from_preset("vae_digits")
+vae = VAE.from_preset("vae_digits", load_weights=False)
 decay = keras.optimizers.schedules.CosineDecay(2e-3, epochs * len(training))
 vae.compile(optimizer=keras.optimizers.Adam(decay))
 vae.fit(

@@ -1,7 +1,19 @@
-"""What a preset is: a model's configuration, and the recipe that trains it, under a name."""
+"""Presets: a model's configuration and recipe under a name, and the folder that holds its trained weights."""
 
+import hashlib
+import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from importlib import resources
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+from kerasgen.errors import UserError
+from kerasgen.files import atomic_write
+
+# Raise it when a folder of today can't be read by yesterday's code, and teach `PresetFolder` the old layout.
+LAYOUT = 1
 
 
 @dataclass(frozen=True)
@@ -19,3 +31,152 @@ class Preset:
     config: dict[str, Any]
     data: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
+
+
+class Metadata(TypedDict):
+    """What metadata.json says of trained weights.
+
+    Attributes:
+        layout: the version of this layout.
+        versions: of Python, Keras, TensorFlow and kerasgen.
+        parameter_count: numbers in all weights.
+        date_saved: as 2026-11-26.
+        sha256: of model.weights.h5.
+        preset: the name of the preset whose recipe trained them.
+        data: arguments of the loader that they were trained with.
+        seed: of weights, order and noise.
+        recipe: how they were trained.
+        command: one line that trains them again.
+        license: of the weights.
+        attribution: the line to show wherever the weights, or pictures made with them, are shown.
+        numbers: what was measured, by name.
+    """
+
+    layout: int
+    versions: dict[str, str]
+    parameter_count: int
+    date_saved: str
+    sha256: str
+    preset: NotRequired[str]
+    data: NotRequired[dict[str, Any]]
+    seed: NotRequired[int]
+    recipe: NotRequired[dict[str, Any]]
+    command: NotRequired[str]
+    license: NotRequired[str]
+    attribution: NotRequired[str]
+    numbers: NotRequired[dict[str, Any]]
+
+
+class PresetFolder:
+    """A folder with trained weights: config.json, model.weights.h5, metadata.json, and README.md, the card.
+
+    Example:
+        shipped("vae_digits").metadata()["numbers"]
+
+    Attributes:
+        path: of the folder.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def weights_file(self) -> Path:
+        return self.path / "model.weights.h5"
+
+    @property
+    def metadata_file(self) -> Path:
+        return self.path / "metadata.json"
+
+    @property
+    def card_file(self) -> Path:
+        return self.path / "README.md"
+
+    def exists(self) -> bool:
+        """Return whether there are weights."""
+        return self.weights_file.is_file()
+
+    def config(self, model: str) -> dict[str, Any]:
+        """Read the arguments of a model's constructor.
+
+        Args:
+            model: the name of the class that is wanted.
+
+        Raises:
+            UserError: the file is missing, can't be read, or is another model's.
+        """
+        content = self._json(self.config_file)
+        if content.get("model") != model or not isinstance(content.get("config"), dict):
+            raise UserError(
+                f"{self.path} holds the preset of a {content.get('model')}, not of a {model}: "
+                f"use {content.get('model')}.from_preset."
+            )
+        return content["config"]
+
+    def metadata(self) -> Metadata:
+        """Read metadata.json.
+
+        Raises:
+            UserError: it is missing or can't be read.
+        """
+        return self._json(self.metadata_file)
+
+    def checked_weights(self) -> Path:
+        """Return the file of the weights, after a look whether it is the one that metadata.json speaks of.
+
+        Raises:
+            UserError: it is missing, or its bytes are others.
+        """
+        if not self.exists():
+            raise UserError(f"{self.path} holds no weights: save them there by save_to_preset.")
+        if digest(self.weights_file) != self.metadata().get("sha256"):
+            raise UserError(
+                f"{self.weights_file} is damaged: its bytes are not those that metadata.json speaks of. "
+                "Copy or install it again."
+            )
+        return self.weights_file
+
+    def write(self, model: str, config: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+        """Write config.json and metadata.json beside weights that stand there already.
+
+        Args:
+            model: the name of the class.
+            config: arguments of its constructor.
+            metadata: all of `Metadata` but layout and sha256.
+
+        Raises:
+            UserError: the folder can't be written.
+        """
+        _write(self.config_file, {"layout": LAYOUT, "model": model, "config": dict(config)})
+        _write(self.metadata_file, {"layout": LAYOUT, **metadata, "sha256": digest(self.weights_file)})
+
+    def _json(self, path: Path) -> Any:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{self.path} is not a preset's folder: it lacks {path.name}.") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{path} can't be read ({type(error).__name__}): save the preset again.") from error
+        if not isinstance(content, dict) or content.get("layout") != LAYOUT:
+            raise UserError(f"{path} doesn't have the layout {LAYOUT} of this version: save the preset again.")
+        return content
+
+
+def shipped(name: str) -> PresetFolder:
+    """Return the folder of a preset's trained weights that come with kerasgen; it may be missing."""
+    return PresetFolder(str(resources.files("kerasgen.saved_models") / name))
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")

@@ -115,7 +115,7 @@ def train(
     data = _Data(preset, data, seed, batch_size, strategy.num_replicas_in_sync, origin)
     recipe = {name: value for name, value in found.recipe.items() if name != "epochs"}
     with strategy.scope(), _precision(options.precision):
-        model = model_class.from_preset(preset, seed=seed)
+        model = model_class.from_preset(preset, load_weights=False, seed=seed)
         model.compile_for_recipe(data.steps_per_epoch, epochs, **recipe)
     if options.jit:
         model.jit_compile = True

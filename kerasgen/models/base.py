@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_training_hooks
-from kerasgen.presets import Preset
+from kerasgen.models.pretrained import Pretrained
 from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
 
 require_tensorflow("Training with kerasgen.models")
@@ -33,7 +33,7 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
         return seed + tf.cast(tf.stack([0, tf.cast(replica, tf.int32) * 1_000_003]), seed.dtype)
 
 
-class GenerativeModel(keras.Model):
+class GenerativeModel(Pretrained, keras.Model):
     """Base of the zoo's models: a subclass wires networks and writes losses.
 
     A subclass sets `loss_names` (what training reports) and `validation_names` (what else validation reports),
@@ -48,8 +48,6 @@ class GenerativeModel(keras.Model):
     image_multiple = 1
     # The function of kerasgen.data that loads what it trains on.
     data_loader = "load"
-    # By name; the package fills it from the table at the foot of the model's file.
-    presets: ClassVar[dict[str, Preset]] = {}
     loss_names: tuple[str, ...] = ("loss",)
     validation_names: tuple[str, ...] = ()
 
@@ -201,17 +199,6 @@ class GenerativeModel(keras.Model):
         """Return the constructor's arguments, without the precision policy, which each network holds itself."""
         return {"name": self.name}
 
-    @classmethod
-    def from_preset(cls, name: str, **overrides: Any) -> Self:
-        """Make a new, untrained model of the preset's configuration; `overrides` replace constructor arguments.
-
-        Raises:
-            UserError: there is no such preset, or it is another model's.
-        """
-        if name not in cls.presets:
-            raise UserError(_no_preset(cls, name))
-        return cls(**{**cls.presets[name].config, **overrides})
-
     def compile_for_recipe(self, steps_per_epoch: int, epochs: int, **recipe: Any) -> None:
         """Compile as the preset's recipe says, with schedules that end with the training."""
         raise NotImplementedError(f"{type(self).__name__} has no training recipe.")
@@ -235,18 +222,6 @@ class GenerativeModel(keras.Model):
             Images [n, height, width, channels] in [0, 1] by title; several titles stand side by side.
         """
         raise NotImplementedError(f"{type(self).__name__} has no preview.")
-
-
-def _no_preset(cls: type[GenerativeModel], name: str) -> str:
-    """Say whose a preset is that `cls` doesn't have, and which it has."""
-    owner = next((model for model in GenerativeModel.__subclasses__() if name in model.presets), None)
-    own = ", ".join(sorted(cls.presets)) or "none"
-    if owner is None:
-        return f"There is no preset {name!r}: those of {cls.__name__} are {own}."
-    return (
-        f"The preset {name!r} is a {owner.__name__}, not a {cls.__name__}: "
-        f"use {owner.__name__}.from_preset, or one of {own}."
-    )
 
 
 def weighted_mean(losses: Any, sample_weight: Any = None) -> Any:

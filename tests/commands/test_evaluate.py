@@ -24,7 +24,7 @@ def unconditional(tmp_path_factory):
     from kerasgen.runs import save_model
 
     folder = tmp_path_factory.mktemp("unconditional")
-    vae = VAE.from_preset("vae_digits", num_classes=None, beta=0.4, kl_warmup_steps=0)
+    vae = VAE.from_preset("vae_digits", load_weights=False, num_classes=None, beta=0.4, kl_warmup_steps=0)
     vae.compile(optimizer="adam")
     vae.fit(load("digits", "train", batch_size=64), epochs=8, verbose=0, shuffle=False)
     save_model(vae, folder / "model.keras")

@@ -1,0 +1,139 @@
+"""Trained weights by name or folder: `from_preset`, `save_to_preset`."""
+
+import importlib.metadata
+import os
+import platform
+import warnings
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import keras
+
+from kerasgen.errors import UserError
+from kerasgen.files import atomic_write
+from kerasgen.presets import Preset, PresetFolder, shipped
+
+_PACKAGES = ("kerasgen", "keras", "tensorflow")
+
+
+class Pretrained:
+    """What a model of the zoo can do by its presets, as Keras users know it from keras-hub."""
+
+    # By name; the package fills it from the table at the foot of the model's file.
+    presets: ClassVar[dict[str, Preset]] = {}
+
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **overrides: Any) -> Self:
+        """Make a model of a preset's configuration, with its trained weights.
+
+        Args:
+            preset: a name that `kerasgen list` shows, a folder that `save_to_preset` wrote, or "hf://USER/NAME", a
+                model on Hugging Face that `model.save` put there (Keras' own loader reads it).
+            load_weights: False makes a new, untrained model.
+            **overrides: constructor arguments to replace; those that change the networks need `load_weights=False`.
+
+        Raises:
+            UserError: there is no such preset, it is another model's, it has no trained weights, or they don't fit.
+
+        Example:
+            vae = VAE.from_preset("vae_digits")
+            images = vae.generate(16, labels=7)
+        """
+        if str(preset).startswith("hf://"):
+            return _from_hugging_face(cls, str(preset), load_weights, overrides)
+        name = str(preset)
+        if name in cls.presets:
+            config, folder = cls.presets[name].config, shipped(name)
+        elif Path(preset).is_dir():
+            folder = PresetFolder(preset)
+            config = folder.config(cls.__name__)
+        else:
+            raise UserError(_no_preset(cls, name))
+        if load_weights and not folder.exists():
+            raise UserError(
+                f"The preset {name!r} has no trained weights: train it by `kerasgen train {name}`, or give "
+                "load_weights=False for a new model."
+            )
+        model = cls(**{**config, **overrides})
+        if load_weights:
+            _load(model, folder)
+        return model
+
+    def save_to_preset(self, folder: str | os.PathLike, metadata: Mapping[str, Any] | None = None) -> None:
+        """Write config.json, model.weights.h5 and metadata.json, which `from_preset` reads.
+
+        The optimizer is left out. A folder of that name is replaced as a whole.
+
+        Args:
+            folder: the folder to write.
+            metadata: what a reader should know: any of the optional entries of `kerasgen.presets.Metadata`.
+
+        Raises:
+            UserError: the folder can't be written.
+
+        Example:
+            vae.save_to_preset("my_digits", {"license": "CC BY 4.0"})
+            VAE.from_preset("my_digits")
+        """
+        twin = type(self).from_config(self.get_config())  # without the optimizer, which would go into the file too
+        twin.set_weights(self.get_weights())
+        versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+        known = {
+            "versions": {"python": platform.python_version(), **versions},
+            "parameter_count": self.count_params(),
+            "date_saved": date.today().isoformat(),
+        }
+        config = {name: value for name, value in self.get_config().items() if name != "name"}
+        with atomic_write(folder) as temporary:
+            temporary.mkdir()
+            written = PresetFolder(temporary)
+            twin.save_weights(written.weights_file)
+            written.write(type(self).__name__, config, known | dict(metadata or {}))
+
+
+def _load(model: Any, folder: PresetFolder) -> None:
+    try:
+        with warnings.catch_warnings():
+            # Keras warns of what it leaves at random, and goes on.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(folder.checked_weights())
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise UserError(
+            f"The weights in {folder.path} don't fit this configuration ({reason}): leave out the arguments that "
+            "change the networks, or give load_weights=False."
+        ) from error
+
+
+def _from_hugging_face(cls: type, address: str, load_weights: bool, overrides: Mapping[str, Any]) -> Any:
+    if overrides or not load_weights:
+        raise UserError(f"{address} is a whole model with its weights: leave the other arguments out.")
+    try:
+        model = keras.saving.load_model(address)
+    except (ImportError, OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise UserError(
+            f"{address} can't be loaded ({reason}): `pip install huggingface_hub`, and give hf://USER/NAME of a "
+            "model that `model.save` put there."
+        ) from error
+    if not isinstance(model, cls):
+        raise UserError(f"{address} holds a {type(model).__name__}, not a {cls.__name__}: load it by its own class.")
+    return model
+
+
+def _no_preset(cls: type[Pretrained], name: str) -> str:
+    """Say whose a preset is that `cls` doesn't have, and which it has."""
+    owner = next((model for model in _models(Pretrained) if name in model.presets), None)
+    own = ", ".join(sorted(cls.presets)) or "none"
+    if owner is None:
+        return f"There is no preset {name!r}, and no folder of that name: those of {cls.__name__} are {own}."
+    return (
+        f"The preset {name!r} is a {owner.__name__}, not a {cls.__name__}: "
+        f"use {owner.__name__}.from_preset, or one of {own}."
+    )
+
+
+def _models(cls: type[Pretrained]) -> list[type[Pretrained]]:
+    return [cls, *(model for child in cls.__subclasses__() for model in _models(child))]

@@ -1,0 +1,1 @@
+"""The trained presets, one folder each; `from_preset` reads them."""

@@ -1,0 +1,112 @@
+"""Trained weights by name and by folder: what comes back is what was saved, and what doesn't exist is refused."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from kerasgen.errors import UserError
+from kerasgen.models import VAE, CycleGAN
+from kerasgen.presets import PresetFolder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A VAE after one step, and the folder it was saved to."""
+    vae = VAE((8, 8, 1), 4, filters=(4,), hidden_units=8, likelihood="gaussian", sigma="learned", seed=3)
+    vae.compile(optimizer="adam")
+    images = np.random.default_rng(0).random((16, 8, 8, 1), np.float32)
+    vae.fit(images, batch_size=16, epochs=1, verbose=0, shuffle=False)
+    folder = tmp_path_factory.mktemp("presets") / "mine"
+    vae.save_to_preset(folder, {"license": "CC0", "numbers": {"elbo": -1.5}})
+    return vae, folder
+
+
+def test_a_folder_gives_the_same_model(trained):
+    vae, folder = trained
+    again = VAE.from_preset(folder)
+    z = np.random.default_rng(1).standard_normal((5, 4))
+    np.testing.assert_array_equal(again.decode(z), vae.decode(z))
+    assert float(again.log_sigma) == float(vae.log_sigma) != 0
+    assert again.seed == 3
+
+
+def test_the_folder_says_what_it_holds(trained):
+    vae, folder = trained
+    said = PresetFolder(folder).metadata()
+    assert said["parameter_count"] == vae.count_params()
+    assert said["license"] == "CC0"
+    assert said["numbers"] == {"elbo": -1.5}
+    assert {"python", "keras", "tensorflow", "kerasgen"} == set(said["versions"])
+    with h5py.File(folder / "model.weights.h5") as file:
+        names: list[str] = []
+        file.visit(names.append)
+    assert not [name for name in names if "optimizer" in name or "momentum" in name]
+
+
+def test_load_weights_false_gives_new_ones(trained):
+    vae, folder = trained
+    fresh = VAE.from_preset(folder, load_weights=False)
+    assert any((a != b).any() for a, b in zip(fresh.get_weights(), vae.get_weights(), strict=True))
+
+
+def test_overrides_that_keep_the_networks_keep_the_weights(trained):
+    _, folder = trained
+    assert VAE.from_preset(folder, beta=0.5).beta == 0.5
+
+
+def test_a_folder_of_that_name_is_replaced_as_a_whole(trained, tmp_path):
+    vae, _ = trained
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "old").write_text("")
+    vae.save_to_preset(tmp_path / "mine")
+    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == [
+        "config.json",
+        "metadata.json",
+        "model.weights.h5",
+    ]
+
+
+def damaged(folder):
+    data = bytearray((folder / "model.weights.h5").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "model.weights.h5").write_bytes(bytes(data))
+
+
+def other_model(folder):
+    (folder / "config.json").write_text(json.dumps({"layout": 1, "model": "CycleGAN", "config": {}}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "sentence"),
+    [
+        (damaged, {}, "is damaged: its bytes"),
+        (other_model, {}, "holds the preset of a CycleGAN, not of a VAE"),
+        (lambda folder: (folder / "config.json").write_text("[" * 100_000), {}, "can't be read"),
+        (lambda folder: (folder / "config.json").unlink(), {}, "is not a preset's folder: it lacks config.json"),
+        (lambda folder: (folder / "model.weights.h5").unlink(), {}, "has no trained weights"),
+        (lambda folder: None, {"latent_dim": 6}, "don't fit this configuration"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said(trained, tmp_path, spoil, options, sentence):
+    vae, _ = trained
+    vae.save_to_preset(tmp_path / "mine")
+    spoil(tmp_path / "mine")
+    with pytest.raises(UserError, match=sentence):
+        VAE.from_preset(tmp_path / "mine", **options)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "options", "sentence"),
+    [
+        (VAE, "vae_64", {}, "has no trained weights: train it by `kerasgen train vae_64`"),
+        (VAE, "nowhere", {}, "There is no preset 'nowhere', and no folder of that name"),
+        (VAE, "cyclegan_digits_ink", {}, "is a CycleGAN, not a VAE"),
+        (CycleGAN, "hf://user/name", {"load_weights": False}, "leave the other arguments out"),
+        (CycleGAN, "hf://user/name", {}, "can't be loaded"),
+    ],
+)
+def test_random_weights_are_never_handed_out(model, name, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        model.from_preset(name, **options)
