@@ -33,7 +33,9 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror  # without the number and the path
     first = next((line.strip() for line in str(error)[:2000].splitlines() if line.strip()), "")
-    return (first if len(first) <= 120 else f"{first[:119]}…").rstrip(".") or type(error).__name__
+    if " " not in first:  # a key, a number, or nothing
+        first = f"{type(error).__name__} {first}".strip()
+    return (first if len(first) <= 120 else f"{first[:119]}…").rstrip(".")
 
 
 def require_tensorflow(what: str) -> None:

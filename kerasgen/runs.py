@@ -2,12 +2,15 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from kerasgen.errors import UserError
-from kerasgen.files import atomic_write
+from kerasgen import values
+from kerasgen.errors import UserError, reason
+from kerasgen.files import atomic_write, held
+from kerasgen.untrusted import load_keras, read_json
 
 if TYPE_CHECKING:
     import keras
@@ -52,6 +55,21 @@ class RunConfig(TypedDict):
     git_commit: str | None
 
 
+# What the readers need of a file that anybody may have written. A folder of today holds all of `RunConfig`.
+_SCHEMA = {
+    "data": {"source?": str, "source_a?": str, "source_b?": str, "batch_size?": int, "image_size?": (int, [int])},
+    "layout?": int,
+    "preset?": str,
+    "model?": str,
+    "config?": dict,
+    "options?": dict,
+    "recipe?": dict,
+    "epochs?": int,
+    "steps_per_epoch?": int,
+    "seed?": int,
+}
+
+
 class RunFolder:
     """A folder of `kerasgen train`.
 
@@ -64,7 +82,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = values.path("The run folder", path)
 
     @property
     def config_file(self) -> Path:
@@ -111,20 +129,16 @@ class RunFolder:
         Raises:
             UserError: there is none, it can't be read, or a later version of kerasgen wrote it.
         """
-        try:
-            config = json.loads(self.config_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{self.path} is not a run folder: give one that `kerasgen train` wrote.") from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.config_file} can't be read ({error}): train again, or restore it.") from error
-        if not isinstance(config, dict) or "data" not in config:
-            raise UserError(f"{self.config_file} doesn't say how its data was loaded: train again, or restore it.")
-        if config.get("layout", 0) > LAYOUT:
+        if not self.config_file.exists():
+            raise UserError(f"{self.path} is not a run folder: give one that `kerasgen train` wrote.")
+        advice = "train again, or restore it"
+        config = read_json(self.config_file, _SCHEMA, "the configuration of a run", advice)
+        if cast("int", config.get("layout", 0)) > LAYOUT:
             raise UserError(
                 f"{self.path} has the layout {config['layout']}, but this version of kerasgen knows layouts up to "
                 f"{LAYOUT}: update kerasgen."
             )
-        return config
+        return cast("RunConfig", config)
 
     def write_config(self, config: RunConfig) -> None:
         """Write config.json, with this layout's version.
@@ -160,6 +174,22 @@ class RunFolder:
         self._clear([*self.pictures.glob("epoch_*.png"), *self.checkpoints.glob("step_*.npz"), self.log_file])
         self.write_config(config)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder, made where it is missing, against others that train in it.
+
+        Raises:
+            UserError: another process trains in it, or it can't be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"The folder {self.path} can't be written ({reason(error)}): choose another --output."
+            ) from error
+        with held(self.path, "is trained"):
+            yield
+
     def go_on(self, config: RunConfig) -> None:
         """Make the folder of a run that is resumed ready.
 
@@ -172,12 +202,11 @@ class RunFolder:
     def _clear(self, stale: list[Path]) -> None:
         try:
             self.pictures.mkdir(parents=True, exist_ok=True)
-            # The last are what a killed process was writing.
-            for old in [*stale, *self.path.rglob(".tmp-*")]:
+            for old in stale:
                 old.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(
-                f"The folder {self.path} can't be written ({error.strerror}): choose another --output."
+                f"The folder {self.path} can't be written ({reason(error)}): choose another --output."
             ) from error
 
     def save_model(self, model: "keras.Model") -> None:
@@ -205,19 +234,13 @@ def load_model(path: str | os.PathLike) -> "keras.Model":
     Raises:
         UserError: there is none, or it can't be read.
     """
-    import keras
-
     import kerasgen.models  # noqa: F401  registers the classes that the file names
 
-    path = Path(path)
+    path = values.path("model", path)
     file = RunFolder(path).model_file if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"There is no model at {path}: give a run folder of `kerasgen train`, or a .keras file.")
-    try:
-        return keras.models.load_model(file)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{file} can't be read as a Keras model ({first_line}): save the model again.") from error
+    return load_keras(file)
 
 
 def write_json(path: str | os.PathLike, value: Mapping[str, object]) -> None:

@@ -1,9 +1,39 @@
-"""What is read from outside is not trusted: files that anybody may have made, or that came damaged."""
+"""What is read from outside is not trusted: files that anybody may have made, or that came damaged.
+
+Nothing of them runs as code. What they declare is compared with what they hold before memory is taken for it, and
+whatever is wrong becomes one `UserError` that names the file.
+"""
 
 import errno
+import io
+import json
+import math
 import os
 import stat
-from typing import BinaryIO
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import numpy as np
+
+from kerasgen.errors import UserError, reason
+
+if TYPE_CHECKING:
+    import h5py
+    import keras
+    import torch
+
+MOST_TEXT = 8 * 2**20  # bytes of a JSON or a configuration; ResNet152's is 0.6 MB
+_SMALL = 64 * 2**20  # bytes that may be taken for any file
+_RATIO = 20  # times its own size that a larger file may take: weights hardly compress
+_MOST_NAME = 1000  # characters of a name in a file
+_BUILDING = threading.RLock()
+
+
+# -- any file -----------------------------------------------------------------------------------------------
 
 
 def open_regular(path: str | os.PathLike) -> BinaryIO:
@@ -21,3 +51,330 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+@contextmanager
+def reading(path: str | os.PathLike, kind: str, advice: str) -> Iterator[BinaryIO]:
+    """Open a file; whatever fails in the body, while it is taken apart, becomes one sentence.
+
+    Args:
+        path: of the file.
+        kind: what it should be, such as "a checkpoint".
+        advice: what to do, such as "train again".
+
+    Raises:
+        UserError: it is missing, or the body failed.
+    """
+    try:
+        with open_regular(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}: give the path of {kind}.") from None
+    except UserError as error:
+        raise UserError(f"{path} can't be read as {kind} ({str(error).rstrip('.')}): {advice}.") from error
+    except MemoryError as error:
+        raise UserError(f"{path} needs more memory than there is: {advice}.") from error
+    except Exception as error:  # the readers of others raise two dozen types over damaged files
+        raise UserError(f"{path} can't be read as {kind} ({reason(error)}): {advice}.") from error
+
+
+def read_text(path: str | os.PathLike, kind: str, advice: str) -> str:
+    """Return a text of UTF-8, of at most `MOST_TEXT` bytes.
+
+    Raises:
+        UserError: see `reading`; or it is longer.
+    """
+    with reading(path, kind, advice) as file:
+        content = file.read(MOST_TEXT + 1)
+        if len(content) > MOST_TEXT:
+            raise UserError(f"it is longer than {MOST_TEXT:,} bytes")
+        return content.decode()
+
+
+def read_json(path: str | os.PathLike, schema: object, kind: str, advice: str) -> dict[str, object]:
+    """Return an object of a JSON file.
+
+    Args:
+        path: of the file.
+        schema: what it must hold; see `check`.
+        kind, advice: see `reading`.
+
+    Raises:
+        UserError: see `reading`; or it doesn't fit the schema.
+    """
+    text = read_text(path, kind, advice)
+    with reading(path, kind, advice):
+        return cast("dict[str, object]", checked(parse_json(text), schema))
+
+
+def parse_json(text: str | bytes) -> object:
+    """Return the value of a JSON text, which may be nested too deeply.
+
+    Raises:
+        ValueError: it isn't JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def checked(value: object, schema: object, at: str = "it") -> object:
+    """Return a JSON value that fits a schema.
+
+    Args:
+        value: of `json.loads`.
+        schema: a type; a tuple of schemas, one of which must fit; a list of one schema, for every element; or a dict
+            of schemas by name, which must be there unless the name ends with "?" (others may be too). None fits
+            None, and an int fits float.
+        at: what a sentence calls it.
+
+    Raises:
+        UserError: it doesn't.
+    """
+    if isinstance(schema, dict):
+        if not isinstance(value, dict):
+            raise UserError(f"{at} is {_said(value)}, not an object")
+        for key, inner in schema.items():
+            name = key.removesuffix("?")
+            if name in value:
+                checked(value[name], inner, name)
+            elif name == key:
+                raise UserError(f"{at} has no {name!r}")
+    elif isinstance(schema, list):
+        if not isinstance(value, list):
+            raise UserError(f"{at} is {_said(value)}, not a list")
+        for element in value:
+            checked(element, schema[0], f"an element of {at}")
+    elif isinstance(schema, tuple):
+        if not any(_fits(value, inner) for inner in schema):
+            raise UserError(f"{at} is {_said(value)}")
+    elif not _fits(value, schema):
+        raise UserError(f"{at} is {_said(value)}, not {schema.__name__ if isinstance(schema, type) else schema}")
+    return value
+
+
+def _fits(value: object, schema: object) -> bool:
+    if isinstance(schema, dict | list | tuple):
+        try:
+            checked(value, schema)
+        except UserError:
+            return False
+        return True
+    if schema is None or isinstance(value, bool):
+        return value is schema or schema is type(value)
+    if schema is float:
+        return isinstance(value, int | float)
+    return isinstance(value, cast("type", schema))
+
+
+def _said(value: object) -> str:
+    return repr(value)[:40] if isinstance(value, int | float | bool | None) else type(value).__name__
+
+
+# -- what a file may take -----------------------------------------------------------------------------------
+
+
+def check_room(size: int, wanted: int) -> None:
+    """Raise `UserError` if a file of `size` bytes asks for more memory than its like needs, or than there is.
+
+    Args:
+        size: of the file, in bytes.
+        wanted: bytes that what it declares would take.
+    """
+    if wanted > _SMALL + _RATIO * size:
+        raise UserError(f"its {size:,} bytes ask for {wanted:,} bytes of memory")
+    if wanted > _available():
+        raise UserError(f"it asks for {wanted:,} bytes of memory, and {_available():,} are free")
+
+
+def _available() -> float:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return math.inf  # another system than Linux
+
+
+def _checked_zip(file: BinaryIO) -> zipfile.ZipFile:
+    """Open an archive whose members, taken together, don't unpack to more than they may."""
+    archive = zipfile.ZipFile(file)
+    check_room(os.fstat(file.fileno()).st_size, sum(member.file_size for member in archive.infolist()))
+    return archive
+
+
+# -- NumPy --------------------------------------------------------------------------------------------------
+
+
+def read_npz(path: str | os.PathLike, kind: str, advice: str) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file by name; pickled ones are refused.
+
+    Raises:
+        UserError: see `reading`; or an array's header asks for more than its member holds.
+    """
+    with reading(path, kind, advice) as file, _checked_zip(file) as archive:
+        found = {}
+        for member in archive.infolist():
+            with archive.open(member) as stream:
+                _check_header(stream, member.file_size)
+            with archive.open(member) as stream:
+                found[member.filename.removesuffix(".npy")] = np.lib.format.read_array(stream, allow_pickle=False)
+        return found
+
+
+def _check_header(stream: "zipfile.ZipExtFile", size: int) -> None:
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise UserError(f"an array has the unknown version {version}")
+    shape, _, dtype = readers[version](stream)
+    if dtype.hasobject:
+        raise UserError("an array holds pickled objects")
+    if any(length < 0 for length in shape) or math.prod(shape) * dtype.itemsize != size - stream.tell():
+        raise UserError(f"an array of {size} bytes says that its shape is {str(shape)[:60]} of {dtype}")
+
+
+# -- Keras --------------------------------------------------------------------------------------------------
+
+
+def load_keras(path: str | os.PathLike) -> "keras.Model":
+    """Return the model of a .keras file, or of an .h5 file of Keras 2; import what registers its classes before.
+
+    Raises:
+        UserError: see `reading`; it brings code of its own, is larger than it may be, or holds NaN or infinity.
+    """
+    import keras
+
+    with reading(path, "a Keras model", "save the model again with model.save") as file:
+        elements = _declared_elements(file)
+        with bounded_weights(elements):
+            model = keras.models.load_model(path, safe_mode=True)
+        if not isinstance(model, keras.Model):
+            raise UserError(f"it holds a {type(model).__name__}")
+    with reading(path, "a trained model", "take the one of an earlier epoch"):
+        check_finite({variable.path: variable for variable in model.weights})
+    return model
+
+
+def check_finite(arrays: dict[str, object]) -> None:
+    """Raise `UserError` if one of the arrays or variables holds NaN or infinity."""
+    for name, value in arrays.items():
+        array = np.asarray(value)
+        if array.dtype.kind not in "fV":  # V is bfloat16
+            continue
+        if not np.isfinite(array.astype(np.float32) if array.dtype.kind == "V" else array).all():
+            raise UserError(f"{name[:_MOST_NAME]} holds NaN or infinity")
+
+
+def _declared_elements(file: BinaryIO) -> int:
+    """Return how many numbers a file's weights hold, after a look at all sizes that it declares."""
+    import h5py
+
+    size = os.fstat(file.fileno()).st_size
+    if file.read(8) == b"\x89HDF\r\n\x1a\n":
+        with h5py.File(file, "r") as weights:
+            return _elements(weights, size)
+    with _checked_zip(file) as archive:
+        for name in ("config.json", "model.weights.h5"):
+            if name not in archive.namelist():
+                raise UserError(f"it holds no {name}")
+        if archive.getinfo("config.json").file_size > MOST_TEXT:
+            raise UserError(f"its config.json is longer than {MOST_TEXT:,} bytes")
+        parse_json(archive.read("config.json"))
+        with archive.open("model.weights.h5") as member:
+            stored = archive.getinfo("model.weights.h5").compress_type == zipfile.ZIP_STORED
+            with h5py.File(member if stored else io.BytesIO(member.read()), "r") as weights:
+                return _elements(weights, size)
+
+
+def _elements(weights: "h5py.File", size: int) -> int:
+    """Return how many numbers the data sets hold that lie in this file itself."""
+    import h5py
+
+    total = elements = 0
+
+    def visit(group: "h5py.Group") -> None:
+        nonlocal total, elements
+        for name in group:
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise UserError("it links to another file")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                visit(item)
+            elif item.is_virtual or item.external:
+                raise UserError("it links to another file")
+            else:
+                total, elements = total + item.nbytes, elements + item.size
+                check_room(size, total)
+
+    visit(weights)
+    return elements
+
+
+@contextmanager
+def bounded_weights(elements: int) -> Iterator[None]:
+    """Let layers have no more weights than a file brings: a configuration of a line may ask for a terabyte.
+
+    Keras makes all weights before it reads any, and every layer makes its own by `add_weight`.
+    """
+    import keras
+
+    made = 0
+
+    def add_weight(layer: "keras.Layer", shape: object = None, *args: object, **options: object) -> object:
+        nonlocal made
+        made += math.prod(shape) if isinstance(shape, list | tuple) else 1
+        if made > elements + _SMALL // 4:
+            raise UserError(f"its layers have more weights than the {elements:,} that it holds")
+        return original(layer, shape, *args, **options)
+
+    with _BUILDING:  # one at a time: the method is every thread's
+        original, keras.Layer.add_weight = keras.Layer.add_weight, add_weight
+        try:
+            yield
+        finally:
+            keras.Layer.add_weight = original
+
+
+# -- PyTorch ------------------------------------------------------------------------------------------------
+
+
+def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Return the weights of a state_dict that `torch.save` wrote, as float32 by name.
+
+    Raises:
+        UserError: see `reading`; or it holds anything but plain tensors of finite numbers.
+    """
+    import torch
+
+    with reading(path, "a checkpoint of plain weights", "save a state_dict with torch.save") as file:
+        if zipfile.is_zipfile(file):
+            with _checked_zip(file) as archive:
+                if any(m.filename.endswith("data.pkl") and m.file_size > MOST_TEXT for m in archive.infolist()):
+                    raise UserError(f"its structure takes more than {MOST_TEXT:,} bytes")
+        file.seek(0)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict) or not content:
+            raise UserError(f"it holds a {type(content).__name__}, not a state_dict")
+        arrays = {}
+        for name, value in content.items():
+            if not isinstance(name, str) or len(name) > _MOST_NAME:
+                raise UserError("a key is not a name")
+            if not isinstance(value, torch.Tensor):
+                raise UserError(f"{name!r} is a {type(value).__name__}, not a tensor")
+            arrays[name] = _plain_array(name, value)
+        check_finite(arrays)
+        return arrays
+
+
+def _plain_array(name: str, tensor: "torch.Tensor") -> np.ndarray:
+    import torch
+
+    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
+        raise UserError(f"{name!r} is not a plain tensor of real numbers")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise UserError(f"{name!r} has the shape {tuple(tensor.shape)}, larger than its data")
+    return tensor.detach().float().numpy()

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, require_extra
 from kerasgen.networks.patchgan import patchgan, pixel_discriminator
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
+from kerasgen.untrusted import read_torch
 
 _ADVICE = "only ResNet and U-Net generators and PatchGANs of pytorch-CycleGAN-and-pix2pix can be imported"
 
@@ -60,25 +61,9 @@ def import_torch(path: str | os.PathLike) -> ImportedNetwork:
 
 
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError('Reading .pth files needs PyTorch: run pip install "kerasgen[torch]".') from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file {path}: give the path of a .pth checkpoint.") from error
-    except Exception as error:  # torch raises half a dozen types here
-        raise UserError(f"{path} is not a checkpoint of plain weights: save a state_dict with torch.save.") from error
-    if not isinstance(content, dict) or not content:
-        raise UserError(f"{path} holds a {type(content).__name__}, not a state_dict of weights.")
-    for name, value in content.items():
-        if not isinstance(value, torch.Tensor):
-            raise UserError(
-                f"{name!r} in {path} is a {type(value).__name__}, not a tensor: save the state_dict alone."
-            )
-    weights = {str(k).removeprefix("module."): v.float().numpy() for k, v in content.items()}
-    return _without_bookkeeping(weights)
+    require_extra("torch", "Reading .pth files", "torch")
+    weights = read_torch(path)
+    return _without_bookkeeping({name.removeprefix("module."): array for name, array in weights.items()})
 
 
 def _without_bookkeeping(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.typing import Tensor
+from kerasgen.untrusted import load_keras
 
 if TYPE_CHECKING:
     import keras
@@ -60,10 +61,10 @@ _LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
 def _classifier(path: Path, name: str) -> Extractor:
     import keras
 
+    network = load_keras(path)
     try:
-        network = keras.models.load_model(path)
         before_last = keras.Model(network.inputs, network.layers[-1].input)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, IndexError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} can't be read as a Keras classifier: save it again as a functional model."
         ) from error

@@ -106,7 +106,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
     with pytest.raises(UserError, match="There is no file"):
         import_torch(tmp_path / "missing.pth")
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(UserError, match="not a checkpoint"):
+    with pytest.raises(UserError, match="can't be read as a checkpoint"):
         import_torch(tmp_path / "text.pth")
 
 

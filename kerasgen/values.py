@@ -1,0 +1,106 @@
+"""One check for each kind of value that people give, by the command line and by the API alike.
+
+Each takes the name that the value was given by, such as "--n" or "n", and the value; it returns the value as the type
+that it should have, or raises a `UserError` that names it.
+"""
+
+import math
+import operator
+import os
+from collections.abc import Collection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from kerasgen.errors import UserError
+
+MOST_PIXELS = 16_384  # of a side
+_MOST = 10**6  # of what is counted: pictures, steps, epochs
+
+
+def whole(name: str, value: object, least: int = 1, most: int = _MOST) -> int:
+    """Return a whole number from `least` to `most`."""
+    number = _index(name, value)
+    if not least <= number <= most:
+        raise UserError(f"{name} is {_said(value)}: give a whole number from {least:,} to {most:,}.")
+    return number
+
+
+def seed(name: str, value: object) -> int:
+    """Return a seed, which NumPy, Keras and TensorFlow take."""
+    return whole(name, value, 0, 2**32 - 1)
+
+
+def pixels(name: str, value: object) -> int:
+    """Return the length of a picture's side."""
+    return whole(name, value, 1, MOST_PIXELS)
+
+
+def port(name: str, value: object) -> int:
+    """Return a port of TCP; 0 means any that is free."""
+    return whole(name, value, 0, 65_535)
+
+
+def number(name: str, value: object, least: float = -math.inf, above: float = -math.inf) -> float:
+    """Return a finite number that is at least `least`, and larger than `above`."""
+    try:
+        found = float(value) if not isinstance(value, bool | str) else math.nan  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found) or found < least or found <= above:
+        wanted = f" of at least {least:g}" if least > -math.inf else f" above {above:g}" if above > -math.inf else ""
+        raise UserError(f"{name} is {_said(value)}: give a finite number{wanted}.")
+    return found
+
+
+def pair(name: str, value: object) -> tuple[float, float]:
+    """Return two finite numbers, the lower one first, from "LOW,HIGH" or from two numbers."""
+    advice = "give two numbers, the lower one first, such as -1,1"
+    try:
+        parts = [float(part) for part in value.split(",")] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
+        low, high = (number(name, part) for part in parts)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} is {_said(value)}: {advice}.") from error
+    if not low < high:
+        raise UserError(f"{name} is {_said(value)}: {advice}.")
+    return low, high
+
+
+def choice(name: str, value: object, known: Collection[str]) -> str:
+    """Return one of the known names."""
+    if not isinstance(value, str) or value not in known:
+        raise UserError(f"{name} is {_said(value)}: choose one of {', '.join(known)}.")
+    return value
+
+
+def path(name: str, value: object) -> Path:
+    """Return a path that is not empty."""
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in str(value):
+        raise UserError(f"{name} is {_said(value)}: give the path of a file or a folder.")
+    return Path(value)
+
+
+def server(name: str, value: object) -> tuple[str, str, int]:
+    """Return the scheme, the host and the port of a server's URL."""
+    advice = "give http://HOST:8501 or grpc://HOST:8500"
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        scheme, host, found = parts.scheme, parts.hostname, parts.port
+    except ValueError as error:
+        raise UserError(f"{name} is {_said(value)}: {advice}.") from error
+    if scheme not in ("http", "grpc") or not host or not found:
+        raise UserError(f"{name} is {_said(value)}: {advice}.")
+    return scheme, host, found
+
+
+def _index(name: str, value: object) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise UserError(f"{name} is {_said(value)}: give a whole number.") from None
+
+
+def _said(value: object) -> str:
+    text = repr(value[:60] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
