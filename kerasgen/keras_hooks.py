@@ -5,6 +5,7 @@ wrong numbers rather than by an error. Keras is imported by the checks alone, so
 """
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from kerasgen.errors import UserError
@@ -53,7 +54,7 @@ def require_training_hooks() -> None:
     owners = {
         "keras.Model": lambda: keras.Model,
         "keras.optimizers.Optimizer": lambda: keras.optimizers.Optimizer,
-        "keras.optimizers.Optimizer()": keras.optimizers.SGD,
+        "keras.optimizers.Optimizer()": lambda: _set_by_constructors(keras.optimizers.Optimizer),
     }
     _require(TRAINING, owners)
 
@@ -80,6 +81,15 @@ def require_litert_hooks() -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     _require(LITERT, {"ai_edge_litert.interpreter.Interpreter": lambda: Interpreter})
+
+
+def _set_by_constructors(cls: type) -> object:
+    """Return an object with all names that the constructors of a class use.
+
+    An optimizer has variables, and to make one would fix TensorFlow's devices before the user could choose them.
+    """
+    constructors = [base.__init__.__code__ for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
+    return SimpleNamespace(**{name: None for code in constructors for name in code.co_names})
 
 
 def _require(hooks: tuple[Hook, ...], owners: dict[str, Callable[[], object]]) -> None:

@@ -49,6 +49,24 @@ def test_without_a_private_name_the_import_says_which_versions_were_tested(owner
     assert result.stdout.endswith(f"`pip install '{package}~={TESTED[package]}.0'`.\n")
 
 
+DEVICES = """
+import tensorflow as tf
+import kerasgen.models
+from kerasgen.export import export_model
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from kerasgen.keras_hooks import TRAINING, _set_by_constructors
+import keras
+assert hasattr(_set_by_constructors(keras.optimizers.Optimizer), "_trainable_variables")
+assert not hasattr(_set_by_constructors(keras.optimizers.Optimizer), "_trained_variables")
+assert hasattr(keras.optimizers.SGD(), "_trainable_variables")
+"""
+
+
+def test_the_checks_leave_the_devices_to_the_user():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", DEVICES], check=True)
+
+
 @pytest.mark.parametrize("package", TESTED)
 def test_the_installed_and_the_pinned_versions_are_those_that_were_tested(package):
     assert version(package).startswith(f"{TESTED[package]}.")
