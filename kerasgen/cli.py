@@ -283,17 +283,17 @@ def serve(
     rest_port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 takes a free one.")] = 8501,
     batching: Annotated[bool, typer.Option(help="Run requests together that wait together.")] = True,
     megapixels: Annotated[float, typer.Option(help="The most that one request may ask for.")] = 16,
+    memory: Annotated[float, typer.Option(help="GiB that the networks may take while they run.")] = 2,
 ) -> None:
     """Serve models for development, as TensorFlow Serving does; in production, use TensorFlow Serving."""
     with _quiet_import():
         from kerasgen.serve import Limits, Server
 
     typer.echo("This server is for development, on this machine alone; production is TensorFlow Serving (README.md).")
-    limits = Limits(pixels=int(megapixels * 2**20))
+    limits = Limits.of(megapixels, memory)
     with Server(models, grpc_port, rest_port, limits=limits, batching=batching, say=typer.echo) as server:
         typer.echo(f"gRPC: 127.0.0.1:{server.grpc_port}; REST: http://127.0.0.1:{server.rest_port}/v1/models/NAME")
-        typer.echo("Ctrl-C ends it.")
-        server.wait()
+        server.wait(lambda: typer.echo("Ctrl-C ends it."))
     typer.echo("Stopped.")
 
 

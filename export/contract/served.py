@@ -131,7 +131,10 @@ def _bytes_entry(main: Signature) -> Entry:
 
 
 def _generate_entry(main: Signature, latent: str) -> Entry:
-    """From a seed and a count to pictures; the same seed gives the same pictures on every device."""
+    """From a seed and a count to pictures; the same seed gives the same pictures on every device.
+
+    Each further input, such as a label, has n examples, or one for all.
+    """
     info = main.inputs[latent]
     others = [item for item in main.inputs.items() if item[0] != latent]
     scalar = TensorInfo((), "int32")
@@ -142,14 +145,20 @@ def _generate_entry(main: Signature, latent: str) -> Entry:
         z = tf.random.stateless_normal(
             [tensors["n"], info.shape[1]], seed=tf.stack([tensors["seed"], 0]), alg="philox"
         )
-        return main.call({latent: z, **{name: tensors[name] for name, _ in others}})
+        copies = {name: tf.where(tf.shape(tensors[name])[0] == 1, tensors["n"], 1) for name, _ in others}
+        given = {
+            name: tf.ensure_shape(tf.repeat(tensors[name], copies[name], axis=0), other.shape)
+            for name, other in others
+        }
+        return main.call({latent: z, **given})
 
     def reference(sent: Arrays) -> Arrays:
         import tensorflow as tf
 
         shape = [int(sent["n"]), info.shape[1]]
         z = tf.random.stateless_normal(shape, seed=[int(sent["seed"]), 0], alg="philox").numpy()
-        return main.reference({latent: z, **{name: sent[name] for name, _ in others}})
+        given = {name: np.broadcast_to(sent[name], (shape[0], *sent[name].shape[1:])) for name, _ in others}
+        return main.reference({latent: z, **given})
 
     def examples(inputs: Arrays) -> Arrays:
         sent = main.examples(inputs)

@@ -112,7 +112,7 @@ def export_serving(
         write_warmup(artifact.path, name, sent, batchable, (BATCH_SIZES[0], BATCH_SIZES[-1]))
         count = replay(artifact.path)
     (number,) = published
-    write_model_page(base / name, name, _in_order(artifact))
+    write_model_page(base / name, name, _in_order(artifact), sent)
     write_server_files(base, all(is_batchable(tensors) for tensors in _newest_signatures(base)))
     path = base / name / str(number)
     return Served(path, name, number, artifact.signatures, count, artifact.parity["max_difference"])

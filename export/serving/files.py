@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import json
-from math import prod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasgen.files import atomic_write
 
+from ..gate.runtime import Arrays
 from .protos import as_text, batching_parameters, monitoring_config, service_descriptors
 from .versions import MODELS_IN_CONTAINER
 
@@ -17,6 +18,11 @@ BATCH_SIZES = (1, 2, 4, 8, 16)  # TensorFlow Serving fills a batch up to one of 
 GRPC_PORT, REST_PORT = 8500, 8501
 _METRICS = "/monitoring/prometheus/metrics"
 _MOST_NUMBERS = 200  # of an example that a person still wants to read
+_FILES = (
+    "`photo.png` is any PNG or JPEG file. TensorFlow Serving takes its pixels as they lie in it: it neither turns a\n"
+    "phone's picture by its EXIF data nor lays a transparent one on white. `kerasgen serve` and `kerasgen client`\n"
+    "do both, as `kerasgen translate` does.\n"
+)
 _FLAGS = (
     f"--port={GRPC_PORT}",
     f"--rest_api_port={REST_PORT}",
@@ -53,8 +59,15 @@ def write_server_files(base: Path, batching: bool) -> None:
         temporary.write_bytes(service_descriptors())
 
 
-def write_model_page(folder: Path, name: str, signatures: dict[str, dict]) -> None:
-    """Write README.md into a model's folder: its signatures, and lines for curl and grpcurl that work as they are."""
+def write_model_page(folder: Path, name: str, signatures: dict[str, dict], sent: Mapping[str, Arrays]) -> None:
+    """Write README.md into a model's folder: its signatures, and lines for curl and grpcurl that work as they are.
+
+    Args:
+        folder: the model's.
+        name: on the server.
+        signatures: shapes and dtypes, by name.
+        sent: by signature, a batch of real inputs, whose first example is shown.
+    """
     url = f"http://127.0.0.1:{REST_PORT}/v1/models/{name}"
     parts = [
         f"# {name}\n",
@@ -66,25 +79,26 @@ def write_model_page(folder: Path, name: str, signatures: dict[str, dict]) -> No
         f"`models/{name}/labels/stable:predict` what has a label.\n",
     ]
     for signature, tensors in signatures.items():
-        parts += [f"## {signature}\n", *_calls(name, url, signature, tensors)]
+        parts += [f"## {signature}\n", *_calls(name, url, signature, tensors, sent[signature])]
     with atomic_write(folder / "README.md") as temporary:
         temporary.write_text("\n".join(parts))
 
 
-def example_request(tensors: dict) -> dict[str, np.ndarray] | None:
-    """Return zeros for a signature's inputs, one example of them; None if they are too many to be written down."""
-    shapes = {name: [1 if size is None else size for size in info["shape"]] for name, info in tensors.items()}
-    if any(None in info["shape"][1:] for info in tensors.values()) or sum(map(prod, shapes.values())) > _MOST_NUMBERS:
-        return None
-    if any(info["dtype"] == "string" for info in tensors.values()):
-        return None
-    # A count of pictures, or a seed: 1 is the least that makes one.
-    return {
-        name: (np.zeros if shapes[name] else np.ones)(shapes[name], info["dtype"]) for name, info in tensors.items()
-    }
+def example_request(tensors: dict, sent: Arrays) -> Arrays | None:
+    """Return the first example of what is sent to a signature; None if it is too much to be written down."""
+
+    def first(value: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+        if not value.ndim:
+            return np.ones_like(value)  # a count of pictures, or a seed: 1 is the least that makes one
+        value = value[:1] if info["shape"][0] is None else value
+        return np.round(value, 3) if value.dtype.kind == "f" else value
+
+    example = {name: first(np.asarray(sent[name]), info) for name, info in tensors.items()}
+    too_much = sum(value.size for value in example.values()) > _MOST_NUMBERS
+    return None if too_much or any(value.dtype.kind in "SO" for value in example.values()) else example
 
 
-def _calls(name: str, url: str, signature: str, tensors: dict) -> list[str]:
+def _calls(name: str, url: str, signature: str, tensors: dict, sent: Arrays) -> list[str]:
     inputs = tensors["inputs"]
     predict = "tensorflow.serving.PredictionService/Predict"
     grpc = f"grpcurl -plaintext -protoset serving.protoset -d @ 127.0.0.1:{GRPC_PORT} {predict}"
@@ -101,11 +115,12 @@ def _calls(name: str, url: str, signature: str, tensors: dict) -> list[str]:
             f"printf '{rest}' {file} | curl -s -d @- {url}:predict | {save}",
             f"printf '{asked}' {file} | {grpc}",
         )
-        return ["`photo.png` is any PNG or JPEG file.\n", _shell(*lines)]
-    example = example_request(inputs)
+        return [_FILES, _shell(*lines)]
+    example = example_request(inputs, sent)
     if example is None:
         return ["Too large for a line: `kerasgen.serve.client`, or a program that sends a TensorProto by gRPC.\n"]
-    rest = json.dumps({"signature_name": signature, "inputs": {k: v.tolist() for k, v in example.items()}})
+    listed = {key: np.round(value.tolist(), 3).tolist() for key, value in example.items()}  # 0.1 in any precision
+    rest = json.dumps({"signature_name": signature, "inputs": listed})
     asked = json.dumps(_grpc_json(name, signature, example))
     return [_shell(f"curl -s -d '{rest}' {url}:predict", f"echo '{asked}' | {grpc}")]
 

@@ -11,13 +11,13 @@ REST needs nothing but Python's own library; gRPC needs the extra [serving].
 
 import base64
 import http.client
-import io
 import json
 import os
 import random
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -27,8 +27,10 @@ import numpy as np
 
 from kerasgen.data.reading import PictureError, Translated, read_picture, targets, with_bar
 from kerasgen.data.sources.source import Fit
-from kerasgen.errors import UserError, require_extra
+from kerasgen.errors import UserError, reason, require_extra
 from kerasgen.files import atomic_write
+
+from .pictures import as_png, upright
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # seconds between tries
 
@@ -80,13 +82,13 @@ class Client:
         timeout: float = 60.0,
         tries: int = 5,
     ):
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "grpc") or not parts.hostname or parts.port is None:
-            raise UserError(f"The URL {url!r} is unknown: give http://HOST:8501 or grpc://HOST:8500.")
+        scheme, host, port = _address(url)
         if version is not None and label is not None:
             raise UserError(f"Both the version {version} and the label {label!r} are given: leave one out.")
-        kind = _Rest if parts.scheme == "http" else _Grpc
-        self._protocol: _Protocol = kind(parts.hostname, parts.port, model, version, label, timeout)
+        if not timeout > 0:
+            raise UserError(f"timeout is {timeout} seconds: give more than 0.")
+        kind = _Rest if scheme == "http" else _Grpc
+        self._protocol: _Protocol = kind(host, port, model, version, label, timeout)
         self._url, self._tries = url, max(1, tries)
         self._signatures: dict[str, dict] | None = None
 
@@ -123,15 +125,18 @@ class Client:
     def translate(self, files: Sequence[bytes]) -> list[bytes]:
         """Send PNG or JPEG files in one request to the signature "bytes", and return PNG files.
 
+        Each is turned upright by its EXIF data and laid on white where it is transparent, as `kerasgen translate`
+        reads it: TensorFlow does neither.
+
         Raises:
+            UserError: one of the files can't be read as a picture.
             ServerError: as `predict`; or the model has no signature "bytes".
         """
-        signature = self.signatures().get("bytes")
-        if signature is None:
-            known = ", ".join(self.signatures())
-            raise ServerError(f"The model at {self._url} takes no picture files: it has {known}.", refused=True)
+        channels = self._channels()
+        signature = self.signatures()["bytes"]
         (name,), (result,) = signature["inputs"], signature["outputs"]
-        return list(self.predict({name: np.array(list(files), object)}, "bytes")[result])
+        turned = np.array([upright(file, channels) for file in files], object)
+        return list(self.predict({name: turned}, "bytes")[result])
 
     def translate_folder(
         self, input_folder: str | os.PathLike, output_folder: str | os.PathLike, batch: int = 8
@@ -187,15 +192,17 @@ class Client:
         return [target for _, target, _ in waiting], []
 
     def _channels(self) -> int:
-        (info,) = self.signatures()["serving_default"]["inputs"].values()
-        if "bytes" not in self.signatures() or len(info["shape"]) != 4 or info["shape"][3] not in (1, 3):
-            known = ", ".join(self.signatures())
+        """Return what the network takes of a picture; raise `ServerError` if it takes no picture files."""
+        known = self.signatures()
+        inputs = known["serving_default"]["inputs"].values() if "serving_default" in known else ()
+        shapes = [info["shape"] for info in inputs]
+        if "bytes" not in known or len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] not in (1, 3, 4):
             raise ServerError(
-                f"The model at {self._url} doesn't translate gray or RGB picture files (it has {known}): "
+                f"The model at {self._url} doesn't translate picture files (it has {', '.join(known)}): "
                 "give one that was exported with pictures in and out.",
                 refused=True,
             )
-        return info["shape"][3]
+        return shapes[0][3]
 
     def _patiently(self, ask: Any) -> Any:
         wait = _FIRST_WAIT
@@ -211,18 +218,35 @@ class Client:
         raise AssertionError("the last try returns or raises")
 
 
+def _address(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port."""
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+    except ValueError:  # half an IPv6 address, a port of six digits
+        scheme, host, port = "", None, None
+    if scheme not in ("http", "grpc") or not host or not port:
+        raise UserError(f"The URL {url!r} is unknown: give http://HOST:8501 or grpc://HOST:8500.")
+    return scheme, host, port
+
+
 def _as_png(path: Path, channels: int) -> bytes | None:
     """Return a picture as `kerasgen translate` reads it, as a PNG file; None with a warning."""
-    from PIL import Image
-
     try:
-        picture = read_picture(path, Fit("natural"), channels)
+        return as_png(read_picture(path, Fit("natural"), channels))
     except PictureError as error:
         warnings.warn(f"{error} It is skipped.", stacklevel=3)
         return None
-    stream = io.BytesIO()
-    Image.fromarray(picture[..., 0] if channels == 1 else picture).save(stream, format="PNG", compress_level=1)
-    return stream.getvalue()
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Turn an answer of another shape than TensorFlow Serving's into a sentence."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        said = f"The server's answer is not one of TensorFlow Serving's ({type(error).__name__}: {reason(error)})"
+        raise ServerError(f"{said}: is the URL right?") from error
 
 
 class _Rest:
@@ -232,23 +256,26 @@ class _Rest:
         which = f"/versions/{version}" if version is not None else f"/labels/{label}" if label else ""
         self._path = f"/v1/models/{model}{which}"
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        self._known: dict[str, dict] | None = None
 
     def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         tensors = {name: _to_json(np.asarray(value)) for name, value in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": tensors})
-        outputs = self._ask("POST", f"{self._path}:predict", body)["outputs"]
+        answer = self._ask("POST", f"{self._path}:predict", body)
         names = list(self.signatures()[signature]["outputs"])
-        named = {names[0]: outputs} if len(names) == 1 else outputs
-        return {name: _from_json(value) for name, value in named.items()}
+        with _understood():
+            named = {names[0]: answer["outputs"]} if len(names) == 1 else answer["outputs"]
+            return {name: _from_json(value) for name, value in named.items()}
 
     def signatures(self) -> dict[str, dict]:
-        if not hasattr(self, "_known"):
-            found = self._ask("GET", f"{self._path}/metadata")["metadata"]["signature_def"]["signature_def"]
-            self._known = {
-                name: {side: {k: _json_tensor(t) for k, t in d[side].items()} for side in ("inputs", "outputs")}
-                for name, d in found.items()
-                if not name.startswith("__")
-            }
+        if self._known is None:
+            answer = self._ask("GET", f"{self._path}/metadata")
+            with _understood():
+                self._known = {
+                    name: {side: {k: _json_tensor(t) for k, t in d[side].items()} for side in ("inputs", "outputs")}
+                    for name, d in answer["metadata"]["signature_def"]["signature_def"].items()
+                    if not name.startswith("__")
+                }
         return self._known
 
     def close(self) -> None:
@@ -266,7 +293,8 @@ class _Rest:
             raise _Busy(f"HTTP {response.status}: {_error_of(content)}")
         if response.status != 200:
             raise ServerError(f"The server refused the request: {_error_of(content)}", refused=True)
-        return json.loads(content)
+        with _understood():
+            return json.loads(content)
 
 
 class _Grpc:

@@ -95,15 +95,20 @@ def _check_values(definition: Any, inputs: Arrays, max_pixels: int) -> None:
         if definition.inputs[name].dtype == _STRING and name.endswith("_bytes"):
             _check_pictures(name, value, max_pixels)
         elif not value.ndim and name == "n":
-            _check_count(definition, int(value), max_pixels)
+            _check_count(definition, int(value), batches, max_pixels)
 
 
-def _check_count(definition: Any, count: int, max_pixels: int) -> None:
-    """Return a signature that makes `n` pictures: they must fit too."""
+def _check_count(definition: Any, count: int, batches: dict[str, int], max_pixels: int) -> None:
+    """Raise `Refusal` unless a signature that makes n pictures is asked for a number that is taken."""
     sides = [[dim.size for dim in info.tensor_shape.dim[1:3]] for info in definition.outputs.values()]
-    most = max_pixels // max(1, *(prod(pair) for pair in sides))
+    most = max_pixels // max(1, *map(prod, sides))
     if not 1 <= count <= most:
         raise invalid(f"The input n is {count}, but 1 to {most:,} pictures can be asked for.")
+    for name, rows in batches.items():
+        if rows not in (1, count):
+            raise invalid(
+                f"The input {name!r} has {rows} examples for {count} pictures: send one for all, or {count}."
+            )
 
 
 def _check_pictures(name: str, files: np.ndarray, max_pixels: int) -> None:

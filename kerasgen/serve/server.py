@@ -83,12 +83,17 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def wait(self) -> None:
-        """Return once `stop` is asked for by a signal: Ctrl-C, or what ends a service."""
+    def wait(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Return once a signal asks for an end: Ctrl-C, or SIGTERM, which ends a service.
+
+        Args:
+            ready: called as soon as such a signal is listened to.
+        """
         import signal
 
         for kind in (signal.SIGINT, signal.SIGTERM):
             signal.signal(kind, lambda *_: self._stop.set())
+        ready()
         while not self._stop.wait(0.5):
             pass
 

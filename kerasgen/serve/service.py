@@ -1,5 +1,6 @@
 """What both protocols do with a request: find the version, check the inputs, say what they cost."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasgen.data.reading import PictureError
+from kerasgen.errors import UserError
 
 from .batching import Arrays, Task
 from .costs import row_count, row_pixels
@@ -42,6 +44,18 @@ class Limits:
     head_seconds: float = 10.0
     waiting: int = 256
     connections: int = 256
+
+    @classmethod
+    def of(cls, megapixels: float, memory: float) -> "Limits":
+        """Return limits from what a person says: millions of pixels, and GiB.
+
+        Raises:
+            UserError: one of them is not a number above 0.
+        """
+        for name, value in (("megapixels", megapixels), ("memory", memory)):
+            if not 0 < value < math.inf:
+                raise UserError(f"--{name} is {value}: give a number above 0.")
+        return cls(pixels=int(megapixels * 2**20), memory=int(memory * 2**30))
 
 
 @dataclass(frozen=True)

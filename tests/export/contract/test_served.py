@@ -120,6 +120,9 @@ def test_a_decoder_generates_from_a_seed(tmp_path, digits):
     assert first.shape == (6, 8, 8, 1)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+    one, each = (run("generate", seed=3, n=5, label=np.repeat(labels[:1], n, 0))["image"] for n in (1, 5))
+    assert len(one) == 5
+    assert np.array_equal(one, each)  # one label for all
     pictures = np.round(digits["image"][:6] * 255).astype("uint8")
     mean = encoder({"image": pictures / np.float32(255), "label": labels})["z_mean"]
     np.testing.assert_allclose(run("encode", image=pictures, label=labels)["z_mean"], mean, atol=1e-4)

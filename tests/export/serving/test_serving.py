@@ -146,3 +146,13 @@ def test_the_page_names_every_signature(published):
         assert f"| `{name}` |" in page
     for body in re.findall(r"curl -s -d '(.*?)' http", page):
         assert {"signature_name", "inputs"} == set(json.loads(body))
+
+
+def test_the_page_asks_for_a_real_class(tmp_path):
+    decoder = conv_decoder(4, (8, 8, 1), (8, 8), 16, 10)
+    inputs = {"z": np.full((2, 4), 0.1, "float32"), "label": np.eye(10, dtype="float32")[[7, 3]]}
+    export_serving(decoder, tmp_path, "digits", inputs=inputs, image=ImageSpec(value_range=(0, 1)))
+    page = (tmp_path / "digits" / "README.md").read_text()
+    asked = {b["signature_name"]: b["inputs"] for b in map(json.loads, re.findall(r"curl -s -d '(.*?)' http", page))}
+    assert asked["generate"] == {"seed": 1, "n": 1, "label": [np.eye(10)[7].tolist()]}
+    assert asked["serving_default"] == {"z": [[0.1] * 4], "label": [np.eye(10)[7].tolist()]}
