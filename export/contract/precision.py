@@ -2,34 +2,145 @@
 
 from typing import TYPE_CHECKING
 
+from kerasgen.errors import UserError
+
 if TYPE_CHECKING:
     import keras
 
+_HALVES = ("float16", "bfloat16")
+
 
 def in_float32(model: "keras.Model") -> "keras.Model":
-    """Return a functional network of mixed precision as the same one in float32, with a copy of its weights.
+    """Return a network of mixed precision as the same one in float32, with a copy of its weights.
 
-    Converters and runtimes don't take all operators in 16 bits, and the weights are kept in float32 anyway. Any other
-    model is returned as it is.
+    Converters and runtimes don't take all operators in 16 bits, and the weights are kept in float32 anyway. A model
+    that computes in float32 is returned as it is.
+
+    Raises:
+        UserError: a layer of it can't be made again in another precision.
     """
     import keras
 
-    if not getattr(model, "inputs", None) or all(_computes_in_float32(layer) for layer in _all_layers(model)):
+    if not isinstance(model, keras.Model) or not any(map(_is_half, model._flatten_layers())):
         return model
+    twin = _cloned(model) if _is_functional(model) else _rebuilt(model)
+    still = [layer.name for layer in twin._flatten_layers() if _is_half(layer)]
+    if still:
+        raise UserError(
+            f"{model.name!r} computes in 16 bits in {still[0]!r}, which stays so when it is made again in float32: "
+            "let its layers take their dtype from the constructor, or make the model in float32 and copy its weights."
+        )
+    twin.set_weights(model.get_weights())
+    return twin
 
-    def recreated(layer: "keras.Layer") -> "keras.Layer":
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
-    clone = keras.models.clone_model(model, clone_function=recreated, recursive=True)
-    clone.set_weights(model.get_weights())
-    return clone
-
-
-def _all_layers(model: "keras.Model") -> "list[keras.Layer]":
+def _is_half(layer: "keras.Layer") -> bool:
     import keras
 
-    return [layer for layer in model._flatten_layers() if not isinstance(layer, keras.Model)]
+    if isinstance(layer, keras.layers.InputLayer):
+        return layer.dtype in _HALVES
+    # What a model computes in is what its layers do.
+    return not isinstance(layer, keras.Model) and layer.compute_dtype in _HALVES
 
 
-def _computes_in_float32(layer: "keras.Layer") -> bool:
-    return layer.compute_dtype not in ("float16", "bfloat16")
+def _is_functional(model: "keras.Model") -> bool:
+    """Say whether a model's nodes say all that it computes; a subclass may have a `call` of its own."""
+    import keras
+
+    call = type(model).call
+    return call is keras.Sequential.call or call.__qualname__ == "Functional.call"
+
+
+def _cloned(model: "keras.Model", made: "dict[int, keras.Operation] | None" = None) -> "keras.Model":
+    """Return a functional model in float32, with layers of its own; what is `made` already is used again."""
+    import keras
+
+    made = {} if made is None else made
+
+    def once(operation: "keras.Operation") -> "keras.Operation":
+        if id(operation) not in made:
+            nested = isinstance(operation, keras.Model)
+            made[id(operation)] = _cloned(operation, made) if nested else _recreated(operation)
+        return made[id(operation)]
+
+    if not _is_functional(model):
+        raise UserError(
+            f"the nested model {model.name!r} is a {type(model).__name__} of mixed precision with a call of its own, "
+            "which can't be made again in float32: make it in float32 and copy its weights."
+        )
+    # A Sequential keeps a list of one, but is made of the tensor itself.
+    structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    inputs = keras.tree.map_structure(_float32_input, structure)
+    return keras.models.clone_model(model, inputs, clone_function=once)
+
+
+def _float32_input(tensor: "keras.KerasTensor") -> "keras.KerasTensor":
+    import keras
+
+    dtype = "float32" if tensor.dtype in _HALVES else tensor.dtype
+    return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
+
+
+def _recreated(operation: "keras.Operation") -> "keras.Operation":
+    """Return a layer in float32, not built yet; or an operation, that gives 16 bits only if it was told to."""
+    import keras
+
+    if isinstance(operation, keras.layers.Lambda):
+        # Its configuration would have to be trusted; the function itself is at hand.
+        return keras.layers.Lambda(
+            operation.function,
+            output_shape=operation._output_shape,
+            mask=operation.mask,
+            arguments=operation.arguments,
+            name=operation.name,
+            dtype="float32",
+        )
+    if not isinstance(operation, keras.Layer):
+        config = operation.get_config()
+        return type(operation).from_config({**config, "dtype": "float32"}) if _told_half(config) else operation
+    try:
+        layer = type(operation).from_config({**operation.get_config(), "dtype": "float32"})
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise UserError(
+            f"the layer {operation.name!r} of mixed precision can't be made again in float32: give "
+            f"{type(operation).__name__} a get_config with all arguments of its constructor, dtype too."
+        ) from error
+    _set_float32(layer)
+    return layer
+
+
+def _told_half(config: dict[str, object]) -> bool:
+    import keras
+
+    dtype = config.get("dtype")
+    return dtype is not None and keras.backend.standardize_dtype(dtype) in _HALVES
+
+
+def _set_float32(layer: "keras.Layer") -> None:
+    """Set the precision of the layers inside one that isn't built yet: wrappers make them by another dtype."""
+    for inner in layer._flatten_layers():
+        inner.dtype_policy = "float32"
+
+
+def _rebuilt(model: "keras.Model") -> "keras.Model":
+    """Return a subclassed model as its class makes it under a float32 policy."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        config = model.get_config()
+        twin = type(model).from_config(config | ({"dtype": "float32"} if "dtype" in config else {}))
+        _set_float32(twin)
+        twin.build_from_config(model.get_build_config())
+        if [weight.shape for weight in twin.weights] != [weight.shape for weight in model.weights]:
+            raise ValueError("its configuration made another model")
+    except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
+        raise UserError(
+            f"the subclassed model {model.name!r} of mixed precision can't be made again in float32: give "
+            f"{type(model).__name__} a get_config with all arguments of its constructor, or make it in float32 and "
+            "copy its weights."
+        ) from error
+    finally:
+        keras.config.set_dtype_policy(before)
+    return twin

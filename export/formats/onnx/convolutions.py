@@ -133,6 +133,8 @@ def _squeezed(call: Call, pooled: str) -> Value:
 
 
 def embedding(call: Call) -> Value:
+    if call.operation.mask_zero:
+        raise call.refused("makes a mask")
     indices = call.graph.channels_last(call.graph.cast(call.input, "int64"))
     table = call.graph.constant(_array(call.operation.embeddings))
     return call.result(call.graph.node("Gather", [table, indices.name]))

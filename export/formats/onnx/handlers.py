@@ -5,7 +5,7 @@ from keras import layers as k
 
 from kerasgen import layers as own
 
-from . import convolutions, layers, norms, operations, resizing, shapes
+from . import attention, convolutions, layers, norms, operations, resizing, shapes
 from .call import Handler
 
 LAYERS: dict[type, Handler] = {
@@ -27,6 +27,7 @@ LAYERS: dict[type, Handler] = {
     k.Dropout: layers.identity,
     k.ELU: layers.elu_layer,
     k.Embedding: convolutions.embedding,
+    k.EinsumDense: attention.einsum_dense,
     k.Flatten: layers.flatten,
     k.GaussianDropout: layers.identity,
     k.GaussianNoise: layers.identity,
@@ -41,6 +42,7 @@ LAYERS: dict[type, Handler] = {
     k.MaxPooling2D: convolutions.max_pooling,
     k.Maximum: layers.elementwise("Max"),
     k.Minimum: layers.elementwise("Min"),
+    k.MultiHeadAttention: attention.multi_head_attention,
     k.Multiply: layers.elementwise("Mul"),
     k.Normalization: norms.normalization,
     k.PReLU: layers.prelu,
@@ -64,8 +66,8 @@ LAYERS: dict[type, Handler] = {
 }
 # These take integers too; any other layer is a matter of floats.
 OF_ANY_DTYPE = {k.Embedding, k.Flatten, k.Identity, k.Normalization, k.Permute, k.Rescaling, k.Reshape}
-# Keras calls these with training=True, which they ignore.
-SAME_IN_TRAINING = {k.Resizing}
+# Their handlers look at the arguments themselves; Keras calls Resizing with training=True, which it ignores.
+OF_ANY_CALL = {k.MultiHeadAttention, k.Resizing}
 
 # Classes that Keras has no public name for, such as operations, some of which are named like layers.
 _MODULES = {f"keras.src.ops.{name}": handler for name, handler in (operations.OPERATIONS | shapes.OPERATIONS).items()}

@@ -4,41 +4,97 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+import numpy as np
+import onnx
+
 from kerasgen.errors import UserError
 
 from ..tf_graph import quiet_tensorflow
 
 if TYPE_CHECKING:
-    import onnx
+    import tensorflow as tf
+    from tf2onnx.graph import Graph, Node
 
     from ...contract.signature import Signature
 
 _NEWEST_OPSET = 18  # tf2onnx refuses newer ones
 
 
-def convert(signature: "Signature", opset: int) -> "onnx.ModelProto":
+def convert(signature: "Signature", opset: int) -> onnx.ModelProto:
     """Return the network as tf2onnx translates its TensorFlow graph.
 
     Raises:
-        UserError: the opset is newer than tf2onnx knows.
+        UserError: the opset is newer than tf2onnx knows, or ONNX has no operator for one of TensorFlow's.
     """
     if opset > _NEWEST_OPSET:
         raise UserError(
-            f"Opset {opset} was asked for, but {signature.model.name!r} has to go through tf2onnx, which writes "
+            f"opset {opset} was asked for, but {signature.model.name!r} has to go through tf2onnx, which writes "
             f"{_NEWEST_OPSET} at most: ask for that."
         )
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     with quiet_tensorflow():
-        import tensorflow as tf
         import tf2onnx
 
-        logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-        specs = [tf.TensorSpec(i.shape, i.dtype, name=name) for name, i in signature.inputs.items()]
-        names = list(signature.inputs)
-
-        def positional(*tensors: "tf.Tensor") -> "dict[str, tf.Tensor]":
-            return signature.call(dict(zip(names, tensors, strict=True)))
-
-        function = tf.function(positional, autograph=False, input_signature=specs)
-        model, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=opset)
+        logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+        graph, renamed = _frozen(signature)
+        tensors = list(renamed)
+        model, _ = tf2onnx.convert.from_graph_def(
+            graph,
+            name=signature.model.name,
+            input_names=tensors[: len(signature.inputs)],
+            output_names=tensors[len(signature.inputs) :],
+            opset=opset,
+            custom_op_handlers={"Erfc": (_erfc, [])},
+            tensors_to_rename=renamed,
+        )
+    _refuse_unknown(model, signature.model.name)
     return model
+
+
+def _frozen(signature: "Signature") -> "tuple[tf.compat.v1.GraphDef, dict[str, str]]":
+    """Return the network's graph with all that it captures as constants, and the names of its tensors.
+
+    tf2onnx by itself makes an input of each captured tensor that isn't a variable.
+    """
+    import tensorflow as tf
+    from tf2onnx import tf_loader
+
+    inputs, outputs = list(signature.inputs), list(signature.outputs)
+
+    def positional(*tensors: "tf.Tensor") -> "list[tf.Tensor]":
+        found = signature.call(dict(zip(inputs, tensors, strict=True)))
+        return [found[name] for name in outputs]
+
+    specs = [tf.TensorSpec(info.shape, info.dtype, name=name) for name, info in signature.inputs.items()]
+    function = tf.function(positional, autograph=False, input_signature=specs).get_concrete_function()
+    entering = [tensor.name for tensor in function.inputs[: len(inputs)]]
+    leaving = [tensor.name for tensor in function.outputs]
+    graph = tf_loader.from_function(function, entering, leaving)
+    for nodes in (graph.node, *(inner.node_def for inner in graph.library.function)):
+        for node in nodes:
+            # Functions that XLA must compile, such as Keras' grouped convolutions, would not be inlined.
+            node.attr.pop("_XlaMustCompile", None)
+    for inner in graph.library.function:
+        inner.attr.pop("_XlaMustCompile", None)
+        inner.attr.pop("_noinline", None)
+    return graph, dict(zip([*entering, *leaving], [*inputs, *outputs], strict=True))
+
+
+def _erfc(graph: "Graph", node: "Node", name: str, args: list) -> None:
+    """Lower erfc(x), which ONNX lacks, to 1 - erf(x)."""
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(graph.get_dtype(node.output[0]))
+    shapes, dtypes, given, outputs = node.output_shapes, node.output_dtypes, node.input[0], node.output
+    graph.remove_node(node.name)
+    one = graph.make_const(f"{name}_one", np.array(1, dtype)).output[0]
+    erf = graph.make_node("Erf", [given], shapes=shapes, dtypes=dtypes).output[0]
+    graph.make_node("Sub", [one, erf], outputs=outputs, shapes=shapes, dtypes=dtypes)
+
+
+def _refuse_unknown(model: onnx.ModelProto, network: str) -> None:
+    for node in model.graph.node:
+        if not onnx.defs.has(node.op_type, node.domain):
+            layer = (node.name.split("/")[-2:] or [node.name])[0]
+            raise UserError(
+                f"{network!r} computes {node.op_type} in {layer!r}, for which ONNX has no operator: replace that "
+                "layer, or export another format."
+            )

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from .arithmetic import with_constant
 from .call import Call
 from .graph import Graph, Unsupported, Value
-from .handlers import OF_ANY_DTYPE, SAME_IN_TRAINING, handler_of
+from .handlers import OF_ANY_CALL, OF_ANY_DTYPE, handler_of
 
 if TYPE_CHECKING:
     from ...contract.signature import Signature, TensorInfo
@@ -120,7 +120,7 @@ def _run(graph: Graph, model: keras.Model, inputs: list[Value]) -> list[Value]:
 
 def _emitted(call: Call) -> list[Value]:
     operation = call.operation
-    if isinstance(operation, keras.Layer) and type(operation) not in SAME_IN_TRAINING:
+    if isinstance(operation, keras.Layer) and type(operation) not in OF_ANY_CALL:
         _refuse_options(call)
     if isinstance(operation, keras.Model):
         return _run(call.graph, operation, call.inputs)
