@@ -26,7 +26,8 @@ def measure(model: Any, preset: str, folder: Path) -> list[dict]:
     """Export the network that the preset is for (decoder, generator a2b) in every variant, and measure each."""
     from kerasgen.export import GateError, available_formats, benchmark, export_model
 
-    name, network = next(iter(model.deployables().items()))
+    name, exported = next(iter(model.networks_to_export().items()))
+    network = exported.network
     calibration, inputs = real_inputs(model, preset, "train", 100), real_inputs(model, preset, "test", 32)
     rows, paths = [], []
     for format_name, variants in available_formats().items():
@@ -54,7 +55,7 @@ def real_inputs(model: Any, preset: str, split: str, n: int) -> dict[str, np.nda
     from kerasgen.data import load_unpaired
     from kerasgen.models import find
 
-    if not model.unpaired:
+    if model.generates:
         random = np.random.default_rng({"train": 0, "test": 1}[split])
         label = np.eye(model.num_classes)[random.integers(0, model.num_classes, n)]
         return {"z": random.standard_normal((n, model.latent_dim)), "label": label}

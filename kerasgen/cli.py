@@ -95,25 +95,24 @@ def generate(
             encode_source,
             fitted_sampler,
             generate_pictures,
+            generating_model,
+            needs_data,
             save_generated,
             source_of,
         )
-        from kerasgen.runs import load_model
         from kerasgen.samplers.attributes import parse_where
 
-    vae = load_model(model)
-    if not hasattr(vae, "generate"):
-        raise UserError(f"{model} holds a {type(vae).__name__}, which generates nothing from noise: give a VAE.")
-    evidence = (parse_where(where) if where else {}) | ({} if label is None else {"label": label})
-    needs_data = sampler != "prior" or where is not None
-    encoded = encode_source(vae, source_of(model, data), label) if needs_data else None
+    vae = generating_model(model)
+    asked = parse_where(where) if where else None
+    encoded = encode_source(vae, source_of(model, data), label) if needs_data(vae, sampler, asked) else None
     fitted = fitted_sampler(vae, sampler, encoded, temperature)
+    evidence = (asked or {}) | ({} if label is None else {"label": label})
     generated = generate_pictures(vae, fitted, n, seed, evidence or None, encoded=encoded)
     save_generated(generated, output)
-    if sampler == "decision_tree":
+    if fitted.explains:
         for i, rule in enumerate(generated.origin):
             typer.echo(f"{i:04d}.png: {rule}")
-        if not vae.num_classes:
+        if not vae.conditional:
             fitted.plot(output / "tree.png", vae.decode)
     typer.echo(f"{n} pictures are in {output}; look at grid.png.")
 

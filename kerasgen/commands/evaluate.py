@@ -1,7 +1,8 @@
 """The evaluation of a trained model: what it is worth on pictures that it was not trained on, and a table of it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from kerasgen.errors import UserError
 from kerasgen.runs import RunFolder, load_model, write_json
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from kerasgen.metrics.features import Extractor
-    from kerasgen.models import VAE
+    from kerasgen.models import VAE, CycleGAN, GenerativeModel
 
 _LARGEST = 10_000  # test pictures at most
 
@@ -28,9 +31,10 @@ def evaluate(
 
     A VAE is measured by its likelihood (ELBO and its parts, the IWAE bound of K samples, active units, bits per
     dimension where they are defined) and by as many generated pictures as there are test pictures, for each sampler,
-    beside the same measures of real training pictures ("real"). A model with a method `score(dataset) -> dict` is
-    measured by that. A CycleGAN is measured by the kernel distance of its translations from the target domain, and
-    by PSNR and SSIM where the truth is known, each beside the untouched input's.
+    beside the same measures of real training pictures ("real"). A model declares which of these
+    measures it: a CycleGAN is measured by the kernel distance of its translations from the target domain, and
+    by PSNR and SSIM where the truth is known, each beside the untouched input's; the others by their own
+    `score(dataset)`.
 
     Args:
         run: a run folder, or a .keras file.
@@ -46,15 +50,23 @@ def evaluate(
     Raises:
         UserError: the run, the source, a sampler or the features are unknown or don't fit.
     """
+    from kerasgen.models import GenerativeModel
+
     model = load_model(run)
+    if not isinstance(model, GenerativeModel):
+        raise UserError(f"{run} holds a {type(model).__name__}, which has no evaluation: give a model of kerasgen.")
     report: dict[str, Any] = {"model": type(model).__name__, "run": str(run), "seed": seed}
-    if hasattr(model, "score"):
-        return report | {"score": _score(model, run, data)}
-    if getattr(model, "unpaired", False):
-        return report | _translation(model, run, data, features)
-    if hasattr(model, "log_weights"):
-        return report | _vae(model, run, data, samplers, k, features, seed)
-    raise UserError(f"{run} holds a {type(model).__name__}, which has no evaluation: give a model of kerasgen.")
+    return report | _EVALUATIONS[model.evaluation](model, run, data, Settings(samplers, k, features, seed))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an evaluation may be told; see `evaluate`."""
+
+    samplers: Sequence[str]
+    k: int
+    features: str
+    seed: int
 
 
 def save_report(report: dict[str, Any], path: str | os.PathLike) -> None:
@@ -69,17 +81,15 @@ def save_report(report: dict[str, Any], path: str | os.PathLike) -> None:
 # -- VAE ----------------------------------------------------------------------------------------------------
 
 
-def _vae(
-    vae: "VAE", run: str | os.PathLike, data: str | None, samplers: Sequence[str], k: int, features: str, seed: int
-) -> dict[str, Any]:
+def _generation(vae: "VAE", run: str | os.PathLike, data: str | None, settings: Settings) -> dict[str, Any]:
     from kerasgen.commands.generate import source_of
 
     source = source_of(run, data)
     images, labels = _examples(vae, source, "test")
-    report = {"data": source, "split": "test", "likelihood": {"test": _likelihood(vae, images, labels, k, seed)}}
-    extractor, why_not = _extractor(source, features)
+    report = {"data": source, "split": "test", "likelihood": {"test": _likelihood(vae, images, labels, settings)}}
+    extractor, why_not = _extractor(source, settings.features)
     report["features"] = extractor.name if extractor else why_not
-    return report | {"pictures": _pictures(vae, source, images, labels, samplers, extractor, seed)}
+    return report | {"pictures": _pictures(vae, source, images, labels, extractor, settings)}
 
 
 def _examples(vae: "VAE", source: str, split: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -93,20 +103,20 @@ def _examples(vae: "VAE", source: str, split: str) -> tuple[np.ndarray, np.ndarr
 
 
 def _likelihood(
-    vae: "VAE", images: np.ndarray, labels: np.ndarray | None, k: int, seed: int
+    vae: "VAE", images: np.ndarray, labels: np.ndarray | None, settings: Settings
 ) -> dict[str, float | str | None]:
     from kerasgen.metrics.likelihood import bits_per_dim, iwae_bound
 
-    given = labels if vae.num_classes else None
+    given = labels if vae.conditional else None
     posterior = vae.encode(images, given)
-    weights = vae.log_weights(images, given, samples=k, seed=seed)
-    kl = float(posterior.kl().sum(axis=1).mean())
+    weights = vae.log_weights(images, given, samples=settings.k, seed=settings.seed)
+    kl, bound = float(posterior.kl().sum(axis=1).mean()), f"iwae_{settings.k}"
     found = {"n": len(images), "likelihood": vae.likelihood, "elbo": float(weights.mean())}
     found |= {"reconstruction": kl + float(weights.mean()), "kl": kl}
-    found[f"iwae_{k}"] = float(iwae_bound(weights).mean())
+    found[bound] = float(iwae_bound(weights).mean())
     found["active_units"] = int((posterior.mean.var(axis=0) > 0.01).sum())
     discrete = vae.likelihood == "bernoulli" and np.isin(images, (0, 1)).all()
-    found["bits_per_dim"] = bits_per_dim(found[f"iwae_{k}"], images) if discrete else None
+    found["bits_per_dim"] = bits_per_dim(found[bound], images) if discrete else None
     return found
 
 
@@ -127,24 +137,23 @@ def _pictures(
     source: str,
     images: np.ndarray,
     labels: np.ndarray | None,
-    samplers: Sequence[str],
     extractor: "Extractor | None",
-    seed: int,
+    settings: Settings,
 ) -> dict[str, dict[str, Any]]:
     """Measures of real training pictures and of each sampler's, against the same test pictures."""
     from kerasgen.commands.generate import encode_source, fitted_sampler, generate_pictures
 
     training, _ = _examples(vae, source, "train")
     classes = labels if labels is not None and labels.ndim == 1 else None
-    chosen = np.random.default_rng(seed).permutation(len(training))[: len(images)]
+    chosen = np.random.default_rng(settings.seed).permutation(len(training))[: len(images)]
     rows = {"real": compare(training[chosen], images, extractor)}
     rows["real"]["nearest_training"] = _nearest(images, training)
     rows["real"]["conditional_accuracy"] = _accuracy(images, classes, extractor)
     encoded = encode_source(vae, source)
-    for name in samplers:
+    for name in settings.samplers:
         sampler = fitted_sampler(vae, name, encoded)
-        told = classes if vae.num_classes or name not in ("prior", "two_stage") else None
-        made = generate_pictures(vae, sampler, len(images), seed, labels=told, encoded=encoded)
+        told = classes if vae.num_classes or sampler.knows_labels else None
+        made = generate_pictures(vae, sampler, len(images), settings.seed, labels=told, encoded=encoded)
         rows[name] = compare(made.images, images, extractor)
         rows[name]["nearest_training"] = _nearest(made.images, training)
         rows[name]["conditional_accuracy"] = _accuracy(made.images, told, extractor)
@@ -179,25 +188,31 @@ def _accuracy(pictures: np.ndarray, classes: np.ndarray | None, extractor: "Extr
 # -- translation --------------------------------------------------------------------------------------------
 
 
-def _sources(run: str | os.PathLike, data: str | None, names: Sequence[str]) -> dict[str, Any]:
-    """Arguments of the run's data loader, with other sources where they are given."""
-    loader = RunFolder(run).data()
+def _test_split(
+    model: "GenerativeModel", run: str | os.PathLike, data: str | None
+) -> tuple["tf.data.Dataset", dict[str, str]]:
+    """Return the test split of the run's data, or of other sources, as the model declares it; and the sources."""
+    from kerasgen.data import LOADERS
+
+    arguments = RunFolder(run).data()
+    loader = model.loader_for(arguments)
     given = data.split(",") if data else []
-    if data and len(given) != len(names):
-        raise UserError(f"--data names {len(given)} sources, but this model needs {len(names)}, separated by commas.")
-    return loader | dict(zip(names, given, strict=False))
+    if data and len(given) != len(loader.sources):
+        raise UserError(
+            f"--data names {len(given)} sources, but this model needs {len(loader.sources)}, separated by commas."
+        )
+    arguments |= dict(zip(loader.sources, given, strict=False))
+    return LOADERS[loader.name](**arguments, split="test"), {name: arguments[name] for name in loader.sources}
 
 
-def _translation(model: Any, run: str | os.PathLike, data: str | None, features: str) -> dict[str, Any]:
-    from kerasgen.data import load_unpaired
-
-    loader = _sources(run, data, ("source_a", "source_b"))
-    batches = list(load_unpaired(**loader, split="test"))
+def _translation(model: "CycleGAN", run: str | os.PathLike, data: str | None, settings: Settings) -> dict[str, Any]:
+    batches, sources = _test_split(model, run, data)
+    batches = list(batches)
     images = {name: np.concatenate([b[name] for b in batches]) / 2 + 0.5 for name in batches[0]}
-    report = {"data": f"{loader['source_a']},{loader['source_b']}", "split": "test", "translation": {}}
+    report = {"data": ",".join(sources.values()), "split": "test", "translation": {}}
     named = []
     for direction, (source, target) in {"a2b": ("a", "b"), "b2a": ("b", "a")}.items():
-        extractor, why_not = _extractor(loader[f"source_{target}"], features)
+        extractor, why_not = _extractor(sources[f"source_{target}"], settings.features)
         named.append(f"{direction}: {extractor.name if extractor else why_not}")
         translated = model.translate(images[source] * 2 - 1, direction) / 2 + 0.5
         for name, pictures in ((direction, translated), (f"{direction}, untouched", images[source])):
@@ -225,8 +240,18 @@ def _to_target(pictures: np.ndarray, target: np.ndarray, extractor: "Extractor |
     return {"kernel": kernel_distance(extractor.features(target), extractor.features(pictures)).mean}
 
 
-def _score(model: Any, run: str | os.PathLike, data: str | None) -> dict[str, Any]:
-    """Return what a model says of itself, on the test split of its data."""
-    from kerasgen.data import load
+# -- a model's own score ------------------------------------------------------------------------------------
 
-    return model.score(load(**_sources(run, data, ("source",)), split="test"))
+
+def _score(model: "GenerativeModel", run: str | os.PathLike, data: str | None, settings: Settings) -> dict[str, Any]:
+    """Return what a model says of itself, on the test split of its data."""
+    batches, sources = _test_split(model, run, data)
+    return {"data": ",".join(sources.values()), "split": "test", "score": model.score(batches)}
+
+
+# By what models declare; a new kind of evaluation is a function, and its line here.
+_EVALUATIONS: dict[str, Callable[..., dict[str, Any]]] = {
+    "generation": _generation,
+    "translation": _translation,
+    "score": _score,
+}

@@ -11,14 +11,13 @@ import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
-from kerasgen.runs import RunFolder
+from kerasgen.runs import RunFolder, load_model
 
 if TYPE_CHECKING:
     from kerasgen.models import VAE
     from kerasgen.samplers import Sampler
 
 _LARGEST = 50_000  # training pictures at most that a sampler is fitted to
-_BLIND = ("prior", "two_stage")  # samplers that know no labels
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,31 @@ class Generated:
     labels: np.ndarray | None
 
 
+def generating_model(path: str | os.PathLike) -> "VAE":
+    """Return the model of a run folder or of a `.keras` file, which must generate from noise.
+
+    Raises:
+        UserError: there is none, or it doesn't.
+    """
+    from kerasgen.models import GenerativeModel
+
+    model = load_model(path)
+    if not (isinstance(model, GenerativeModel) and model.generates):
+        raise UserError(f"{path} holds a {type(model).__name__}, which generates nothing from noise: give a VAE.")
+    return model
+
+
+def needs_data(vae: "VAE", sampler: str, where: Mapping[str, int] | None) -> bool:
+    """Return whether training pictures are needed: for the sampler, or for real combinations of attributes.
+
+    Raises:
+        UserError: there is no such sampler.
+    """
+    from kerasgen.samplers import find_sampler
+
+    return find_sampler(sampler).needs_data or bool(vae.num_attributes) or where is not None
+
+
 def source_of(run: str | os.PathLike, data: str | None) -> str:
     """Return the data source of a run folder, unless another one is given.
 
@@ -90,12 +114,12 @@ def encode_source(vae: "VAE", source: str, label: int | None = None) -> Encoded:
     for batch in load(source, "train", shuffle=False, batch_size=256, **shape).take(-(-_LARGEST // 256)):
         if "label" not in batch and label is not None:
             batch["label"] = np.full(len(batch["image"]), label, np.int32)
-        if "label" not in batch and vae.num_classes:
+        if "label" not in batch and vae.conditional:
             raise UserError(
-                f"{source!r} has no labels, but the model is conditional on {vae.num_classes} classes: "
+                f"{source!r} has no labels, but the model is conditional on them: "
                 "give the class of its pictures as --label, or a source with class folders."
             )
-        posterior = vae.encode(batch["image"], batch.get("label") if vae.num_classes else None)
+        posterior = vae.encode(batch["image"], batch.get("label") if vae.conditional else None)
         means.append(posterior.mean)
         log_vars.append(posterior.log_var)
         if "label" in batch:
@@ -115,15 +139,12 @@ def fitted_sampler(vae: "VAE", name: str, encoded: Encoded | None, temperature: 
     Raises:
         UserError: there is no such sampler.
     """
-    from kerasgen.samplers import SAMPLERS
+    from kerasgen.samplers import find_sampler
 
-    if name not in SAMPLERS:
-        raise UserError(f"There is no sampler {name!r}: choose one of {', '.join(SAMPLERS)}.")
-    if name == "prior":
-        return SAMPLERS[name](vae.latent_dim, temperature=temperature)
+    sampler_class = find_sampler(name)
     if encoded is None:
-        raise UserError(f"The sampler {name!r} is fitted to training pictures: give their source.")
-    return SAMPLERS[name](temperature=temperature).fit(encoded, encoded.labels, encoded.attributes)
+        return sampler_class.of_dimension(vae.latent_dim, temperature)
+    return sampler_class(temperature=temperature).fit(encoded, encoded.labels, encoded.attributes)
 
 
 def generate_pictures(
@@ -154,11 +175,11 @@ def generate_pictures(
         UserError: the evidence is unknown.
     """
     told, asked = None, labels
-    if vae.num_classes:
+    if vae.conditional:
         told = labels if labels is not None else _conditions(vae, n, seed, where, encoded)
         # The classes' latents differ a little even here; attributes reach the sampler as evidence.
         asked, where = (told, None) if np.ndim(told) == 1 else (None, where)
-        if isinstance(sampler, _blind()):
+        if not sampler.knows_labels:
             asked = where = None
     groups = [(where, np.arange(n))] if asked is None else _by_label(np.asarray(asked))
     parts = [sampler.sample(len(places), seed + i, evidence) for i, (evidence, places) in enumerate(groups)]
@@ -196,12 +217,6 @@ def save_generated(generated: Generated, folder: str | os.PathLike) -> None:
         temporary.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def _blind() -> tuple[type, ...]:
-    from kerasgen.samplers import SAMPLERS
-
-    return tuple(SAMPLERS[name] for name in _BLIND)
-
-
 def _by_label(labels: np.ndarray) -> list[tuple[dict[str, int], np.ndarray]]:
     return [({"label": int(value)}, np.nonzero(labels == value)[0]) for value in np.unique(labels)]
 
@@ -209,7 +224,7 @@ def _by_label(labels: np.ndarray) -> list[tuple[dict[str, int], np.ndarray]]:
 def _conditions(
     vae: "VAE", n: int, seed: int, where: Mapping[str, int] | None, encoded: Encoded | None
 ) -> np.ndarray:
-    """Return what a conditional decoder is told: labels [n], or attribute vectors [n, num_classes]."""
+    """Return what a conditional decoder is told: labels [n], or attribute vectors [n, num_attributes]."""
     if encoded is not None and encoded.attributes:
         from kerasgen.samplers.attributes import Attributes
 
@@ -219,6 +234,11 @@ def _conditions(
             raise UserError(f"No training picture has {table.text(where)} together: leave one of them out.")
         rows = np.stack(list(encoded.attributes.values()), axis=1)
         return rows[np.random.default_rng(seed).choice(matching, n)]
+    if vae.num_attributes:
+        raise UserError(
+            f"The model is conditional on {vae.num_attributes} attributes, and takes their combinations from real "
+            "pictures: give --data with a source that names attributes."
+        )
     unknown = set(where or {}) - {"label"}
     if unknown:
         raise UserError(

@@ -47,7 +47,7 @@ def _one(preset: str, folder: Path, epochs: int | None, say: Callable[[str], Any
 
     say(f"Training {preset}.")
     run = train(preset, folder, epochs=epochs, overwrite=True)
-    if hasattr(run.model, "generate"):
+    if run.model.generates:
         save_png(folder / "generated.png", grid(run.model.generate(100, seed=0), columns=10))
     shipment = shipments(folder)[0]
     paths = []

@@ -75,16 +75,20 @@ def shipments(
         return [_foreign(Path(path), model, images, size, None if floats else value_range)]
     if value_range is not None:
         raise UserError(f"A {type(model).__name__} has the range {model.image_range} of its own: leave --range out.")
-    spec = None if floats or model.image_range is None else _spec(size, model.image_range, model.image_multiple)
+    spec = None if floats else _spec(size, model.image_range, model.image_multiple)
     examples, calibration = (
         {} if batch is None else model.example_inputs(batch) for batch in _batches(Path(path), model, images, size)
     )
-    networks = model.deployables()
-    first = next(iter(networks))
-    also = {name: (network, examples.get(name)) for name, network in model.also_served().items()}
     return [
-        Shipment(name, network, examples.get(name), spec, also if name == first else {}, calibration.get(name))
-        for name, network in networks.items()
+        Shipment(
+            name,
+            exported.network,
+            examples.get(name),
+            None if exported.not_pictures else spec,
+            {other: (network, examples.get(other)) for other, network in exported.also.items()},
+            calibration.get(name),
+        )
+        for name, exported in model.networks_to_export().items()
     ]
 
 
@@ -120,19 +124,20 @@ def _spec(size: int | None, value_range: tuple[float, float], multiple: int) -> 
 def _batches(path: Path, model: Any, images: Any, size: int | None) -> list[dict[str, Any] | None]:
     """Two batches as the model trains on, to compare and to calibrate on: of the folder, or of the run's own data."""
     if images is not None:
-        shape = _picture_shape(model)
-        low, high = model.image_range or (-1.0, 1.0)
-        sides = (size, size) if size else shape[:2]
-        return [{"image": part * (high - low) + low} for part in _parted(read_pictures(images, sides, shape[2]))]
+        height, width, channels = model.picture_shape
+        low, high = model.image_range
+        sides = (size or height or _SIDE, size or width or _SIDE)
+        return [{"image": part * (high - low) + low} for part in _parted(read_pictures(images, sides, channels))]
     run = RunFolder(path)
     if not run.exists():
         return [None, None]
-    from kerasgen import data
+    from kerasgen.data import LOADERS
 
-    loader = run.data()
+    arguments = run.data()
+    load = LOADERS[model.loader_for(arguments).name]
     batches = []
     for split, count in (("test", _COMPARED), ("train", _CALIBRATED)):
-        dataset = getattr(data, model.data_loader)(split=split, **loader)
+        dataset = load(split=split, **arguments)
         batch = next(iter(dataset.unbatch().batch(count)))
         batch = {name: value.numpy() for name, value in batch.items()}
         batches.append({n: _resized(v, size) if size and v.ndim == 4 else v for n, v in batch.items()})
@@ -143,15 +148,6 @@ def _parted(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what to compare on and what to calibrate on; the same where there are too few for both."""
     rest = pictures[_COMPARED:]
     return pictures[:_COMPARED], rest if len(rest) else pictures
-
-
-def _picture_shape(model: Any) -> tuple[int, int, int]:
-    if hasattr(model, "image_shape"):
-        return model.image_shape
-    if hasattr(model, "image_size"):
-        return (*model.image_size, model.channels)
-    height, width, channels = next(iter(model.deployables().values())).inputs[0].shape[1:]
-    return (height or _SIDE, width or _SIDE, channels)
 
 
 def _resized(images: np.ndarray, size: int) -> np.ndarray:

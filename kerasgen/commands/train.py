@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from kerasgen.errors import UserError
 from kerasgen.models import find
+from kerasgen.models.declarations import Loader
 from kerasgen.runs import RunConfig, RunFolder, json_text
 
 _PACKAGES = ("kerasgen", "tensorflow", "keras", "numpy")
@@ -106,6 +107,11 @@ def train(
     epochs = found.recipe["epochs"] if epochs is None else epochs
     if epochs < 1:
         raise UserError(f"{epochs} epochs were asked for: ask for at least 1.")
+    if options.monitor and model_class.reported(options.monitor).better is None:
+        raise UserError(
+            f"The monitor {options.monitor!r} doesn't judge the model: choose another, such as "
+            f"{model_class.judged_by()[0]}."
+        )
     strategy = get_strategy(options.strategy)
     _check_options(options, strategy)
     if not tf.config.list_physical_devices("GPU"):
@@ -115,7 +121,8 @@ def train(
     data = _Data(preset, data, seed, batch_size, strategy.num_replicas_in_sync, origin)
     recipe = {name: value for name, value in found.recipe.items() if name != "epochs"}
     with strategy.scope(), _precision(options.precision):
-        model = model_class.from_preset(preset, load_weights=False, seed=seed)
+        chance = {"seed": seed} if model_class.seeded else {}
+        model = model_class.from_preset(preset, load_weights=False, **chance)
         model.compile_for_recipe(data.steps_per_epoch, epochs, **recipe)
     if options.jit:
         model.jit_compile = True
@@ -181,15 +188,15 @@ def _fit(
     from kerasgen.training.checkpoints import Checkpoints
     from kerasgen.training.distribute import is_chief
 
-    monitor = options.monitor or [f"val_{name}" for name in (*model.validation_names, model.loss_names[0])]
+    monitor = options.monitor or model.judged_by()
     kept = Checkpoints(folder.checkpoints, data.steps_per_epoch, options.checkpoint_steps, options.keep, monitor)
     step = kept.restore(model)
     log = callbacks.LogFile(folder.log_file, kept.logs)
     log.write()
-    examples = None if hasattr(model, "generate") else next(iter(data.validation))
+    examples = next(iter(data.validation)) if model.previews_inputs else None
     pictures = callbacks.ImageGrid(folder.pictures, inputs=examples)
     used = [callbacks.StopOnNaN(), pictures, kept, log]
-    bar = callbacks.ProgressBar(("loss", "val_elbo", "generator_loss", "val_psnr_a2b", "val_psnr"))
+    bar = callbacks.ProgressBar(tuple(reported.bar_name for reported in model.reports if reported.on_bar))
     if is_chief():
         used += [bar, keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: _keep_config(folder, config))]
     if options.tensorboard and is_chief():
@@ -220,8 +227,7 @@ def _finish(run: Run) -> None:
     folder.save_model(run.model)
     plot_history(folder.curves_file, run.history)
     pictures = run.model.preview(n=10, inputs=next(iter(run.validation)))
-    # The second title says what became of the inputs: reconstruction, translation.
-    save_png(run.folder / f"{list(pictures)[1]}s.png", side_by_side(pictures))
+    save_png(run.folder / run.model.preview_file, side_by_side(pictures))
 
 
 class _Data:
@@ -242,9 +248,10 @@ class _Data:
         replicas: int,
         origin: dict[str, Any],
     ):
-        from kerasgen import data as sources
+        from kerasgen.data import LOADERS
 
-        self.arguments = _arguments(preset, given) | origin
+        loader, arguments = _loading(preset, given)
+        self.arguments = arguments | origin
         if batch_size is not None:
             self.arguments["batch_size"] = batch_size
         batch_size = self.arguments.setdefault("batch_size", 32)
@@ -253,8 +260,7 @@ class _Data:
                 f"A batch of {batch_size} can't be shared evenly by {replicas} devices: give a batch size that is "
                 f"a multiple of {replicas}."
             )
-        load = getattr(sources, find(preset)[0].data_loader)
-        self._load = functools.partial(load, seed=seed, **self.arguments)
+        self._load = functools.partial(LOADERS[loader.name], seed=seed, **self.arguments)
         self._whole = self._load(split="train")
         self.steps_per_epoch = len(self._whole)
         self.validation = self._load(split="test")
@@ -272,23 +278,28 @@ def _size(batch: dict[str, Any]) -> Any:
     return tf.shape(next(iter(batch.values())))[0]
 
 
-def _arguments(preset: str, data: str | tuple[str, str] | None) -> dict[str, Any]:
-    """Return the arguments of the preset's loader."""
+def _loading(preset: str, data: str | tuple[str, str] | None) -> tuple[Loader, dict[str, Any]]:
+    """Return the loader of a preset that takes as many sources as are given, and its arguments."""
     model_class, found = find(preset)
-    loader = dict(found.data)
-    needed = ("source_a", "source_b") if model_class.unpaired else ("source",)
-    given = (data,) if isinstance(data, str) else data
-    if given is not None:
-        if len(given) != len(needed):
-            raise UserError(
-                f"The preset {preset!r} trains on {len(needed)} data source(s), but {len(given)} were given: "
-                + ("give --data-a and --data-b." if model_class.unpaired else "give --data.")
-            )
-        loader |= dict(zip(needed, given, strict=True))
-    if not loader.keys() >= set(needed):
-        options = "--data-a folder:PATH --data-b folder:PATH" if model_class.unpaired else "--data folder:PATH"
-        raise UserError(f"The preset {preset!r} comes without data: give {options}.")
-    return loader
+    given = () if data is None else (data,) if isinstance(data, str) else tuple(data)
+    if not given:
+        loader = model_class.loader_for(found.data)
+        if loader is None:
+            raise UserError(f"The preset {preset!r} comes without data: give {_wanted(model_class.loaders)}.")
+        return loader, dict(found.data)
+    loader = next((known for known in model_class.loaders if len(known.sources) == len(given)), None)
+    if loader is None:
+        raise UserError(
+            f"The preset {preset!r} can't be trained on {len(given)} data source{'s' * (len(given) > 1)}: "
+            f"give {_wanted(model_class.loaders)}."
+        )
+    return loader, found.data | dict(zip(loader.sources, given, strict=True))
+
+
+def _wanted(loaders: Sequence[Loader]) -> str:
+    """Return how sources are given on the command line."""
+    options = {1: "--data folder:PATH", 2: "--data-a folder:PATH --data-b folder:PATH"}
+    return ", or ".join(options[len(loader.sources)] for loader in loaders)
 
 
 def _compare(folder: RunFolder, config: RunConfig) -> None:

@@ -65,19 +65,17 @@ def _generator(model: "keras.Model", direction: str) -> "keras.Model":
 
     if direction not in _DIRECTIONS:
         raise UserError(f"direction={direction!r} is unknown: choose 'a2b' or 'b2a'.")
-    if isinstance(model, GenerativeModel):
-        generator = getattr(model, f"generator_{direction}", None)
-        if generator is None and hasattr(model, "generator_a2b"):
-            raise UserError(f"The model is a {type(model).__name__}, which has one direction only: leave b2a out.")
-        if generator is None:
-            raise UserError(
-                f"The model is a {type(model).__name__}, which can't translate {direction}: "
-                "give a CycleGAN or a PairedTranslator, or the .keras file of a generator."
-            )
-    elif direction == "a2b":
-        generator = model
-    else:
-        raise UserError("The model is a single generator, which has one direction only: leave b2a out.")
+    ours = isinstance(model, GenerativeModel)
+    networks = model.translators() if ours else {"a2b": model}
+    if not networks:
+        raise UserError(
+            f"The model is a {type(model).__name__}, which can't translate {direction}: "
+            "give a CycleGAN or a PairedTranslator, or the .keras file of a generator."
+        )
+    if direction not in networks:
+        what = f"a {type(model).__name__}" if ours else "a single generator"
+        raise UserError(f"The model is {what}, which has one direction only: leave b2a out.")
+    generator = networks[direction]
     _check(generator)
     return generator
 

@@ -1,8 +1,10 @@
-"""What every model shares: tracked losses, replica-correct updates and randomness, presets, deployables."""
+"""What every model shares: declarations, tracked losses, replica-correct updates and randomness, presets."""
 
-from collections.abc import Iterator
+import copy
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ import tensorflow as tf
 
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_training_hooks
+from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Reported
 from kerasgen.models.pretrained import Pretrained
 from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
 
@@ -36,24 +39,47 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
 class GenerativeModel(Pretrained, keras.Model):
     """Base of the zoo's models: a subclass wires networks and writes losses.
 
-    A subclass sets `loss_names` (what training reports) and `validation_names` (what else validation reports),
-    and writes `train_step` and `test_step` with `track`, `update` and `results`.
+    A subclass declares the attributes below, and writes `train_step` and `test_step` with `track`, `update` and
+    `results`. The constructor's arguments are recorded here, for `get_config`: a subclass keeps no list of them.
+
+    Attributes:
+        loaders: how its data may be loaded; the first is the usual one.
+        reports: what training and validation report.
+        evaluation: how `kerasgen evaluate` measures it.
+        generates: whether `generate(n)` makes pictures from noise.
+        seeded: whether its training draws random numbers, by its argument `seed`.
+        preview_file: the name of a run's last picture, which shows what becomes of a batch.
+        image_range: what black and white are in its images.
+        image_multiple: what height and width must be divisible by.
+        former_arguments: constructor arguments under the names that files of earlier layouts have for them.
     """
 
-    # Whether it trains on two domains, {"a": …, "b": …}, rather than on {"image": …}.
-    unpaired = False
-    # What black and white are in its images (None: artifacts leave them floats), and what their height and width
-    # must be divisible by.
-    image_range: tuple[float, float] | None = (0.0, 1.0)
+    loaders: ClassVar[tuple[Loader, ...]] = (Loader("load"),)
+    reports: ClassVar[tuple[Reported, ...]] = (Reported("loss", on_bar=True),)
+    evaluation: ClassVar[Evaluation] = "score"
+    generates: ClassVar[bool] = False
+    seeded: ClassVar[bool] = False
+    preview_file: ClassVar[str] = "preview.png"
+    image_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     image_multiple = 1
-    # The function of kerasgen.data that loads what it trains on.
-    data_loader = "load"
-    loss_names: tuple[str, ...] = ("loss",)
-    validation_names: tuple[str, ...] = ()
+    former_arguments: ClassVar[dict[str, str]] = {}
+
+    _arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        model = super().__new__(cls, *args, **kwargs)
+        signature = inspect.signature(cls.__init__)
+        bound = signature.bind(model, *args, **kwargs)
+        bound.apply_defaults()
+        own = [name for name, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        arguments = {name: bound.arguments[name] for name in own[1:]}
+        # Past Keras' own __setattr__, which would track the networks among them a second time.
+        object.__setattr__(model, "_arguments", {n: _kept(value) for n, value in arguments.items()})
+        return model
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
-        self._trackers = {name: keras.metrics.Mean(name=name) for name in (*self.loss_names, *self.validation_names)}
+        self._trackers = {reported.name: keras.metrics.Mean(name=reported.name) for reported in self.reports}
         self._accumulation_steps, self._accumulators = 1, []
         # So many first steps the next `fit` only counts, because they were made before an interruption.
         self.steps_to_skip = 0
@@ -197,23 +223,48 @@ class GenerativeModel(Pretrained, keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, without the precision policy, which each network holds itself."""
-        return {"name": self.name}
+        return {"name": self.name, **{name: _serialized(value) for name, value in self._arguments.items()}}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make a model of what `get_config` gave, in this version or in an earlier one."""
+        return cls(**{name: _deserialized(value) for name, value in cls.upgraded_config(config).items()})
+
+    @classmethod
+    def upgraded_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `get_config` gave in an earlier version as this one would give it."""
+        return {cls.former_arguments.get(name, name): value for name, value in config.items()}
 
     def compile_for_recipe(self, steps_per_epoch: int, epochs: int, **recipe: Any) -> None:
         """Compile as the preset's recipe says, with schedules that end with the training."""
         raise NotImplementedError(f"{type(self).__name__} has no training recipe.")
 
-    def deployables(self) -> dict[str, keras.Model]:
-        """Return the networks worth shipping, by name: plain Keras models for `kerasgen.export.export_model`."""
+    @classmethod
+    def loader_for(cls, arguments: Mapping[str, Any]) -> Loader | None:
+        """Return the first way to load whose sources are all among the arguments, or None."""
+        return next((loader for loader in cls.loaders if arguments.keys() >= set(loader.sources)), None)
+
+    def networks_to_export(self) -> dict[str, ExportedNetwork]:
+        """Return the networks worth an artifact, by name; `kerasgen.export.export_model` takes each."""
         raise NotImplementedError(f"{type(self).__name__} names no networks to export.")
 
-    def also_served(self) -> dict[str, keras.Model]:
-        """Networks that share the weights of the first deployable: further signatures of its SavedModel, by name."""
+    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return inputs of the networks to export and of their further signatures, by name, for a batch of data."""
         return {}
 
-    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return inputs of the deployables and of `also_served` for a batch to train on, by their names."""
+    def translators(self) -> dict[str, keras.Model]:
+        """Return the networks that make pictures of pictures of any size, by direction: "a2b", "b2a"."""
         return {}
+
+    @property
+    def picture_shape(self) -> tuple[int | None, int | None, int]:
+        """Height, width and channels of the pictures to train on; None where any size will do."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't say what its pictures look like.")
+
+    @property
+    def previews_inputs(self) -> bool:
+        """Whether `preview` needs a batch to show what becomes of it."""
+        return not self.generates
 
     def preview(self, n: int = 64, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
         """Pictures of what the model does now, the same for the same arguments and weights.
@@ -222,6 +273,54 @@ class GenerativeModel(Pretrained, keras.Model):
             Images [n, height, width, channels] in [0, 1] by title; several titles stand side by side.
         """
         raise NotImplementedError(f"{type(self).__name__} has no preview.")
+
+    def score(self, dataset: Iterable[Any]) -> dict[str, float]:
+        """Return measures of the whole test split by name, for a model whose `evaluation` is "score"."""
+        raise NotImplementedError(f"{type(self).__name__} has no score.")
+
+    @classmethod
+    def reported(cls, name: str) -> Reported:
+        """Return the declaration of a logged number, such as "loss" or "val_psnr".
+
+        Raises:
+            UserError: the model doesn't report it; the sentence lists what it reports.
+        """
+        trained = {r.name: r for r in cls.reports if not r.validation_only}
+        known = trained | {f"val_{r.name}": r for r in cls.reports}
+        if name not in known:
+            raise UserError(f"A {cls.__name__} doesn't report {name!r}: choose one of {', '.join(known)}.")
+        return known[name]
+
+    @classmethod
+    def judged_by(cls) -> list[str]:
+        """Return the logged numbers by which checkpoints are compared: the first that a training has counts."""
+        judging = [r for r in cls.reports if r.better is not None]
+        return [f"val_{r.name}" for r in sorted(judging, key=lambda r: not r.validation_only)]
+
+    def _check_choice(self, name: str, known: Iterable[str]) -> None:
+        """Raise `UserError` unless an argument is one of the known names."""
+        if self._arguments[name] not in known:
+            raise UserError(f"{name}={self._arguments[name]!r} is unknown: choose one of {', '.join(known)}.")
+
+    def _check_not_negative(self, *names: str) -> None:
+        """Raise `UserError` unless the arguments are 0 or more."""
+        for name in names:
+            if self._arguments[name] < 0:
+                raise UserError(f"{name} is {self._arguments[name]}: give 0 or more.")
+
+
+def _kept(value: Any) -> Any:
+    """Return an argument that the caller can't change any more; networks are what they are."""
+    return value if isinstance(value, keras.Model) else copy.deepcopy(value)
+
+
+def _serialized(value: Any) -> Any:
+    return keras.saving.serialize_keras_object(value) if isinstance(value, keras.Model) else copy.deepcopy(value)
+
+
+def _deserialized(value: Any) -> Any:
+    network = isinstance(value, dict) and {"class_name", "config"} <= value.keys()
+    return keras.saving.deserialize_keras_object(value) if network else value
 
 
 def weighted_mean(losses: Any, sample_weight: Any = None) -> Any:

@@ -1,8 +1,8 @@
 """CycleGAN: translation between two domains from unpaired images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ import tensorflow as tf
 from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator, weighted_mean
+from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.models.image_pool import ImagePool
 from kerasgen.models.recomputation import recomputed
 from kerasgen.models.translation import size_multiple, translate_images
@@ -23,23 +24,7 @@ from kerasgen.training.schedules import LinearDecay
 _GENERATORS = {"resnet": resnet_generator, "unet": unet_generator}
 _DISCRIMINATORS = {"patchgan": patchgan, "pixel": pixel_discriminator}
 _NETWORKS = ("generator_a2b", "generator_b2a", "discriminator_a", "discriminator_b")
-_DIRECTIONS = {"a2b": "generator_a2b", "b2a": "generator_b2a"}
 _GRADIENT_PENALTY = 10.0
-_CONFIG_NAMES = (
-    "image_size",
-    "channels",
-    "generator",
-    "generator_options",
-    "discriminator",
-    "discriminator_options",
-    "lambda_cycle",
-    "lambda_identity",
-    "adversarial_loss",
-    "pool_size",
-    "alternate_every",
-    "checkpoint",
-    "seed",
-)
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
@@ -55,9 +40,9 @@ class CycleGAN(GenerativeModel):
     Args:
         image_size: of the training images: pixels, or (height, width). Translation takes any size.
         channels: of both domains, 1 to 4.
-        generator: "resnet" or "unet".
+        generator_type: "resnet" or "unet".
         generator_options: further arguments of `resnet_generator` or `unet_generator`.
-        discriminator: "patchgan" or "pixel".
+        discriminator_type: "patchgan" or "pixel".
         discriminator_options: further arguments of `patchgan` or `pixel_discriminator`.
         lambda_cycle: weight of the cycle losses |G_b2a(G_a2b(a)) - a| and |G_a2b(G_b2a(b)) - b|.
         lambda_identity: weight of |G_a2b(b) - b| and |G_b2a(a) - a|, as a multiple of `lambda_cycle`; with 0
@@ -66,7 +51,7 @@ class CycleGAN(GenerativeModel):
         pool_size: generated images remembered for each discriminator; 0 for none.
         alternate_every: 0 updates generators and discriminators in each step; k updates the discriminators for
             k steps, then the generators for k, and so on. One device only.
-        checkpoint: compute each translation of a training step again when its gradient is due, instead of keeping
+        recompute: compute each translation of a training step again when its gradient is due, instead of keeping
             its activations (Chen et al. 2016, 1604.06174). The gradients are the same; a step takes about a third
             longer, and holds the activations of one translation rather than of all six. For generators without
             batch normalization and dropout.
@@ -77,38 +62,48 @@ class CycleGAN(GenerativeModel):
         UserError: an argument doesn't fit.
     """
 
-    unpaired = True
-    image_range = (-1.0, 1.0)
-    data_loader = "load_unpaired"
-    loss_names = (
-        "generator_loss",
-        "discriminator_loss",
-        "adversarial_a2b",
-        "adversarial_b2a",
-        "cycle_a",
-        "cycle_b",
-        "identity_a",
-        "identity_b",
-        "discriminator_a_loss",
-        "discriminator_b_loss",
+    loaders = (Loader("load_unpaired", ("source_a", "source_b")),)
+    reports = (
+        Reported("generator_loss", on_bar=True),
+        Reported("discriminator_loss"),
+        Reported("adversarial_a2b"),
+        Reported("adversarial_b2a"),
+        Reported("cycle_a"),
+        Reported("cycle_b"),
+        Reported("identity_a"),
+        Reported("identity_b"),
+        Reported("discriminator_a_loss"),
+        Reported("discriminator_b_loss"),
+        Reported("psnr_a2b", "higher", validation_only=True, on_bar=True),
+        Reported("ssim_a2b", "higher", validation_only=True),
+        Reported("psnr_b2a", "higher", validation_only=True),
+        Reported("ssim_b2a", "higher", validation_only=True),
     )
-    validation_names = ("psnr_a2b", "ssim_a2b", "psnr_b2a", "ssim_b2a")
+    evaluation = "translation"
+    seeded = True
+    preview_file = "translations.png"
+    image_range = (-1.0, 1.0)
+    former_arguments: ClassVar = {
+        "generator": "generator_type",
+        "discriminator": "discriminator_type",
+        "checkpoint": "recompute",
+    }
 
     def __init__(
         self,
         image_size: int | Sequence[int] = 256,
         channels: int = 3,
         *,
-        generator: str = "resnet",
+        generator_type: str = "resnet",
         generator_options: dict[str, Any] | None = None,
-        discriminator: str = "patchgan",
+        discriminator_type: str = "patchgan",
         discriminator_options: dict[str, Any] | None = None,
         lambda_cycle: float = 10.0,
         lambda_identity: float = 0.5,
         adversarial_loss: str = "lsgan",
         pool_size: int = 50,
         alternate_every: int = 0,
-        checkpoint: bool = False,
+        recompute: bool = False,
         seed: int = 0,
         generator_a2b: keras.Model | None = None,
         generator_b2a: keras.Model | None = None,
@@ -119,19 +114,18 @@ class CycleGAN(GenerativeModel):
         super().__init__(**kwargs)
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         self.channels = channels
-        self.generator, self.generator_options = generator, dict(generator_options or {})
-        self.discriminator, self.discriminator_options = discriminator, dict(discriminator_options or {})
+        self.generator_type, self.generator_options = generator_type, dict(generator_options or {})
+        self.discriminator_type, self.discriminator_options = discriminator_type, dict(discriminator_options or {})
         self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
         self.adversarial_loss, self.pool_size = adversarial_loss, pool_size
-        self.alternate_every, self.checkpoint, self.seed = alternate_every, checkpoint, seed
+        self.alternate_every, self.recompute, self.seed = alternate_every, recompute, seed
         self._check_arguments()
 
         given = dict(zip(_NETWORKS, (generator_a2b, generator_b2a, discriminator_a, discriminator_b), strict=True))
-        self._custom = {name: network for name, network in given.items() if network is not None}
         for name, network in given.items():
             setattr(self, name, network if network is not None else self._new_network(name))
         self._check_size()
-        self._check_checkpoint()
+        self._check_recomputation()
 
         self.pool_a, self.pool_b = ImagePool(pool_size, seed), ImagePool(pool_size, seed + 1)
         for pool in (self.pool_a, self.pool_b):
@@ -143,21 +137,14 @@ class CycleGAN(GenerativeModel):
 
     def _new_network(self, name: str) -> keras.Model:
         if name.startswith("generator"):
-            return _GENERATORS[self.generator](self.channels, name=name, **self.generator_options)
-        return _DISCRIMINATORS[self.discriminator](self.channels, name=name, **self.discriminator_options)
+            return _GENERATORS[self.generator_type](self.channels, name=name, **self.generator_options)
+        return _DISCRIMINATORS[self.discriminator_type](self.channels, name=name, **self.discriminator_options)
 
     def _check_arguments(self) -> None:
-        choices = (
-            ("generator", _GENERATORS),
-            ("discriminator", _DISCRIMINATORS),
-            ("adversarial_loss", ("lsgan", "vanilla", "wgan_gp")),
-        )
-        for name, known in choices:
-            if getattr(self, name) not in known:
-                raise UserError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(known)}.")
-        for name in ("lambda_cycle", "lambda_identity", "pool_size", "alternate_every"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} is {getattr(self, name)}: give 0 or more.")
+        self._check_choice("generator_type", _GENERATORS)
+        self._check_choice("discriminator_type", _DISCRIMINATORS)
+        self._check_choice("adversarial_loss", ("lsgan", "vanilla", "wgan_gp"))
+        self._check_not_negative("lambda_cycle", "lambda_identity", "pool_size", "alternate_every")
 
     def _check_size(self) -> None:
         multiple = self.image_multiple
@@ -167,14 +154,14 @@ class CycleGAN(GenerativeModel):
                 f"they need multiples of {multiple}: choose such a size."
             )
 
-    def _check_checkpoint(self) -> None:
-        for generator in (self.generator_a2b, self.generator_b2a) if self.checkpoint else ():
+    def _check_recomputation(self) -> None:
+        for generator in (self.generator_a2b, self.generator_b2a) if self.recompute else ():
             # Averages of batch normalization, seeds of dropout: a second run would change them a second time.
             if generator.non_trainable_variables:
                 raise UserError(
-                    f"checkpoint=True runs {generator.name} twice a step, but gradients don't train its variable "
+                    f"recompute=True runs {generator.name} twice a step, but gradients don't train its variable "
                     f"{generator.non_trainable_variables[0].path}: give the generators norm='instance' and no "
-                    "dropout, or leave checkpoint out."
+                    "dropout, or leave recompute out."
                 )
 
     # -- training -------------------------------------------------------------------------------------------
@@ -279,7 +266,7 @@ class CycleGAN(GenerativeModel):
     def _translations(self, training: bool) -> list[Callable[[Any], Any]]:
         """Both generators as functions of images."""
         translations = [partial(g, training=training) for g in (self.generator_a2b, self.generator_b2a)]
-        return recomputed(*translations) if training and self.checkpoint else translations
+        return recomputed(*translations) if training and self.recompute else translations
 
     def discriminator_losses(self, a: Any, b: Any, fake_a: Any, fake_b: Any) -> dict[str, Any]:
         """Return the discriminators' losses [batch] by name; "discriminator_loss" is their sum."""
@@ -329,8 +316,15 @@ class CycleGAN(GenerativeModel):
 
     def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
         """Translate {"a", "b"} images to {"a2b", "b2a"}, their translations; either domain may be missing."""
-        pairs = (("a", "a2b"), ("b", "b2a"))
-        return {out: getattr(self, _DIRECTIONS[out])(inputs[i], training=training) for i, out in pairs if i in inputs}
+        domains = {"a2b": "a", "b2a": "b"}
+        return {
+            direction: network(inputs[domains[direction]], training=training)
+            for direction, network in self.translators().items()
+            if domains[direction] in inputs
+        }
+
+    def translators(self) -> dict[str, keras.Model]:
+        return {"a2b": self.generator_a2b, "b2a": self.generator_b2a}
 
     def translate(self, images: Any, direction: str = "a2b") -> np.ndarray:
         """Translate images of any size.
@@ -346,9 +340,10 @@ class CycleGAN(GenerativeModel):
         Raises:
             UserError: the direction is misspelt, or the images don't fit.
         """
-        if direction not in _DIRECTIONS:
+        networks = self.translators()
+        if direction not in networks:
             raise UserError(f"direction={direction!r} is unknown: choose 'a2b' or 'b2a'.")
-        return translate_images(getattr(self, _DIRECTIONS[direction]), images)
+        return translate_images(networks[direction], images)
 
     def preview(self, n: int = 8, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
         if inputs is None:
@@ -361,9 +356,14 @@ class CycleGAN(GenerativeModel):
         pictures["cycle"] = self.translate(fake, "b2a")
         return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
 
-    def deployables(self) -> dict[str, keras.Model]:
-        """Both generators: images in [-1, 1] to images in [-1, 1]."""
-        return {"generator_a2b": self.generator_a2b, "generator_b2a": self.generator_b2a}
+    def networks_to_export(self) -> dict[str, ExportedNetwork]:
+        """Return both generators: images in [-1, 1] to images in [-1, 1]."""
+        generators = {"generator_a2b": self.generator_a2b, "generator_b2a": self.generator_b2a}
+        return {name: ExportedNetwork(network) for name, network in generators.items()}
+
+    @property
+    def picture_shape(self) -> tuple[int | None, int | None, int]:
+        return (*self.image_size, self.channels)
 
     @property
     def image_multiple(self) -> int:
@@ -383,14 +383,12 @@ class CycleGAN(GenerativeModel):
         schedule = LinearDecay(learning_rate, steps // 2, steps - steps // 2)
         self.compile(_adam(schedule), _adam(schedule))
 
-    def get_config(self) -> dict[str, Any]:
-        custom = {name: keras.saving.serialize_keras_object(network) for name, network in self._custom.items()}
-        return {**super().get_config(), **{name: getattr(self, name) for name in _CONFIG_NAMES}, **custom}
-
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "CycleGAN":
-        networks = {n: keras.saving.deserialize_keras_object(config[n]) for n in _NETWORKS if n in config}
-        return cls(**{**config, **networks})
+    def upgraded_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        found = super().upgraded_config(config)
+        if "checkpoint" in config and config["image_size"][0] == config["image_size"][1]:
+            found["image_size"] = config["image_size"][0]  # which the first layout wrote as (height, width)
+        return found
 
     def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
@@ -462,7 +460,7 @@ PRESETS = {
     ),
     "cyclegan_unet_256": Preset(
         description="CycleGAN with U-Nets of 8 levels and instance norm, 256 pixels, from two folders of yours",
-        config={"image_size": 256, "generator": "unet", "generator_options": {"norm": "instance"}},
+        config={"image_size": 256, "generator_type": "unet", "generator_options": {"norm": "instance"}},
         data={**_FOLDERS, "image_size": 256},
         recipe=_PAPER,
     ),
@@ -470,7 +468,7 @@ PRESETS = {
         description="CycleGAN with U-Nets of 7 levels and instance norm, 128 pixels, from two folders of yours",
         config={
             "image_size": 128,
-            "generator": "unet",
+            "generator_type": "unet",
             "generator_options": {"downsamplings": 7, "norm": "instance"},
         },
         data={**_FOLDERS, "image_size": 128},

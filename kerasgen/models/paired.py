@@ -1,7 +1,7 @@
 """Paired image-to-image translation: super-resolution, denoising, enhancement, inpainting, and pix2pix."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -10,6 +10,8 @@ import tensorflow as tf
 from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel, weighted_mean
+from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
+from kerasgen.models.pair_tasks import TASKS, psnr, untouched
 from kerasgen.models.translation import size_multiple, translate_images
 from kerasgen.networks.inpainting import inpainter
 from kerasgen.networks.patchgan import patchgan
@@ -26,15 +28,10 @@ _GENERATORS = {
     "resnet": resnet_generator,
     "unet": unet_generator,
 }
-_CONFIG_NAMES = (
-    "generator",
-    "generator_options",
-    "discriminator_options",
-    "lambda_l1",
-    "lambda_l2",
-    "lambda_adversarial",
-    "adversarial_loss",
-)
+
+
+# What a generator is made for, where it is made for one task only.
+_TASKS_OF = {"super_resolver": "super_resolution", "inpainter": "inpainting"}
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
@@ -47,27 +44,38 @@ class PairedTranslator(GenerativeModel):
     bicubic interpolation where b is larger, with black in the hole where there is one.
 
     Args:
-        generator: "restorer", "super_resolver", "inpainter", "resnet" or "unet".
+        generator_type: "restorer", "super_resolver", "inpainter", "resnet" or "unet".
         generator_options: further arguments of that network.
         discriminator_options: arguments of `patchgan`, which exists only if `lambda_adversarial` isn't 0.
         lambda_l1: weight of the mean absolute error; pix2pix has 100 beside an adversarial weight of 1.
         lambda_l2: weight of the mean squared error.
         lambda_adversarial: weight of the adversarial loss; 0 trains no discriminator.
         adversarial_loss: "vanilla" (pix2pix') or "lsgan".
+        task: what `score` compares with: "super_resolution", "inpainting" or "restoration"; None takes the one that
+            the generator is made for.
         generator_a2b: your own network instead.
 
     Raises:
         UserError: an argument doesn't fit.
     """
 
-    data_loader = "load_paired"
+    loaders = (Loader("load_paired"),)
+    reports = (
+        Reported("loss", on_bar=True),
+        Reported("l1_loss"),
+        Reported("adversarial_loss"),
+        Reported("discriminator_loss"),
+        Reported("psnr", "higher", validation_only=True, on_bar=True),
+        Reported("ssim", "higher", validation_only=True),
+        Reported("psnr_input", None, validation_only=True),
+    )
+    preview_file = "restorations.png"
     image_range = (-1.0, 1.0)
-    loss_names = ("loss", "l1_loss", "adversarial_loss", "discriminator_loss")
-    validation_names = ("psnr", "ssim", "psnr_input")
+    former_arguments: ClassVar = {"generator": "generator_type"}
 
     def __init__(
         self,
-        generator: str = "restorer",
+        generator_type: str = "restorer",
         *,
         generator_options: dict[str, Any] | None = None,
         discriminator_options: dict[str, Any] | None = None,
@@ -75,18 +83,18 @@ class PairedTranslator(GenerativeModel):
         lambda_l2: float = 0.0,
         lambda_adversarial: float = 0.0,
         adversarial_loss: str = "vanilla",
+        task: str | None = None,
         generator_a2b: keras.Model | None = None,
-        seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.generator, self.generator_options = generator, dict(generator_options or {})
+        self.generator_type, self.generator_options = generator_type, dict(generator_options or {})
         self.discriminator_options = dict(discriminator_options or {})
         self.lambda_l1, self.lambda_l2, self.lambda_adversarial = lambda_l1, lambda_l2, lambda_adversarial
         self.adversarial_loss = adversarial_loss
-        self._custom = generator_a2b
+        self.task = task or _TASKS_OF.get(generator_type, "restoration")
         self._check_arguments()
-        self.generator_a2b = generator_a2b or _GENERATORS[generator](**self.generator_options)
+        self.generator_a2b = generator_a2b or _GENERATORS[generator_type](**self.generator_options)
         self.discriminator = None
         if lambda_adversarial:
             channels = {"condition_channels": self.generator_a2b.input_shape[-1]}
@@ -96,12 +104,11 @@ class PairedTranslator(GenerativeModel):
         self.built = True
 
     def _check_arguments(self) -> None:
-        for name, known in (("generator", _GENERATORS), ("adversarial_loss", ("vanilla", "lsgan"))):
-            if getattr(self, name) not in known:
-                raise UserError(f"{name}={getattr(self, name)!r} is unknown: choose one of {', '.join(known)}.")
-        for name in ("lambda_l1", "lambda_l2", "lambda_adversarial"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} is {getattr(self, name)}: give 0 or more.")
+        self._check_choice("generator_type", _GENERATORS)
+        self._check_choice("adversarial_loss", ("vanilla", "lsgan"))
+        if self.task not in TASKS:
+            raise UserError(f"task={self.task!r} is unknown: choose one of {', '.join(TASKS)}.")
+        self._check_not_negative("lambda_l1", "lambda_l2", "lambda_adversarial")
 
     # -- training -------------------------------------------------------------------------------------------
 
@@ -161,7 +168,7 @@ class PairedTranslator(GenerativeModel):
     def test_step(self, data: Any) -> dict[str, Any]:
         a, b, weight = self._pair(data)
         values, fake = self.generator_losses(a, b)
-        values |= {"psnr": psnr(fake, b), "psnr_input": psnr(_untouched(a, b), b)}
+        values |= {"psnr": psnr(fake, b), "psnr_input": psnr(untouched(a, b), b)}
         if min(b.shape[1:3]) >= 11:  # the size of SSIM's window
             values["ssim"] = tf.image.ssim(tf.clip_by_value(fake, -1.0, 1.0) + 1.0, b + 1.0, max_val=2.0)
         self.track(values, weight)
@@ -178,8 +185,8 @@ class PairedTranslator(GenerativeModel):
         wanted = self.generator_a2b.input_shape[-1]
         if data["a"].shape[-1] != wanted:
             raise UserError(
-                f'The images "a" have {data["a"].shape[-1]} channels, but the generator {self.generator!r} takes '
-                f"{wanted}: choose the degradation that it is made for."
+                f'The images "a" have {data["a"].shape[-1]} channels, but the generator '
+                f"{self.generator_a2b.name!r} takes {wanted}: choose the degradation that it is made for."
             )
         return tf.cast(data["a"], tf.float32), tf.cast(data["b"], tf.float32), data.get("sample_weight", weight)
 
@@ -212,18 +219,7 @@ class PairedTranslator(GenerativeModel):
         Returns:
             {"pictures", "psnr", "psnr_input", "psnr_BASELINE"}.
         """
-        rows, pictures = [], 0
-        for batch in dataset:
-            a, b = np.asarray(batch["a"]), np.asarray(batch["b"])
-            answers = {"psnr": self.translate(a), "psnr_input": _untouched(a, b).numpy(), **_baseline(a, b)}
-            rows.append({name: _errors(a, b, answer) for name, answer in answers.items()})
-            pictures += len(b)
-        if not rows:
-            raise UserError("The dataset is empty: give at least one batch of pairs.")
-        found = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-        pooled = self.generator_a2b.input_shape[-1] == 4
-        scores = {name: float(_decibels(e.mean()) if pooled else _decibels(e).mean()) for name, e in found.items()}
-        return {"pictures": float(pictures), **scores}
+        return TASKS[self.task].score(self.translate, dataset)
 
     def preview(self, n: int = 8, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
         if inputs is None:
@@ -234,9 +230,16 @@ class PairedTranslator(GenerativeModel):
         pictures = {"input": shown, "restoration": self.translate(a), "truth": b}
         return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
 
-    def deployables(self) -> dict[str, keras.Model]:
-        """Run the generator: images in [-1, 1] to images in [-1, 1]."""
-        return {"generator_a2b": self.generator_a2b}
+    def networks_to_export(self) -> dict[str, ExportedNetwork]:
+        """Return the generator: images in [-1, 1] to images in [-1, 1]."""
+        return {"generator_a2b": ExportedNetwork(self.generator_a2b)}
+
+    def translators(self) -> dict[str, keras.Model]:
+        return {"a2b": self.generator_a2b}
+
+    @property
+    def picture_shape(self) -> tuple[int | None, int | None, int]:
+        return self.generator_a2b.input_shape[1:]
 
     @property
     def image_multiple(self) -> int:
@@ -257,17 +260,6 @@ class PairedTranslator(GenerativeModel):
         schedule = warmed_up_cosine(learning_rate, warmup_steps, steps_per_epoch * epochs)
         self.compile(keras.optimizers.Adam(schedule, clipnorm=1.0))
 
-    def get_config(self) -> dict[str, Any]:
-        custom = {"generator_a2b": keras.saving.serialize_keras_object(self._custom)} if self._custom else {}
-        return {**super().get_config(), **{name: getattr(self, name) for name in _CONFIG_NAMES}, **custom}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "PairedTranslator":
-        config = dict(config)
-        if "generator_a2b" in config:
-            config["generator_a2b"] = keras.saving.deserialize_keras_object(config["generator_a2b"])
-        return cls(**config)
-
     def get_compile_config(self) -> dict[str, Any] | None:
         if not self.compiled:
             return None
@@ -279,54 +271,11 @@ class PairedTranslator(GenerativeModel):
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
-def psnr(images: Any, truth: Any) -> Any:
-    """PSNR in dB of images in [-1, 1], clipped to it first, against the truth: [batch]."""
-    return tf.image.psnr(tf.clip_by_value(images, -1.0, 1.0) + 1.0, truth + 1.0, max_val=2.0)
-
-
 def _beside(images: Any, condition: Any) -> Any:
     """Return a picture and its condition, enlarged to its size, as the discriminator sees them."""
     if condition.shape[1:3] != images.shape[1:3]:
         condition = tf.image.resize(condition, tf.shape(images)[1:3], "nearest")
     return tf.concat([images, condition], axis=-1)
-
-
-def _untouched(a: Any, b: Any) -> Any:
-    """Return the input in the form of the output."""
-    a = a[..., : b.shape[-1]]
-    if a.shape[1:3] != b.shape[1:3]:
-        a = tf.clip_by_value(tf.image.resize(a, b.shape[1:3], "bicubic", antialias=True), -1.0, 1.0)
-    return tf.convert_to_tensor(a)
-
-
-def _baseline(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the usual baseline's answer, by the name of its score."""
-    if a.shape[1] != b.shape[1]:
-        return {"psnr_bicubic": _untouched(a, b).numpy()}
-    if a.shape[-1] == 4:
-        known = a[..., 3:] > 0
-        mean = (a[..., :3] * known).sum((1, 2), keepdims=True) / known.sum((1, 2), keepdims=True)
-        return {"psnr_mean_fill": np.where(known, a[..., :3], mean)}
-    fitted = []
-    for image, truth in zip(a, b, strict=True):
-        gain, offset = np.polyfit(image.ravel(), truth.ravel(), 1)
-        fitted.append(np.clip(gain * image + offset, -1, 1))
-    return {"psnr_best_gain": np.stack(fitted)}
-
-
-def _errors(a: np.ndarray, b: np.ndarray, answer: np.ndarray) -> np.ndarray:
-    """Squared errors in units of [0, 1] images: [n], or one for each pixel in a hole."""
-    squared = ((answer - b) / 2) ** 2
-    if a.shape[-1] == 4 and b.shape[-1] == 3:
-        return squared[a[..., 3] <= 0].ravel()
-    if a.shape[1] != b.shape[1]:
-        luma = np.float32([0.299, 0.587, 0.114])
-        squared = (((answer - b) @ luma / 2) ** 2)[:, 4:-4, 4:-4]
-    return squared.reshape(len(b), -1).mean(-1)
-
-
-def _decibels(squared_error: np.ndarray) -> np.ndarray:
-    return -10 * np.log10(np.maximum(squared_error, 1e-12))
 
 
 MODEL = PairedTranslator
@@ -336,31 +285,31 @@ _LOW_LIGHT = [{"kind": "low_light"}, {"kind": "noise", "sigma": 0.01}]
 PRESETS = {
     "super_resolution_x2": Preset(
         description="twice as large and sharper than bicubic; begins as bicubic enlargement",
-        config={"generator": "super_resolver", "generator_options": {"scale": 2}},
+        config={"generator_type": "super_resolver", "generator_options": {"scale": 2}},
         data={**_PAIRS, "degradation": [{"kind": "shrink", "factor": 2}]},
         recipe={"epochs": 2, "learning_rate": 2e-3},
     ),
     "super_resolution_x4": Preset(
         description="four times as large and sharper than bicubic; begins as bicubic enlargement",
-        config={"generator": "super_resolver", "generator_options": {"scale": 4}},
+        config={"generator_type": "super_resolver", "generator_options": {"scale": 4}},
         data={**_PAIRS, "image_size": 96, "degradation": [{"kind": "shrink", "factor": 4}]},
         recipe={"epochs": 3, "learning_rate": 2e-3},
     ),
     "denoising": Preset(
         description="removes Gaussian noise of sigma 0.1",
-        config={"generator": "restorer", "generator_options": {"blocks": 5}},
+        config={"generator_type": "restorer", "generator_options": {"blocks": 5}},
         data={**_PAIRS, "degradation": [{"kind": "noise", "sigma": 0.1}], "augmentation": "turns_and_colors"},
         recipe={"epochs": 2, "learning_rate": 2e-3},
     ),
     "enhancement": Preset(
         description="brightens dark, color-cast, slightly noisy pictures",
-        config={"generator": "restorer", "generator_options": {"blocks": 3, "curve": True}},
+        config={"generator_type": "restorer", "generator_options": {"blocks": 3, "curve": True}},
         data={**_PAIRS, "degradation": _LOW_LIGHT},
         recipe={"epochs": 2, "learning_rate": 2e-3},
     ),
     "inpainting": Preset(
         description="fills holes (transparent pixels) of a quarter of the picture",
-        config={"generator": "inpainter", "lambda_l2": 2.0},
+        config={"generator_type": "inpainter", "lambda_l2": 2.0},
         data={
             **_PAIRS,
             "image_size": 64,
@@ -374,7 +323,7 @@ PRESETS = {
     "pix2pix_256": Preset(
         description="pix2pix: a U-Net with L1 and a conditional PatchGAN, 256 pixels, pairs from a folder of yours",
         config={
-            "generator": "unet",
+            "generator_type": "unet",
             "generator_options": {"downsamplings": 8},
             "discriminator_options": {"norm": "batch"},
             "lambda_l1": 100.0,

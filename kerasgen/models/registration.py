@@ -10,6 +10,7 @@ import tensorflow as tf
 from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel
+from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.networks.registration import registration_network
 from kerasgen.presets import Preset
 from kerasgen.training.schedules import warmed_up_cosine
@@ -37,10 +38,17 @@ class Registration(GenerativeModel):
         UserError: an argument doesn't fit.
     """
 
-    data_loader = "load_registration"
-    image_range = None  # a flow is not a picture: artifacts take and give floats
-    loss_names = ("loss", "similarity_loss", "smoothness_loss")
-    validation_names = ("epe", "epe_identity", "negative_jacobian")
+    loaders = (Loader("load_registration"),)
+    reports = (
+        Reported("loss", on_bar=True),
+        Reported("similarity_loss"),
+        Reported("smoothness_loss"),
+        Reported("epe", validation_only=True, on_bar=True),
+        Reported("epe_identity", None, validation_only=True),
+        Reported("negative_jacobian", validation_only=True),
+    )
+    preview_file = "warps.png"
+    image_range = (-1.0, 1.0)
 
     def __init__(
         self,
@@ -49,14 +57,11 @@ class Registration(GenerativeModel):
         similarity: str = "mse",
         smoothness: float = 0.005,
         filters: tuple[int, ...] = (32, 48, 64, 64),
-        seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if similarity not in ("mse", "ncc"):
-            raise UserError(f"similarity is {similarity!r}: choose 'mse' or 'ncc'.")
-        if smoothness < 0:
-            raise UserError(f"smoothness is {smoothness}: give 0 or more.")
+        self._check_choice("similarity", ("mse", "ncc"))
+        self._check_not_negative("smoothness")
         self.channels, self.similarity, self.smoothness = channels, similarity, smoothness
         self.filters = tuple(filters)
         self.network = registration_network(channels, filters=self.filters)
@@ -125,7 +130,7 @@ class Registration(GenerativeModel):
         single = moving.ndim == 3
         pair = [picture[None] if single else picture for picture in (moving, fixed)]
         height, width = pair[0].shape[1:3]
-        multiple = 2 ** len(self.filters)
+        multiple = self.image_multiple
         margins = [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)]
         moving, fixed = (np.pad(picture, margins, mode="edge") for picture in pair)
         out = self.network({"moving": moving, "fixed": fixed}, training=False)
@@ -166,14 +171,23 @@ class Registration(GenerativeModel):
         differences = {"difference before": np.abs(moving - fixed), "difference after": np.abs(warped - fixed)}
         return shown | {title: np.clip(images, 0.0, 1.0) for title, images in differences.items()}
 
-    def deployables(self) -> dict[str, keras.Model]:
-        """Name the network: moving and fixed to warped and flow."""
-        return {"registration": self.network}
+    def networks_to_export(self) -> dict[str, ExportedNetwork]:
+        """Return the network: moving and fixed to warped and flow."""
+        return {"registration": ExportedNetwork(self.network, not_pictures=("flow",))}
+
+    @property
+    def picture_shape(self) -> tuple[int | None, int | None, int]:
+        return (None, None, self.channels)
+
+    @property
+    def image_multiple(self) -> int:
+        """What height and width must be divisible by."""
+        return 2 ** len(self.filters)
 
     def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return the pair itself."""
         pair = {name: np.asarray(batch[name]) for name in ("moving", "fixed") if name in batch}
-        return dict.fromkeys(self.deployables(), pair) if len(pair) == 2 else {}
+        return {"registration": pair} if len(pair) == 2 else {}
 
     def compile_for_recipe(
         self, steps_per_epoch: int, epochs: int, learning_rate: float = 2e-3, warmup_steps: int = 50
@@ -181,10 +195,6 @@ class Registration(GenerativeModel):
         """Adam with gradients clipped to norm 1, its learning rate warmed up and then half a cosine to 0."""
         schedule = warmed_up_cosine(learning_rate, warmup_steps, steps_per_epoch * epochs)
         self.compile(optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0))
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("channels", "similarity", "smoothness", "filters")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def local_ncc_loss(images: Any, others: Any, window: int = _WINDOW) -> Any:

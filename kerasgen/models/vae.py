@@ -12,24 +12,12 @@ from kerasgen.errors import UserError
 from kerasgen.layers import Sampling, reparameterize
 from kerasgen.metrics.latent import ActiveUnits
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator, weighted_mean
+from kerasgen.models.declarations import ExportedNetwork, Reported
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.presets import Preset
 
 _EVALUATION_SEED = 20131220
 _BATCH = 256
-_CONFIG_NAMES = (
-    "image_shape",
-    "latent_dim",
-    "filters",
-    "hidden_units",
-    "beta",
-    "likelihood",
-    "sigma",
-    "kl_warmup_steps",
-    "free_bits",
-    "num_classes",
-    "seed",
-)
 
 
 class Posterior(NamedTuple):
@@ -81,7 +69,8 @@ class VAE(GenerativeModel):
         kl_warmup_steps: steps over which β grows linearly from 0.
         free_bits: nats of KL in each dimension, on the batch's mean, that cost nothing to use
             (Kingma et al. 2016, 1606.04934); a dimension below it gets no gradient from the KL.
-        num_classes: makes both networks conditional on a label: an integer class, or a 0/1 vector of attributes.
+        num_classes: makes both networks conditional on a class, an integer below it (or a vector of shares).
+        num_attributes: makes both networks conditional on so many attributes at once, a vector of 0 and 1.
         seed: of the training's noise.
         encoder, decoder: your own networks instead, with the inputs and outputs of
             `kerasgen.networks.conv_encoder` and `conv_decoder`. A Bernoulli likelihood needs the decoder to end
@@ -91,8 +80,17 @@ class VAE(GenerativeModel):
         UserError: an argument or a network doesn't fit.
     """
 
-    loss_names = ("loss", "reconstruction_loss", "kl_loss")
-    validation_names = ("elbo",)
+    reports = (
+        Reported("loss", on_bar=True),
+        Reported("reconstruction_loss"),
+        Reported("kl_loss"),
+        Reported("elbo", "higher", validation_only=True, on_bar=True),
+        Reported("active_units", "higher", validation_only=True),
+    )
+    evaluation = "generation"
+    generates = True
+    seeded = True
+    preview_file = "reconstructions.png"
 
     def __init__(
         self,
@@ -107,22 +105,24 @@ class VAE(GenerativeModel):
         kl_warmup_steps: int = 0,
         free_bits: float = 0.0,
         num_classes: int | None = None,
+        num_attributes: int | None = None,
         seed: int = 0,
         encoder: keras.Model | None = None,
         decoder: keras.Model | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self._custom = {"encoder": encoder, "decoder": decoder}
         self.image_shape, self.latent_dim = tuple(image_shape), latent_dim
         self.filters, self.hidden_units = tuple(filters), hidden_units
         self.beta, self.likelihood, self.sigma = beta, likelihood, sigma
         self.kl_warmup_steps, self.free_bits = kl_warmup_steps, free_bits
-        self.num_classes, self.seed = num_classes, seed
+        self.num_classes, self.num_attributes, self.seed = num_classes, num_attributes, seed
         self._check_arguments()
 
-        self.encoder = encoder or conv_encoder(image_shape, latent_dim, filters, hidden_units, num_classes)
-        self.decoder = decoder or conv_decoder(latent_dim, image_shape, self.filters[::-1], hidden_units, num_classes)
+        self.encoder = encoder or conv_encoder(image_shape, latent_dim, filters, hidden_units, self.label_size)
+        self.decoder = decoder or conv_decoder(
+            latent_dim, image_shape, self.filters[::-1], hidden_units, self.label_size
+        )
         self.sampling = Sampling(ReplicaSeedGenerator(seed))
         self._decode_for_loss = self.decoder if likelihood == "gaussian" else _logits_network(self.decoder)
         self._trackers["active_units"] = ActiveUnits(latent_dim)
@@ -138,16 +138,17 @@ class VAE(GenerativeModel):
         self.built = True
 
     def _check_arguments(self) -> None:
-        if self.likelihood not in ("bernoulli", "gaussian"):
-            raise UserError(f"likelihood is {self.likelihood!r}: choose 'bernoulli' or 'gaussian'.")
+        self._check_choice("likelihood", ("bernoulli", "gaussian"))
+        self._check_not_negative("beta", "free_bits", "kl_warmup_steps")
+        if self.num_classes and self.num_attributes:
+            raise UserError(
+                f"num_classes is {self.num_classes} and num_attributes is {self.num_attributes}: give one of them."
+            )
         if isinstance(self.sigma, str):
             if self.sigma not in ("learned", "optimal"):
                 raise UserError(f"sigma is {self.sigma!r}: give a positive number, 'learned' or 'optimal'.")
         elif self.sigma <= 0:
             raise UserError(f"sigma is {self.sigma}: give a positive number, 'learned' or 'optimal'.")
-        for name in ("beta", "free_bits", "kl_warmup_steps"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} is {getattr(self, name)}: give 0 or a positive number.")
 
     # -- losses ---------------------------------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ class VAE(GenerativeModel):
             },
             sample_weight,
         )
-        return self.results(*self.loss_names)
+        return self.results("loss", "reconstruction_loss", "kl_loss")
 
     def test_step(self, data: Any) -> dict[str, Any]:
         inputs, sample_weight = self._unpack(data)
@@ -189,7 +190,7 @@ class VAE(GenerativeModel):
             },
             sample_weight,
         )
-        return self.results(*self.loss_names, *self.validation_names, "active_units")
+        return self.results("loss", "reconstruction_loss", "kl_loss", "elbo", "active_units")
 
     def _reconstruction_loss(self, inputs: dict, z: Any, training: bool) -> Any:
         decoded = self._decode_for_loss(self._decoder_inputs(z, inputs), training=training)
@@ -252,25 +253,26 @@ class VAE(GenerativeModel):
         return {"image": images, **self._label_input(labels)}
 
     def _label_input(self, labels: Any) -> dict[str, Any]:
-        if not self.num_classes:
+        if not self.conditional:
             return {}
         if labels is None:
             raise UserError(
-                f"This model is conditional on {self.num_classes} classes, but no labels were given: "
+                f"This model is conditional on {self._knows}, but no labels were given: "
                 'pass them as data["label"] or labels=….'
             )
         labels = tf.convert_to_tensor(labels)
-        if labels.shape.rank == 1:
+        if labels.shape.rank == 1 and self.num_classes:
             return {"label": tf.one_hot(tf.cast(labels, tf.int32), self.num_classes)}
-        if labels.shape.rank != 2 or labels.shape[1] != self.num_classes:
+        if labels.shape.rank != 2 or labels.shape[1] != self.label_size:
+            integers = f"[batch] integers below {self.num_classes} or " if self.num_classes else ""
             raise UserError(
-                f"The labels have the shape {tuple(labels.shape)}, but [batch] integers below {self.num_classes} "
-                f"or [batch, {self.num_classes}] vectors are needed."
+                f"The labels have the shape {tuple(labels.shape)}, but {integers}"
+                f"[batch, {self.label_size}] vectors are needed."
             )
         return {"label": tf.cast(labels, tf.float32)}
 
     def _decoder_inputs(self, z: Any, encoder_inputs: dict[str, Any]) -> dict[str, Any]:
-        return {"z": z, **({"label": encoder_inputs["label"]} if self.num_classes else {})}
+        return {"z": z, **({"label": encoder_inputs["label"]} if self.conditional else {})}
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Reconstruct through the mean of the posterior; `predict` therefore gives reconstructions."""
@@ -301,7 +303,8 @@ class VAE(GenerativeModel):
 
         Args:
             n: how many.
-            labels: for a conditional model; one label for all, or [n]. None takes the classes in turn.
+            labels: for a conditional model; one class or one vector of attributes for all, or [n] of them. None takes
+                the classes in turn; attributes, which come in combinations, must be given.
             seed: the same seed gives the same images; None gives others each time.
             sampler: any of `kerasgen.samplers`; None draws z from the prior N(0, I).
         """
@@ -371,15 +374,17 @@ class VAE(GenerativeModel):
         return self.decode(z, self._labels_for(steps, labels))
 
     def _labels_for(self, n: int, labels: Any) -> np.ndarray | None:
-        if not self.num_classes:
+        if not self.conditional:
             if labels is not None:
                 raise UserError(
                     "labels were given, but this model is unconditional: leave them out, or train with num_classes."
                 )
             return None
-        labels = np.arange(n) % self.num_classes if labels is None else np.asarray(labels)
-        if labels.ndim == 0:
-            labels = np.full(n, labels)
+        if labels is None:
+            return self._classes_in_turn(n)
+        labels = np.asarray(labels)
+        if labels.ndim == 0 or (labels.ndim == 1 and self.num_attributes):
+            labels = np.repeat(labels[None], n, axis=0)
         if labels.ndim == 1 and not ((labels >= 0) & (labels < self.num_classes)).all():
             raise UserError(
                 f"The labels reach from {labels.min()} to {labels.max()}, but this model knows "
@@ -389,33 +394,70 @@ class VAE(GenerativeModel):
             raise UserError(f"{len(labels)} labels were given for {n} images: give one, or one for each.")
         return labels
 
+    def _classes_in_turn(self, n: int) -> np.ndarray:
+        if self.num_attributes:
+            raise UserError(
+                f"This model is conditional on {self._knows}, which come in combinations: give labels, a vector of "
+                f"{self.num_attributes} zeros and ones for all pictures or for each."
+            )
+        return np.arange(n) % self.num_classes
+
     def preview(self, n: int = 64, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
         if inputs is None:
             return {"generated": self.generate(n, seed=seed)}
         inputs, _ = self._unpack(inputs)
         images, labels = inputs["image"][:n], inputs.get("label")
         labels = None if labels is None else labels[:n]
-        return {"original": images.numpy(), "reconstruction": self.reconstruct(images, labels)}
+        pictures = {"original": images.numpy(), "reconstruction": self.reconstruct(images, labels)}
+        if self.num_attributes:  # as real pictures combine them
+            pictures["generated"] = self.generate(len(images), labels, seed)
+        return pictures
 
-    def deployables(self) -> dict[str, keras.Model]:
-        """Name the decoder (z to image) and the encoder (image to mean and log-variance); no sampling in either."""
-        return {"decoder": self.decoder, "encoder": self.encoder}
+    @property
+    def previews_inputs(self) -> bool:
+        return bool(self.num_attributes)
 
-    def also_served(self) -> dict[str, keras.Model]:
-        """ "encode" gives the posterior of an image, "reconstruct" the image at its mean."""
+    def networks_to_export(self) -> dict[str, ExportedNetwork]:
+        """Return the decoder (z to image) and the encoder (image to mean and log-variance); no sampling in either.
+
+        The decoder serves two more: "encode" gives the posterior of an image, "reconstruct" the image at its mean.
+        """
         inputs = self.encoder.input
         mean = {"z": self.encoder.output["z_mean"]}
-        labels = {"label": inputs["label"]} if self.num_classes else {}
+        labels = {"label": inputs["label"]} if self.conditional else {}
         image = self.decoder(mean | labels)
-        return {"encode": self.encoder, "reconstruct": keras.Model(inputs, {"image": image}, name="reconstructor")}
+        reconstructor = keras.Model(inputs, {"image": image}, name="reconstructor")
+        also = {"encode": self.encoder, "reconstruct": reconstructor}
+        return {"decoder": ExportedNetwork(self.decoder, also), "encoder": ExportedNetwork(self.encoder)}
+
+    @property
+    def conditional(self) -> bool:
+        """Whether both networks take a label, a class or attributes."""
+        return bool(self.label_size)
+
+    @property
+    def label_size(self) -> int:
+        """The length of the vector that both networks take as a label; 0 for an unconditional model."""
+        return self.num_classes or self.num_attributes or 0
+
+    @property
+    def _knows(self) -> str:
+        return f"{self.num_classes} classes" if self.num_classes else f"{self.num_attributes} attributes"
+
+    @property
+    def picture_shape(self) -> tuple[int | None, int | None, int]:
+        return self.image_shape
 
     def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return images for the encoder, their posteriors' means for the decoder; classes in turn if unlabeled."""
         images = np.asarray(batch["image"])
-        labels = self._labels_for(len(images), batch.get("label") if self.num_classes else None)
+        labels = batch.get("label") if self.conditional else None
+        if labels is None and self.num_attributes:  # any combinations do, to compare a network with itself
+            labels = np.random.default_rng(0).integers(0, 2, (len(images), self.num_attributes))
+        labels = self._labels_for(len(images), labels)
         inputs = {name: np.asarray(value) for name, value in self._inputs(images, labels).items()}
         mean = {"z": self.encode(images, labels).mean}
-        decoded = mean | ({"label": inputs["label"]} if self.num_classes else {})
+        decoded = mean | ({"label": inputs["label"]} if self.conditional else {})
         return {"decoder": decoded, "encoder": inputs, "encode": inputs, "reconstruct": inputs}
 
     # -- recipe and config ----------------------------------------------------------------------------------
@@ -424,18 +466,6 @@ class VAE(GenerativeModel):
         """Adam, its learning rate following half a cosine to 0 over the whole training."""
         schedule = keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps_per_epoch * epochs))
         self.compile(optimizer=keras.optimizers.Adam(schedule))
-
-    def get_config(self) -> dict[str, Any]:
-        custom = {k: keras.saving.serialize_keras_object(v) for k, v in self._custom.items() if v}
-        return {**super().get_config(), **{name: getattr(self, name) for name in _CONFIG_NAMES}, **custom}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "VAE":
-        config = dict(config)
-        for name in ("encoder", "decoder"):
-            if name in config:
-                config[name] = keras.saving.deserialize_keras_object(config[name])
-        return cls(**config)
 
 
 def _logits_network(decoder: keras.Model) -> Callable:
@@ -513,7 +543,7 @@ PRESETS = {
             "hidden_units": 256,
             "likelihood": "gaussian",
             "sigma": "optimal",
-            "num_classes": 40,
+            "num_attributes": 40,
         },
         data={"image_size": 64, "channels": 3, "batch_size": 32},
         recipe={"epochs": 20, "learning_rate": 1e-3},

@@ -30,7 +30,7 @@ def conv_encoder(
     latent_dim: int,
     filters: Sequence[int] = (32, 64),
     hidden_units: int = 128,
-    num_classes: int | None = None,
+    label_size: int = 0,
 ) -> keras.Model:
     """Stride-2 3×3 convolutions, one dense layer, and the parameters of a diagonal Gaussian.
 
@@ -39,7 +39,7 @@ def conv_encoder(
         latent_dim: size of z.
         filters: channels of each stride-2 convolution.
         hidden_units: width of the dense layer.
-        num_classes: with it, there is a second input "label", [batch, num_classes] (one-hot or multi-hot).
+        label_size: with it, there is a second input "label", [batch, label_size]: one-hot classes, or attributes.
 
     Returns:
         A model from {"image": [batch, height, width, channels] in [0, 1](, "label")} to
@@ -55,8 +55,8 @@ def conv_encoder(
     for i, width in enumerate(filters):
         x = layers.Conv2D(width, 3, strides=2, padding="same", activation="relu", name=f"down_{i}")(x)
     x = layers.Flatten(name="flatten")(x)
-    if num_classes:
-        inputs["label"] = keras.Input((num_classes,), name="label")
+    if label_size:
+        inputs["label"] = keras.Input((label_size,), name="label")
         x = layers.Concatenate(name="with_label")([x, inputs["label"]])
     x = layers.Dense(hidden_units, activation="relu", name="hidden")(x)
     outputs = {
@@ -72,7 +72,7 @@ def conv_decoder(
     image_shape: Sequence[int],
     filters: Sequence[int] = (64, 32),
     hidden_units: int = 128,
-    num_classes: int | None = None,
+    label_size: int = 0,
 ) -> keras.Model:
     """Make the mirror of `conv_encoder`: dense layers, then stride-2 transposed convolutions to a picture.
 
@@ -83,7 +83,7 @@ def conv_decoder(
         image_shape: (height, width, channels); height and width divisible by 2 ** len(filters).
         filters: channels at each resolution, lowest first.
         hidden_units: width of the first dense layer.
-        num_classes: with it, there is a second input "label", [batch, num_classes] (one-hot or multi-hot).
+        label_size: with it, there is a second input "label", [batch, label_size]: one-hot classes, or attributes.
 
     Returns:
         A model from {"z": [batch, latent_dim](, "label")} to float32 images
@@ -97,8 +97,8 @@ def conv_decoder(
     z = keras.Input((latent_dim,), name="z")
     inputs = {"z": z}
     x = z
-    if num_classes:
-        inputs["label"] = keras.Input((num_classes,), name="label")
+    if label_size:
+        inputs["label"] = keras.Input((label_size,), name="label")
         x = layers.Concatenate(name="with_label")([x, inputs["label"]])
     x = layers.Dense(hidden_units, activation="relu", name="hidden")(x)
     small = (height // factor, width // factor, filters[0])

@@ -35,8 +35,20 @@ __all__ = [
     "Samples",
     "TwoStageSampler",
     "attribute_directions",
+    "find_sampler",
     "load_sampler",
 ]
+
+
+def find_sampler(name: str) -> type[Sampler]:
+    """Return the sampler's class of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in SAMPLERS:
+        raise UserError(f"There is no sampler {name!r}: choose one of {', '.join(SAMPLERS)}.")
+    return SAMPLERS[name]
 
 
 def load_sampler(path: str | os.PathLike) -> Sampler:

@@ -2,13 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
+from kerasgen.typing import Tensor
 
 
 class Samples:
@@ -42,10 +43,23 @@ class Samples:
         return self._log_prob
 
 
+@runtime_checkable
+class Moments(Protocol):
+    """Diagonal Gaussians, such as `VAE.encode` gives: `mean` and `log_var`, [n, latent_dim] each."""
+
+    mean: np.ndarray
+    log_var: np.ndarray
+
+
 class Sampler:
     """A density over latents: `fit`, `sample`, `log_prob`, `save`, `load`.
 
     A subclass lists its constructor arguments in `config` and what `fit` found, as arrays, in `state`.
+
+    Attributes:
+        needs_data: whether it must be fitted to training pictures.
+        knows_labels: whether it can be asked for a label or for attributes.
+        explains: whether the `origin` of each latent is a rule worth reading, which `plot` draws.
 
     Args:
         temperature: factor of the standard deviation of each Gaussian that latents are drawn from; less than 1
@@ -54,6 +68,10 @@ class Sampler:
     Raises:
         UserError: the temperature is not positive.
     """
+
+    needs_data: ClassVar[bool] = True
+    knows_labels: ClassVar[bool] = True
+    explains: ClassVar[bool] = False
 
     def __init__(self, temperature: float = 1.0) -> None:
         if not temperature > 0:
@@ -75,6 +93,15 @@ class Sampler:
         """
         raise NotImplementedError
 
+    @classmethod
+    def of_dimension(cls, latent_dim: int, temperature: float = 1.0) -> Self:
+        """Make a sampler that needs no data, for latents of this size.
+
+        Raises:
+            UserError: it needs data.
+        """
+        raise UserError(f"A {cls.__name__} is fitted to training pictures: give their source.")
+
     def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
         """Draw n latents; the same seed draws the same ones.
 
@@ -91,6 +118,15 @@ class Sampler:
     def log_prob(self, z: Any, where: Mapping[str, int] | None = None) -> np.ndarray:
         """Log-density of latents [n, latent_dim] in nats, given the evidence: float64 [n]."""
         raise NotImplementedError
+
+    def plot(self, path: str | os.PathLike, decode: Callable[[np.ndarray], Tensor]) -> None:
+        """Draw what the rules of `origin` say, for a sampler that `explains`, as PNG.
+
+        Args:
+            path: of the PNG.
+            decode: from latents [n, latent_dim] to pictures.
+        """
+        raise NotImplementedError(f"A {type(self).__name__} has no rules to draw.")
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as JSON can hold them."""
@@ -156,7 +192,7 @@ def moments_of(latents: Any) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: they have another shape, are empty or hold NaN or infinity.
     """
-    posterior = hasattr(latents, "log_var")
+    posterior = isinstance(latents, Moments)
     mean = np.asarray(latents.mean if posterior else latents, np.float64)
     if mean.ndim != 2 or not len(mean):
         raise UserError(f"The latents have the shape {mean.shape}, but [n, latent_dim] with n ≥ 1 is needed.")

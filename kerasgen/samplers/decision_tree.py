@@ -47,6 +47,8 @@ class DecisionTreeSampler(Sampler):
         UserError: an argument is out of range.
     """
 
+    explains = True
+
     def __init__(
         self,
         max_leaves: int | None = None,

@@ -17,9 +17,16 @@ class PriorSampler(Sampler):
             more varied ones.
     """
 
+    needs_data = False
+    knows_labels = False
+
     def __init__(self, latent_dim: int | None = None, temperature: float = 1.0):
         super().__init__(temperature)
         self.latent_dim = latent_dim
+
+    @classmethod
+    def of_dimension(cls, latent_dim: int, temperature: float = 1.0) -> Self:
+        return cls(latent_dim, temperature)
 
     def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
         """Take the latents' dimension, and nothing else."""

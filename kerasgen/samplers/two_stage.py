@@ -28,6 +28,8 @@ class TwoStageSampler(Sampler):
         temperature: factor of u and of γ.
     """
 
+    knows_labels = False
+
     def __init__(
         self,
         hidden_units: int = 256,

@@ -36,7 +36,7 @@ class ImageGrid(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         # A training that goes on from within its first epoch has drawn it already.
-        if epoch == 0 and not getattr(self.model, "steps_to_skip", 0):
+        if epoch == 0 and not self.model.steps_to_skip:
             self._draw(0)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:

@@ -17,8 +17,6 @@ from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.training.distribute import is_chief
 
-_LARGER_IS_BETTER = ("elbo", "psnr", "ssim", "accuracy")
-
 
 class Checkpoints(keras.callbacks.Callback):
     """Writes the whole state of a training after each epoch, and every k steps, into files step_NNNNNNNN.npz.
@@ -44,8 +42,7 @@ class Checkpoints(keras.callbacks.Callback):
         every_steps: writes one after so many steps too; None only after each epoch.
         keep: how many of the newest files stay.
         monitor: the validation metric whose best file stays too, such as "val_elbo", or several, of which the
-            first that is logged counts; None for none. Larger is better for ELBO, PSNR, SSIM and accuracy, smaller
-            for all others.
+            first that is logged counts; None for none. The model declares which direction is better.
 
     Raises:
         UserError: a number is below 1.
@@ -101,7 +98,7 @@ class Checkpoints(keras.callbacks.Callback):
                 f"choose one of {', '.join(numbers)}."
             )
         value = numbers[metric]
-        sign = 1 if any(name in metric for name in _LARGER_IS_BETTER) else -1
+        sign = 1 if self.model.reported(metric).better == "higher" else -1
         if self.best is None or sign * value > sign * self.best["value"]:
             self.best = {"step": step, "metric": metric, "value": value}
 

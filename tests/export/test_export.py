@@ -40,7 +40,7 @@ def subclassed() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def decoder() -> keras.Model:
-    return conv_decoder(4, (8, 8, 1), (8, 8), 16, num_classes=10)
+    return conv_decoder(4, (8, 8, 1), (8, 8), 16, label_size=10)
 
 
 def latents(n: int) -> dict[str, np.ndarray]:
@@ -116,7 +116,7 @@ def test_a_weightless_file_does_not_pass(decoder, tmp_path, monkeypatch):
     from kerasgen.export.contract.signature import model_signature
     from kerasgen.export.formats import tflite
 
-    other = conv_decoder(4, (8, 8, 1), (8, 8), 16, num_classes=10)
+    other = conv_decoder(4, (8, 8, 1), (8, 8), 16, label_size=10)
     real = tflite.export
 
     def wrong(request, path):
@@ -140,7 +140,7 @@ def test_a_changed_artifact_is_refused(decoder, tmp_path):
 
 
 def test_verify_finds_another_models_artifact(decoder, tmp_path):
-    other = conv_decoder(4, (8, 8, 1), (8, 8), 16, num_classes=10)
+    other = conv_decoder(4, (8, 8, 1), (8, 8), 16, label_size=10)
     artifact = export_model(decoder, tmp_path / "digits", format="onnx")
     report = verify(artifact.path, other)
     assert not report.passed

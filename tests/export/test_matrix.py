@@ -56,7 +56,7 @@ def unknown() -> keras.Model:
 
 
 NETWORKS = {
-    "decoder": lambda: conv_decoder(8, (16, 16, 3), (16, 16), 32, num_classes=3),
+    "decoder": lambda: conv_decoder(8, (16, 16, 3), (16, 16), 32, label_size=3),
     "encoder": lambda: conv_encoder((32, 32, 3), 8, (16, 16), 32),
     "resnet": lambda: resnet_generator(filters=16, blocks=2),
     "unet": lambda: unet_generator(filters=16, downsamplings=3, norm="instance"),

@@ -48,9 +48,10 @@ def trained(task: str) -> tuple[Any, dict[str, Any]]:
 @pytest.mark.parametrize("task", SMALL)
 def test_a_tasks_result_exports_and_passes_verify(task, tmp_path):
     model, batch = trained(task)
-    inputs, networks = model.example_inputs(batch), model.deployables()
+    inputs, networks = model.example_inputs(batch), model.networks_to_export()
     assert set(networks) <= set(inputs)
-    for name, network in networks.items():
+    for name, exported in networks.items():
+        network = exported.network
         for format in available_formats():
             artifact = export_model(network, tmp_path / name / format, format=format, inputs=inputs[name])
             assert verify(artifact.path, network, inputs=inputs[name]).passed

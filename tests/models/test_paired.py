@@ -17,16 +17,22 @@ from kerasgen.networks.restoration import restorer, super_resolver
 
 NOISE = {"kind": "noise", "sigma": 0.1}
 TASKS = {
-    "super_resolution": ({"generator": "super_resolver", "generator_options": {"filters": 8, "blocks": 1}}, "shrink"),
-    "denoising": ({"generator": "restorer", "generator_options": {"filters": 8, "blocks": 1}}, "noise"),
+    "super_resolution": (
+        {"generator_type": "super_resolver", "generator_options": {"filters": 8, "blocks": 1}},
+        "shrink",
+    ),
+    "denoising": ({"generator_type": "restorer", "generator_options": {"filters": 8, "blocks": 1}}, "noise"),
     "enhancement": (
-        {"generator": "restorer", "generator_options": {"filters": 8, "blocks": 1, "curve": True}},
+        {"generator_type": "restorer", "generator_options": {"filters": 8, "blocks": 1, "curve": True}},
         "low_light",
     ),
-    "inpainting": ({"generator": "inpainter", "generator_options": {"filters": (8, 8)}, "lambda_l2": 1.0}, "hole"),
+    "inpainting": (
+        {"generator_type": "inpainter", "generator_options": {"filters": (8, 8)}, "lambda_l2": 1.0},
+        "hole",
+    ),
     "pix2pix": (
         {
-            "generator": "unet",
+            "generator_type": "unet",
             "generator_options": {"filters": 8, "downsamplings": 3},
             "discriminator_options": {"filters": 8, "downsamplings": 1},
             "lambda_l1": 100.0,
@@ -158,14 +164,14 @@ def test_the_hole_alone_is_scored():
 @pytest.mark.parametrize("format", available_formats())
 def test_generators_export_and_pass_verify(task, format, tmp_path):
     model = PairedTranslator(**TASKS[task][0])
-    network = disturbed(model.deployables()["generator_a2b"])
+    network = disturbed(model.networks_to_export()["generator_a2b"].network)
     batch = next(iter(load_paired("pictures", {"kind": TASKS[task][1]}, image_size=64, batch_size=2)))
     artifact = export_model(network, tmp_path / task, format=format, inputs=batch["a"].numpy())
     assert verify(artifact.path, network, inputs=batch["a"].numpy()).passed
 
 
 def test_wrong_input_is_said():
-    with pytest.raises(UserError, match="generator='cnn' is unknown: choose one of restorer"):
+    with pytest.raises(UserError, match="generator_type='cnn' is unknown: choose one of restorer"):
         PairedTranslator("cnn")
     model = PairedTranslator(**TASKS["inpainting"][0])
     model.compile_for_recipe(1, 1)

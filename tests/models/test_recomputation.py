@@ -1,4 +1,4 @@
-"""`CycleGAN(checkpoint=True)`: the same training in less memory."""
+"""`CycleGAN(recompute=True)`: the same training in less memory."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from kerasgen.models import CycleGAN
 from kerasgen.models.recomputation import recomputed
 
 RESNET = {"generator_options": {"filters": 4, "blocks": 1}}
-UNET = {"generator": "unet", "generator_options": {"filters": 4, "downsamplings": 2, "norm": "instance"}}
+UNET = {"generator_type": "unet", "generator_options": {"filters": 4, "downsamplings": 2, "norm": "instance"}}
 
 
 def photographs():
@@ -27,8 +27,8 @@ def photographs():
 def pair(**options):
     """A CycleGAN and its copy that recomputes, with the same weights."""
     plain, recomputing = (
-        CycleGAN(24, discriminator_options={"filters": 4}, checkpoint=checkpoint, **options)
-        for checkpoint in (False, True)
+        CycleGAN(24, discriminator_options={"filters": 4}, recompute=recompute, **options)
+        for recompute in (False, True)
     )
     recomputing.set_weights(plain.get_weights())
     for model in (plain, recomputing):
@@ -93,7 +93,7 @@ def test_it_is_saved_and_no_artifact_has_it(tmp_path):
     plain, recomputing = pair(**RESNET)
     recomputing.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.checkpoint
+    assert loaded.recompute
     loaded.train_on_batch(photographs())
     paths = [
         export_model(model.generator_a2b, tmp_path / name, "onnx", inputs=photographs()["a"]).path
@@ -110,7 +110,7 @@ def test_what_would_change_twice_is_refused(norm):
         output = keras.layers.Conv2D(3, 1)(keras.layers.Dropout(0.5)(image))
         options = {**RESNET, "generator_b2a": keras.Model(image, output)}
     with pytest.raises(UserError, match=r"twice a step.*moving_mean|twice a step.*seed"):
-        CycleGAN(24, checkpoint=True, **options)
+        CycleGAN(24, recompute=True, **options)
 
 
 TRANSLATIONS = """
@@ -119,7 +119,7 @@ import numpy as np
 import tensorflow as tf
 from kerasgen.models import CycleGAN
 options = {"generator_options": {"filters": 16, "blocks": 8, "downsamplings": 1, "stem_kernel": 3}}
-model = CycleGAN(256, checkpoint=sys.argv[1] == "True", **options)
+model = CycleGAN(256, recompute=sys.argv[1] == "True", **options)
 a2b, b2a = model._translations(training=True)
 
 @tf.function

@@ -187,7 +187,7 @@ def test_use(small_vae, digits):
     with_prior = vae.generate(4, seed=7, sampler=PriorSampler(latent_dim=4))
     np.testing.assert_array_equal(with_prior, vae.generate(4, seed=7))
     assert not np.array_equal(vae.generate(4, seed=None), vae.generate(4, seed=None))
-    assert list(vae.deployables()) == ["decoder", "encoder"]
+    assert list(vae.networks_to_export()) == ["decoder", "encoder"]
 
 
 def test_preview_is_the_same_each_time(small_vae, digits):

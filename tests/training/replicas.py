@@ -40,7 +40,7 @@ def vae(num_classes: int | None) -> VAE:
     return VAE((8, 8, 1), 4, filters=(8, 8), hidden_units=16, num_classes=num_classes)
 
 
-def cyclegan(checkpoint: bool = False) -> CycleGAN:
+def cyclegan(recompute: bool = False) -> CycleGAN:
     # Without norms: an instance norm of a black or a clear patch divides by next to nothing, and rounding with it.
     # It knows one image only, so that replicas are nothing to it.
     options = {"filters": 4, "norm": "none"}
@@ -50,7 +50,7 @@ def cyclegan(checkpoint: bool = False) -> CycleGAN:
         generator_options={**options, "blocks": 1, "downsamplings": 0},
         discriminator_options={**options, "downsamplings": 2},
         pool_size=6,
-        checkpoint=checkpoint,
+        recompute=recompute,
     )
 
 
@@ -64,7 +64,7 @@ def compiled() -> keras.Model:
         return keras.optimizers.LossScaleOptimizer(sgd) if scaled else sgd
 
     makers = {"vae": lambda: vae(None), "conditional_vae": lambda: vae(10), "cyclegan": cyclegan}
-    makers["cyclegan_checkpoint"] = lambda: cyclegan(checkpoint=True)
+    makers["cyclegan_checkpoint"] = lambda: cyclegan(recompute=True)
     model = makers[name]()
     optimizers = [optimizer() for _ in range(2 if name.startswith("cyclegan") else 1)]
     model.compile(*optimizers, gradient_accumulation_steps=accumulate)

@@ -178,7 +178,7 @@ def test_the_unet_equals_keras(norm):
 
 
 def test_the_vae_networks_are_emitted_directly(caplog, tmp_path):
-    for model in (conv_encoder((8, 8, 1), 4, (8, 8), 16), conv_decoder(4, (8, 8, 1), (8, 8), 16, num_classes=10)):
+    for model in (conv_encoder((8, 8, 1), 4, (8, 8), 16), conv_decoder(4, (8, 8, 1), (8, 8), 16, label_size=10)):
         artifact = export_model(model, tmp_path / model.name, format="onnx")
         again = export_model(model, tmp_path / "again", format="onnx")
         assert artifact.path.read_bytes() == again.path.read_bytes()

@@ -117,7 +117,7 @@ def test_static_tflite_passes_and_records_its_calibration(generator, crops, tmp_
 
 
 def test_dense_layers_are_rounded_too(tmp_path):
-    decoder = conv_decoder(4, (8, 8, 1), (8, 8), 256, num_classes=10)
+    decoder = conv_decoder(4, (8, 8, 1), (8, 8), 256, label_size=10)
     random = np.random.default_rng(0)
     codes = {"z": random.normal(size=(32, 4)), "label": np.eye(10)[random.integers(0, 10, 32)]}
     kinds = operators(export_model(decoder, tmp_path / "net", "onnx", "dynamic_int8", inputs=codes))

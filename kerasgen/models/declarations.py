@@ -1,0 +1,64 @@
+"""What a model declares about itself, so that no command has to guess it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import keras
+
+Better = Literal["lower", "higher"]
+# How `kerasgen evaluate` measures a model; `kerasgen.commands.evaluate` has a function for each.
+Evaluation = Literal["generation", "translation", "score"]
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A number that training or validation reports.
+
+    Attributes:
+        name: as it is logged; "val_" stands before it in validation.
+        better: which direction is; None for a yardstick, which says something of the data rather than of the model.
+        validation_only: whether training leaves it out.
+        on_bar: whether it is worth a place on the progress bar.
+    """
+
+    name: str
+    better: Better | None = "lower"
+    validation_only: bool = False
+    on_bar: bool = False
+
+    @property
+    def bar_name(self) -> str:
+        """The name under which the bar finds it in the logs of an epoch."""
+        return f"val_{self.name}" if self.validation_only else self.name
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A way to load what a model trains on.
+
+    Attributes:
+        name: of the function in `kerasgen.data.LOADERS`.
+        sources: its arguments that name data sources: one for `--data`, two for `--data-a` and `--data-b`.
+    """
+
+    name: str
+    sources: tuple[str, ...] = ("source",)
+
+
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """A network that is worth an artifact.
+
+    Attributes:
+        network: a plain Keras model.
+        also: networks that share its weights, by name: further signatures of its SavedModel.
+        not_pictures: names of tensors [batch, height, width, channels] that are something else, such as a flow; an
+            artifact that has one takes and gives floats. All others of that rank are pictures in the model's
+            `image_range`.
+    """
+
+    network: "keras.Model"
+    also: Mapping[str, "keras.Model"] = field(default_factory=dict)
+    not_pictures: tuple[str, ...] = ()
