@@ -61,11 +61,10 @@ def train(
 ) -> None:
     """Train a preset on a data source, or on two."""
     with _quiet_import():
-        from kerasgen.commands.train import Options
+        from kerasgen.commands.train import Options, sources_of
         from kerasgen.commands.train import train as run_training
 
-    given = [source for source in (data, data_a, data_b) if source is not None]
-    sources = None if not given else given[0] if len(given) == 1 else tuple(given)
+    sources = sources_of(data, data_a, data_b)
     how = Options(strategy, precision, jit, checkpoint_steps, keep, monitor, tensorboard)
     more = {"batch_size": batch_size, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
     run = run_training(preset, output, sources, epochs, seed, resume=resume, options=how, **more)

@@ -1,6 +1,5 @@
 """A run: a preset trained on a data source, into a folder that says all of it."""
 
-import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -8,15 +7,16 @@ import os
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kerasgen.commands.settings import changed
+from kerasgen.commands.training_data import TrainingData, with_sources
 from kerasgen.errors import UserError
 from kerasgen.models import find
-from kerasgen.models.declarations import Loader
 from kerasgen.runs import RunConfig, RunFolder, json_text
 
 _PACKAGES = ("kerasgen", "tensorflow", "keras", "numpy")
@@ -74,6 +74,7 @@ def train(
     options: Options | None = None,
     download: bool = False,
     data_dir: str | None = None,
+    settings: Mapping[str, object] | None = None,
 ) -> Run:
     """Train a preset and write a run folder.
 
@@ -92,6 +93,8 @@ def train(
         resume: go on with the run that stands in the folder, with the same arguments.
         options: how it runs; None takes the defaults.
         download, data_dir: for "tfds:NAME"; see `kerasgen.data.load`.
+        settings: changes to the preset, such as {"latent_dim": 32, "recipe.learning_rate": 1e-4, "image_size": 64};
+            see `kerasgen.commands.settings.settings_of`.
 
     Raises:
         UserError: an argument doesn't fit, the folder holds a run already (or none to resume), its checkpoints
@@ -104,7 +107,11 @@ def train(
 
     options = options or Options()
     model_class, found = find(preset)
-    epochs = found.recipe["epochs"] if epochs is None else epochs
+    loader, found = with_sources(model_class, preset, found, data)
+    changes = {"recipe.epochs": epochs, "data.batch_size": batch_size}
+    changes = {name: value for name, value in changes.items() if value is not None} | dict(settings or {})
+    found = changed(model_class, found, loader, changes)
+    epochs = found.recipe["epochs"]
     if epochs < 1:
         raise UserError(f"{epochs} epochs were asked for: ask for at least 1.")
     if options.monitor and model_class.reported(options.monitor).better is None:
@@ -118,11 +125,10 @@ def train(
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     origin = {name: value for name, value in (("download", download), ("data_dir", data_dir)) if value}
-    data = _Data(preset, data, seed, batch_size, strategy.num_replicas_in_sync, origin)
+    data = TrainingData(loader, found.data | origin, seed, strategy.num_replicas_in_sync)
     recipe = {name: value for name, value in found.recipe.items() if name != "epochs"}
     with strategy.scope(), _precision(options.precision):
-        chance = {"seed": seed} if model_class.seeded else {}
-        model = model_class.from_preset(preset, load_weights=False, **chance)
+        model = model_class(**found.config, **({"seed": seed} if model_class.seeded else {}))
         model.compile_for_recipe(data.steps_per_epoch, epochs, **recipe)
     if options.jit:
         model.jit_compile = True
@@ -144,6 +150,25 @@ def train(
         _finish(run)
     wait_for_workers(strategy)
     return run
+
+
+def sources_of(data: str | None, data_a: str | None, data_b: str | None) -> str | tuple[str, str] | None:
+    """Return the sources that three options of the command line name, as `train` takes them.
+
+    Args:
+        data: the one source.
+        data_a: domain A.
+        data_b: domain B.
+
+    Raises:
+        UserError: one domain lacks the other, or both ways are used at once.
+    """
+    if data is not None and (data_a or data_b) is not None:
+        raise UserError("Both --data and --data-a or --data-b were given: give --data, or the other two.")
+    if (data_a is None) != (data_b is None):
+        missing = "--data-b" if data_b is None else "--data-a"
+        raise UserError(f"Only one of two domains was given: give {missing} too.")
+    return data if data_a is None or data_b is None else (data_a, data_b)
 
 
 def _check_options(options: Options, strategy: Any) -> None:
@@ -180,7 +205,7 @@ def _precision(name: str) -> Iterator[None]:
 
 
 def _fit(
-    model: Any, data: "_Data", epochs: int, folder: RunFolder, config: RunConfig, options: Options
+    model: Any, data: TrainingData, epochs: int, folder: RunFolder, config: RunConfig, options: Options
 ) -> dict[str, list[float]]:
     import keras
 
@@ -230,78 +255,6 @@ def _finish(run: Run) -> None:
     save_png(run.folder / run.model.preview_file, side_by_side(pictures))
 
 
-class _Data:
-    """A preset's data, its own or others.
-
-    Attributes:
-        arguments: what the loader was called with.
-        steps_per_epoch: batches of an epoch.
-        validation: the test split.
-    """
-
-    def __init__(
-        self,
-        preset: str,
-        given: str | tuple[str, str] | None,
-        seed: int,
-        batch_size: int | None,
-        replicas: int,
-        origin: dict[str, Any],
-    ):
-        from kerasgen.data import LOADERS
-
-        loader, arguments = _loading(preset, given)
-        self.arguments = arguments | origin
-        if batch_size is not None:
-            self.arguments["batch_size"] = batch_size
-        batch_size = self.arguments.setdefault("batch_size", 32)
-        if batch_size % replicas:
-            raise UserError(
-                f"A batch of {batch_size} can't be shared evenly by {replicas} devices: give a batch size that is "
-                f"a multiple of {replicas}."
-            )
-        self._load = functools.partial(LOADERS[loader.name], seed=seed, **self.arguments)
-        self._whole = self._load(split="train")
-        self.steps_per_epoch = len(self._whole)
-        self.validation = self._load(split="test")
-        if replicas > 1:  # a replica without an example would fail
-            self.validation = self.validation.filter(lambda batch: _size(batch) >= replicas)
-
-    def training(self, step: int) -> Any:
-        """Batches from a step of the training on."""
-        return self._load(split="train", start_step=step)
-
-
-def _size(batch: dict[str, Any]) -> Any:
-    import tensorflow as tf
-
-    return tf.shape(next(iter(batch.values())))[0]
-
-
-def _loading(preset: str, data: str | tuple[str, str] | None) -> tuple[Loader, dict[str, Any]]:
-    """Return the loader of a preset that takes as many sources as are given, and its arguments."""
-    model_class, found = find(preset)
-    given = () if data is None else (data,) if isinstance(data, str) else tuple(data)
-    if not given:
-        loader = model_class.loader_for(found.data)
-        if loader is None:
-            raise UserError(f"The preset {preset!r} comes without data: give {_wanted(model_class.loaders)}.")
-        return loader, dict(found.data)
-    loader = next((known for known in model_class.loaders if len(known.sources) == len(given)), None)
-    if loader is None:
-        raise UserError(
-            f"The preset {preset!r} can't be trained on {len(given)} data source{'s' * (len(given) > 1)}: "
-            f"give {_wanted(model_class.loaders)}."
-        )
-    return loader, found.data | dict(zip(loader.sources, given, strict=True))
-
-
-def _wanted(loaders: Sequence[Loader]) -> str:
-    """Return how sources are given on the command line."""
-    options = {1: "--data folder:PATH", 2: "--data-a folder:PATH --data-b folder:PATH"}
-    return ", or ".join(options[len(loader.sources)] for loader in loaders)
-
-
 def _compare(folder: RunFolder, config: RunConfig) -> None:
     """Raise `UserError` unless the run that stands in the folder trains the same."""
     if not folder.exists():
@@ -310,7 +263,8 @@ def _compare(folder: RunFolder, config: RunConfig) -> None:
     for found in (former, present):
         found.get("config", {}).pop("name", None)  # Keras counts the models of a process in it
     # An argument that a newer version added stands at its default: the preset's run didn't know it.
-    former["config"] = present["config"] | former.get("config", {})
+    model_class, _ = find(config["preset"])
+    former["config"] = present["config"] | model_class.upgraded_config(former.get("config", {}))
     for name in ("preset", "epochs", "seed", "data", "steps_per_epoch", "recipe", "config"):
         if former.get(name) != present[name]:
             raise UserError(

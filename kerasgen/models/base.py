@@ -235,6 +235,11 @@ class GenerativeModel(Pretrained, keras.Model):
         """Return what `get_config` gave in an earlier version as this one would give it."""
         return {cls.former_arguments.get(name, name): value for name, value in config.items()}
 
+    @classmethod
+    def resized(cls, config: Mapping[str, Any], size: int) -> dict[str, Any]:
+        """Return constructor arguments for square pictures of another size; most networks take any."""
+        return dict(config)
+
     def compile_for_recipe(self, steps_per_epoch: int, epochs: int, **recipe: Any) -> None:
         """Compile as the preset's recipe says, with schedules that end with the training."""
         raise NotImplementedError(f"{type(self).__name__} has no training recipe.")
@@ -300,7 +305,7 @@ class GenerativeModel(Pretrained, keras.Model):
     def _check_choice(self, name: str, known: Iterable[str]) -> None:
         """Raise `UserError` unless an argument is one of the known names."""
         if self._arguments[name] not in known:
-            raise UserError(f"{name}={self._arguments[name]!r} is unknown: choose one of {', '.join(known)}.")
+            raise UserError(f"{name} is {self._arguments[name]!r}: choose one of {', '.join(known)}.")
 
     def _check_not_negative(self, *names: str) -> None:
         """Raise `UserError` unless the arguments are 0 or more."""

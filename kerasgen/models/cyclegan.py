@@ -361,6 +361,10 @@ class CycleGAN(GenerativeModel):
         generators = {"generator_a2b": self.generator_a2b, "generator_b2a": self.generator_b2a}
         return {name: ExportedNetwork(network) for name, network in generators.items()}
 
+    @classmethod
+    def resized(cls, config: Mapping[str, Any], size: int) -> dict[str, Any]:
+        return {**config, "image_size": size}
+
     @property
     def picture_shape(self) -> tuple[int | None, int | None, int]:
         return (*self.image_size, self.channels)

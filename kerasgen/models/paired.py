@@ -107,7 +107,7 @@ class PairedTranslator(GenerativeModel):
         self._check_choice("generator_type", _GENERATORS)
         self._check_choice("adversarial_loss", ("vanilla", "lsgan"))
         if self.task not in TASKS:
-            raise UserError(f"task={self.task!r} is unknown: choose one of {', '.join(TASKS)}.")
+            raise UserError(f"task is {self.task!r}: choose one of {', '.join(TASKS)}.")
         self._check_not_negative("lambda_l1", "lambda_l2", "lambda_adversarial")
 
     # -- training -------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class Pretrained:
                 f"The preset {name!r} has no trained weights: train it by `kerasgen train {name}`, or give "
                 "load_weights=False for a new model."
             )
-        model = cls(**{**config, **overrides})
+        model = cls.from_config({**config, **overrides})
         if load_weights:
             _load(model, folder)
         return model

@@ -1,6 +1,6 @@
 """The variational autoencoder, unconditional or conditional on labels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -443,6 +443,10 @@ class VAE(GenerativeModel):
     @property
     def _knows(self) -> str:
         return f"{self.num_classes} classes" if self.num_classes else f"{self.num_attributes} attributes"
+
+    @classmethod
+    def resized(cls, config: Mapping[str, Any], size: int) -> dict[str, Any]:
+        return {**config, "image_shape": (size, size, config["image_shape"][2])}
 
     @property
     def picture_shape(self) -> tuple[int | None, int | None, int]:

@@ -115,8 +115,8 @@ def test_translation_keeps_any_size():
     ("call", "words"),
     [
         (lambda: small(size=26), "multiples of 4"),
-        (lambda: small(adversarial_loss="hinge"), "adversarial_loss='hinge'"),
-        (lambda: small(generator="vit"), "generator='vit'"),
+        (lambda: small(adversarial_loss="hinge"), "adversarial_loss is 'hinge'"),
+        (lambda: small(generator_type="vit"), "generator_type is 'vit'"),
         (lambda: small(lambda_cycle=-1.0), "lambda_cycle is -1.0"),
         (lambda: small().translate(np.zeros((8, 8, 3), "float32"), "a2c"), "direction='a2c'"),
         (lambda: small().translate(np.zeros((8, 8, 1), "float32")), r"\(8, 8, 1\)"),

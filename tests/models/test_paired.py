@@ -171,7 +171,7 @@ def test_generators_export_and_pass_verify(task, format, tmp_path):
 
 
 def test_wrong_input_is_said():
-    with pytest.raises(UserError, match="generator_type='cnn' is unknown: choose one of restorer"):
+    with pytest.raises(UserError, match="generator_type is 'cnn': choose one of restorer"):
         PairedTranslator("cnn")
     model = PairedTranslator(**TASKS["inpainting"][0])
     model.compile_for_recipe(1, 1)

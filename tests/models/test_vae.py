@@ -217,7 +217,7 @@ def test_mixed_precision_computes_losses_in_float32(digits):
     ("call", "message"),
     [
         (lambda make, d: VAE.from_preset("vae_digit"), "no preset 'vae_digit'.*vae_digits"),
-        (lambda make, d: make(likelihood="poisson"), "choose 'bernoulli' or 'gaussian'"),
+        (lambda make, d: make(likelihood="poisson"), "choose one of bernoulli, gaussian"),
         (lambda make, d: make(sigma="best"), "learned"),
         (lambda make, d: make(sigma=-1), "positive"),
         (lambda make, d: make(beta=-1), "beta is -1"),

@@ -1,0 +1,147 @@
+"""What may be set about a training beside its preset: names, kinds and defaults, read off the code itself."""
+
+import difflib
+import inspect
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kerasgen.errors import UserError
+from kerasgen.models import GenerativeModel
+from kerasgen.models.declarations import Loader
+from kerasgen.presets import Preset
+
+# What a training gives by itself, or what has an option of its own.
+_OWN = {"split", "shuffle", "seed", "start_step", "steps_per_epoch", "download", "data_dir", "self", "kwargs"}
+_KINDS: dict[object, tuple[type, ...]] = {
+    int: (int,),
+    float: (int, float),
+    str: (str,),
+    bool: (bool,),
+    type(None): (type(None),),
+    dict: (dict,),
+    tuple: (list, tuple),
+    Sequence: (list, tuple),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing that can be set.
+
+    Attributes:
+        name: as it is set: the model's arguments as they are, "data." and "recipe." before the others.
+        default: what the preset, or else the code, takes.
+        kinds: Python's types that fit.
+    """
+
+    name: str
+    default: object
+    kinds: tuple[type, ...]
+
+
+def settings_of(model_class: type[GenerativeModel], preset: Preset, loader: Loader) -> dict[str, Setting]:
+    """Return all that can be set about a preset, by name.
+
+    Args:
+        model_class: the preset's model.
+        preset: gives the defaults.
+        loader: how its data is loaded.
+    """
+    from kerasgen.data import LOADERS
+
+    groups = (
+        ("", model_class.__init__, preset.config, set()),
+        ("data.", LOADERS[loader.name], preset.data, set(loader.sources)),
+        ("recipe.", model_class.compile_for_recipe, preset.recipe, set()),
+    )
+    found = {"recipe.epochs": Setting("recipe.epochs", preset.recipe["epochs"], (int,))}
+    for prefix, function, given, left_out in groups:
+        for name, parameter in inspect.signature(function).parameters.items():
+            kinds = _kinds(parameter.annotation)
+            if set(kinds) - {type(None)} and name not in _OWN | left_out and not (prefix and name == "epochs"):
+                found[prefix + name] = Setting(prefix + name, given.get(name, parameter.default), kinds)
+    return found
+
+
+def changed(
+    model_class: type[GenerativeModel], preset: Preset, loader: Loader, changes: Mapping[str, object]
+) -> Preset:
+    """Return the preset with some of its settings changed.
+
+    Args:
+        model_class: the preset's model.
+        preset: which is left as it is.
+        loader: how its data is loaded.
+        changes: values by the names that `settings_of` has, and "image_size" for data and model together.
+
+    Raises:
+        UserError: there is no such setting, or a value doesn't fit.
+    """
+    known = settings_of(model_class, preset, loader)
+    parts: dict[str, dict[str, object]] = {
+        "": dict(preset.config),
+        "data": {**preset.data},
+        "recipe": {**preset.recipe},
+    }
+    for name, value in changes.items():
+        if name == "image_size":
+            size = _checked(Setting(name, None, (int,)), value)
+            parts["data"]["image_size"] = size
+            parts[""] = model_class.resized(parts[""], size)
+            continue
+        if name not in known:
+            raise UserError(f"There is no setting {name!r}{_nearest(name, known)}.")
+        group, _, last = name.rpartition(".")
+        parts[group][last] = _checked(known[name], value)
+    return replace(preset, config=parts[""], data=parts["data"], recipe=parts["recipe"])
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, object]:
+    """Return values by name of texts such as "latent_dim=32" or "recipe.learning_rate=1e-4".
+
+    A value is read as JSON; what isn't JSON is text.
+
+    Raises:
+        UserError: there is no "=".
+    """
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and name.strip()):
+            raise UserError(f"--set is {text!r}: write it as NAME=VALUE, such as latent_dim=32.")
+        try:
+            found[name.strip()] = json.loads(value)
+        except ValueError:
+            found[name.strip()] = {"True": True, "False": False, "None": None}.get(value.strip(), value.strip())
+    return found
+
+
+def _nearest(name: str, known: Mapping[str, Setting]) -> str:
+    close = difflib.get_close_matches(name, [*known, "image_size"], n=1, cutoff=0.5)
+    return f": did you mean {close[0]!r}" if close else f": choose one of {', '.join(known)}"
+
+
+def _checked(setting: Setting, value: object) -> object:
+    fits = isinstance(value, setting.kinds) and (bool in setting.kinds or not isinstance(value, bool))
+    if not fits:
+        wanted = " or ".join(dict.fromkeys({"NoneType": "null"}.get(k.__name__, k.__name__) for k in setting.kinds))
+        raise UserError(f"{setting.name} is {value!r}, but it takes {wanted}: give such a value.")
+    return value
+
+
+def _kinds(annotation: object) -> tuple[type, ...]:
+    """Return the types that an argument takes as JSON has them; none for networks and the like."""
+    options = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+    kinds = (_KINDS.get(_origin(option), ()) for option in options)
+    return tuple(kind for found in kinds for kind in found)
+
+
+def _is_union(annotation: object) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)
+
+
+def _origin(annotation: object) -> object:
+    return typing.get_origin(annotation) or annotation

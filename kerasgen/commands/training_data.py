@@ -1,0 +1,99 @@
+"""The data of a training: which loader takes the sources that are given, and batches from any step on."""
+
+import functools
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kerasgen.data import LOADERS
+from kerasgen.errors import UserError
+from kerasgen.models import GenerativeModel
+from kerasgen.models.declarations import Loader
+from kerasgen.presets import Preset
+from kerasgen.typing import Tensor
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class TrainingData:
+    """What a training and its validation see.
+
+    Args:
+        loader: how it is loaded.
+        arguments: of the loader, its sources among them.
+        seed: of the order.
+        replicas: devices that share each batch.
+
+    Attributes:
+        arguments: what the loader was called with.
+        steps_per_epoch: batches of an epoch.
+        validation: the test split.
+
+    Raises:
+        UserError: the batch size can't be shared, or an argument doesn't fit.
+    """
+
+    def __init__(self, loader: Loader, arguments: Mapping[str, object], seed: int, replicas: int):
+        self.arguments = {"batch_size": 32, **arguments}
+        batch_size = self.arguments["batch_size"]
+        if batch_size % replicas:
+            raise UserError(
+                f"A batch of {batch_size} can't be shared evenly by {replicas} devices: give a batch size that is "
+                f"a multiple of {replicas}."
+            )
+        self._load = functools.partial(LOADERS[loader.name], seed=seed, **self.arguments)
+        self._whole = self._load(split="train")
+        self.steps_per_epoch = len(self._whole)
+        self.validation = self._load(split="test")
+        if replicas > 1:  # a replica without an example would fail
+            self.validation = self.validation.filter(lambda batch: _size(batch) >= replicas)
+
+    def training(self, step: int) -> "tf.data.Dataset":
+        """Return batches from a step of the training on."""
+        return self._load(split="train", start_step=step)
+
+
+def with_sources(
+    model_class: type[GenerativeModel], name: str, preset: Preset, given: str | Sequence[str] | None
+) -> tuple[Loader, Preset]:
+    """Return the loader that takes as many sources as are given, and the preset with them.
+
+    Args:
+        model_class: the preset's model.
+        name: of the preset.
+        preset: whose own sources are taken if none are given.
+        given: one source, or domain A and domain B.
+
+    Raises:
+        UserError: the model can't be trained on so many sources, or none are given and the preset has none.
+    """
+    sources = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    if not sources:
+        loader = model_class.loader_for(preset.data)
+        if loader is None:
+            raise UserError(f"The preset {name!r} comes without data: give {_wanted(model_class.loaders)}.")
+        return loader, preset
+    loader = next((known for known in model_class.loaders if len(known.sources) == len(sources)), None)
+    if loader is None:
+        raise UserError(
+            f"The preset {name!r} can't be trained on {len(sources)} data source{'s' * (len(sources) > 1)}: "
+            f"give {_wanted(model_class.loaders)}."
+        )
+    # Another loader than the preset's own may not take all that the preset says, such as a degradation.
+    taken = inspect.signature(LOADERS[loader.name]).parameters.keys()
+    arguments = {name: value for name, value in preset.data.items() if name in taken}
+    return loader, replace(preset, data=arguments | dict(zip(loader.sources, sources, strict=True)))
+
+
+def _size(batch: Mapping[str, Tensor]) -> Tensor:
+    import tensorflow as tf
+
+    return tf.shape(next(iter(batch.values())))[0]
+
+
+def _wanted(loaders: Sequence[Loader]) -> str:
+    """Return how sources are given on the command line."""
+    options = {1: "--data folder:PATH", 2: "--data-a folder:PATH --data-b folder:PATH"}
+    return ", or ".join(options[len(loader.sources)] for loader in loaders)

@@ -1,0 +1,166 @@
+"""One tiny case for each model, preset and sampler, which the tests beside this file run over."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+from kerasgen.models import VAE, CycleGAN, GenerativeModel, PairedTranslator, Registration
+
+_PLAIN = {"filters": 4, "norm": "none"}
+
+
+def _pictures(side: int, channels: int, seed: int = 0) -> np.ndarray:
+    """Eight pieces of a photograph: float32 [8, side, side, channels] in [0, 1]."""
+    from sklearn.datasets import load_sample_image
+
+    photo, random = load_sample_image("china.jpg"), np.random.default_rng(seed)
+    corners = zip(random.integers(0, 300, 8), random.integers(0, 500, 8), strict=True)
+    pieces = np.stack([photo[top : top + side, left : left + side] for top, left in corners]) / np.float32(255)
+    return pieces if channels == 3 else pieces.mean(axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """A model that trains in seconds.
+
+    Attributes:
+        make: a new model; without normalization over a batch, which each replica does for itself.
+        data: eight examples as it trains on them, by name.
+    """
+
+    make: Callable[[], GenerativeModel]
+    data: Callable[[], Mapping[str, np.ndarray]]
+
+
+def _classes() -> dict[str, np.ndarray]:
+    return {"image": _pictures(8, 1), "label": np.arange(8, dtype=np.int32) % 3}
+
+
+def _domains(a: str, b: str) -> dict[str, np.ndarray]:
+    return {a: _pictures(16, 3) * 2 - 1, b: _pictures(16, 3, seed=1) * 2 - 1}
+
+
+MODELS: dict[type[GenerativeModel], ModelCase] = {
+    VAE: ModelCase(lambda: VAE((8, 8, 1), 2, filters=(4,), hidden_units=8, num_classes=3), _classes),
+    CycleGAN: ModelCase(
+        lambda: CycleGAN(
+            16,
+            generator_options={**_PLAIN, "blocks": 1, "downsamplings": 0, "stem_kernel": 3},
+            discriminator_options={**_PLAIN, "downsamplings": 1},
+            pool_size=4,
+        ),
+        lambda: _domains("a", "b"),
+    ),
+    PairedTranslator: ModelCase(
+        lambda: PairedTranslator(
+            "restorer",
+            generator_options={"filters": 4, "blocks": 1},
+            discriminator_options={**_PLAIN, "downsamplings": 1},
+            lambda_adversarial=0.1,
+        ),
+        lambda: _domains("a", "b"),
+    ),
+    Registration: ModelCase(lambda: Registration(filters=(4, 4)), lambda: _domains("moving", "fixed")),
+}
+
+
+@dataclass(frozen=True)
+class PresetCase:
+    """A preset made small.
+
+    Attributes:
+        settings: what is set about it; its architecture stays.
+        sources: where its data comes from; "PICTURES" is a folder of 18 pictures. None takes its own.
+        extractor: whether the source has a classifier of its own, whose features pictures are compared in.
+        exported: whether its first network goes through each format; one preset of each architecture does.
+    """
+
+    settings: Mapping[str, object]
+    sources: tuple[str, ...] | None = None
+    extractor: bool = False
+    exported: bool = True
+
+
+_VAE = {"image_size": 32, "latent_dim": 4, "filters": [4, 8], "hidden_units": 8, "data.batch_size": 4}
+_PAIRS = {"data.image_size": 32, "data.batch_size": 4}
+_FOLDER = ("folder:PICTURES",)
+_FOLDERS = ("folder:PICTURES", "folder:PICTURES")
+_RESNET = {"filters": 4, "blocks": 1}
+_TINY = {"image_size": 32, "data.batch_size": 4, "discriminator_options": {"filters": 4}}
+
+
+def _resnet(blocks: int) -> dict[str, object]:
+    return {**_TINY, "generator_options": {"filters": 4, "blocks": blocks}}
+
+
+def _unet(downsamplings: int) -> dict[str, object]:
+    return {**_TINY, "generator_options": {"filters": 4, "downsamplings": downsamplings, "norm": "instance"}}
+
+
+def _with_known_truth(downsamplings: int, **options: object) -> dict[str, object]:
+    generator = {**_PLAIN, "blocks": 1, "downsamplings": 0, "stem_kernel": 3, **options}
+    discriminator = {**_PLAIN, "downsamplings": downsamplings}
+    return {"generator_options": generator, "discriminator_options": discriminator, "data.batch_size": 125}
+
+
+PRESETS: dict[str, PresetCase] = {
+    "vae_digits": PresetCase(
+        {"latent_dim": 4, "filters": [4, 8], "hidden_units": 8, "data.batch_size": 250}, extractor=True
+    ),
+    "vae_64": PresetCase(_VAE, _FOLDER),
+    "label_to_image": PresetCase({**_VAE, "num_attributes": 2}, ("faces_with_attributes",), exported=False),
+    "cyclegan_resnet_9": PresetCase(_resnet(9), _FOLDERS, exported=False),
+    "cyclegan_resnet_6": PresetCase(_resnet(6), _FOLDERS),
+    "cyclegan_unet_256": PresetCase(_unet(4), _FOLDERS, exported=False),
+    "cyclegan_unet_128": PresetCase(_unet(3), _FOLDERS),
+    "style_transfer": PresetCase(_resnet(6), ("photos", "photo_dusk"), exported=False),
+    "cyclegan_digits_ink": PresetCase(_with_known_truth(2), extractor=True),
+    "cyclegan_photo_dusk": PresetCase(_with_known_truth(1, residual=True)),
+    "super_resolution_x2": PresetCase(
+        {**_PAIRS, "generator_options": {"scale": 2, "filters": 4, "blocks": 1}}, _FOLDER
+    ),
+    "super_resolution_x4": PresetCase(
+        {**_PAIRS, "generator_options": {"scale": 4, "filters": 4, "blocks": 1}}, _FOLDER
+    ),
+    "denoising": PresetCase({**_PAIRS, "generator_options": {"filters": 4, "blocks": 1}}, _FOLDER),
+    "enhancement": PresetCase({**_PAIRS, "generator_options": {"filters": 4, "blocks": 1, "curve": True}}, _FOLDER),
+    "inpainting": PresetCase({**_PAIRS, "generator_options": {"filters": [4, 4]}}, _FOLDER),
+    "pix2pix_256": PresetCase(
+        {
+            **_PAIRS,
+            "generator_options": {"downsamplings": 3, "filters": 4},
+            "discriminator_options": {"norm": "batch", "filters": 4, "downsamplings": 1},
+        },
+        _FOLDER,
+    ),
+    "registration": PresetCase({"filters": [4, 4], "data.image_size": 16, "data.batch_size": 4}, _FOLDER),
+    "registration_ncc": PresetCase(
+        {"filters": [4, 4], "data.image_size": 16, "data.batch_size": 4}, _FOLDER, exported=False
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SamplerCase:
+    """A sampler made quick: its constructor's arguments."""
+
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+SAMPLERS: dict[str, SamplerCase] = {
+    "prior": SamplerCase(),
+    "posterior": SamplerCase(),
+    "class_gaussian": SamplerCase(),
+    "gaussian_mixture": SamplerCase(),
+    "decision_tree": SamplerCase(),
+    "two_stage": SamplerCase({"hidden_units": 8, "epochs": 1, "bound_samples": 4}),
+}
+
+
+def classifier() -> keras.Model:
+    """A small classifier of 32×32 color pictures with random weights: its features are compared in."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(8, 3, 2, activation="relu"), keras.layers.GlobalAveragePooling2D()]
+    return keras.Sequential([keras.Input((32, 32, 3)), *layers, keras.layers.Dense(2)])

@@ -1,0 +1,38 @@
+"""Three steps of each model's case on one device and on two; argv: the file for all variables."""
+
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from kerasgen.models import VAE, GenerativeModel  # noqa: E402
+from tests.conformance.cases import MODELS, ModelCase  # noqa: E402
+
+
+def variables_after(case: ModelCase, strategy: tf.distribute.Strategy) -> list[np.ndarray]:
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model: GenerativeModel = case.make()
+        if isinstance(model, VAE):
+            # Each replica draws its own noise, which tests/training/test_distribute.py compares: here z is the mean.
+            model.sampling = lambda posterior: posterior[0]
+        optimizers = [keras.optimizers.SGD(1e-2) for _ in range(1 if isinstance(model, VAE) else 2)]
+        model.compile(*optimizers[: 1 + ("discriminator_loss" in {r.name for r in model.reports})])
+    data = tf.data.Dataset.from_tensor_slices(dict(case.data())).batch(4).repeat()
+    model.fit(data, steps_per_epoch=3, verbose=0, shuffle=False)
+    return [np.array(v) for v in model.trainable_variables]
+
+
+arrays = {}
+for kind, case in MODELS.items():
+    for name, strategy in (
+        ("one", tf.distribute.OneDeviceStrategy("CPU:0")),
+        ("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
+    ):
+        for i, value in enumerate(variables_after(case, strategy)):
+            arrays[f"{kind.__name__} {name} {i}"] = value
+np.savez(sys.argv[1], **arrays)

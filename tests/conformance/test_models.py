@@ -1,0 +1,129 @@
+"""Every model of `MODEL_MODULES` trains, is saved, goes on to the bit, and is one on two devices."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasgen.models import MODEL_MODULES, GenerativeModel
+from kerasgen.training.checkpoints import Checkpoints
+
+from .cases import MODELS, ModelCase
+
+every_model = pytest.mark.parametrize("case", MODELS.values(), ids=[model.__name__ for model in MODELS])
+
+
+def compiled(case: ModelCase) -> GenerativeModel:
+    keras.utils.set_random_seed(0)
+    model = case.make()
+    model.compile_for_recipe(2, 2)
+    return model
+
+
+def batches(case: ModelCase) -> tf.data.Dataset:
+    """Two batches of four."""
+    return tf.data.Dataset.from_tensor_slices(dict(case.data())).batch(4)
+
+
+def trained(model: GenerativeModel, case: ModelCase, folder: Path, epochs: int) -> dict[str, np.ndarray]:
+    """Every variable after so many epochs of two steps, from where the folder's checkpoints stand."""
+    kept = Checkpoints(folder, steps_per_epoch=2, monitor=model.judged_by())
+    first = kept.restore(model) // 2
+    options = {"initial_epoch": first, "epochs": epochs, "shuffle": False, "verbose": 0, "callbacks": [kept]}
+    model.fit(batches(case), validation_data=batches(case), **options)
+    return {f"{g} {i}": np.array(v) for g, found in model.training_variables.items() for i, v in enumerate(found)}
+
+
+def test_every_model_has_a_case():
+    assert {module.MODEL for module in MODEL_MODULES} == set(MODELS)
+
+
+@every_model
+def test_what_it_declares_fits_together(case):
+    from kerasgen.data import LOADERS
+
+    model, batch = case.make(), next(iter(batches(case)))
+    assert model.reports[0].on_bar
+    assert all(loader.name in LOADERS for loader in model.loaders)
+    assert model.reported(model.judged_by()[0]).better in ("lower", "higher")
+    exported, examples = model.networks_to_export(), model.example_inputs(batch)
+    assert exported.keys() <= examples.keys()
+    for name, network in exported.items():
+        for other in (name, *network.also):
+            outputs = keras.tree.flatten({**{name: network.network}, **network.also}[other](examples[other]))
+            assert all(len(output) == 4 and np.isfinite(output).all() for output in outputs)
+    assert model.picture_shape[2] == next(iter(case.data().values())).shape[-1]
+    assert bool(model.translators()) or model.generates or model.evaluation == "score"
+
+
+@every_model
+def test_its_arguments_are_recorded_once_and_give_it_again(case):
+    model = case.make()
+    config = model.get_config()
+    again = type(model).from_config(config)
+    assert again.get_config() == config
+    assert [v.shape for v in again.variables] == [v.shape for v in model.variables]
+
+
+@pytest.mark.slow
+@every_model
+def test_it_trains_goes_on_to_the_bit_and_is_saved(case, tmp_path):
+    model = compiled(case)
+    before = [np.array(v) for v in model.trainable_variables]
+    undisturbed = trained(model, case, tmp_path / "undisturbed", epochs=2)
+    assert any((a != b).any() for a, b in zip(before, map(np.array, model.trainable_variables), strict=True))
+    trained(compiled(case), case, tmp_path / "interrupted", epochs=1)
+    resumed = trained(compiled(case), case, tmp_path / "interrupted", epochs=2)
+    assert resumed.keys() == undisturbed.keys()
+    for name, value in undisturbed.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    expected = model.evaluate(batches(case), return_dict=True, verbose=0)
+    assert loaded.evaluate(batches(case), return_dict=True, verbose=0) == pytest.approx(expected, abs=1e-6)
+    assert set(expected) <= {reported.name for reported in model.reports}
+    batch = next(iter(batches(case)))
+    for one, two in zip(keras.tree.flatten(model(batch)), keras.tree.flatten(loaded(batch)), strict=True):
+        np.testing.assert_array_equal(one, two)
+    pictures, same = (m.preview(n=2, seed=1, inputs=batch) for m in (model, loaded))
+    for title, images in pictures.items():
+        assert images.shape[0] == 2
+        assert 0 <= images.min() <= images.max() <= 1
+        np.testing.assert_array_equal(same[title], images)
+
+
+@pytest.mark.slow
+@every_model
+def test_it_trains_in_mixed_precision(case):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = compiled(case)
+        history = model.fit(batches(case), epochs=1, verbose=0, shuffle=False).history
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert all(np.isfinite(values[-1]) for values in history.values())
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    network = next(iter(model.networks_to_export().values())).network
+    assert any(layer.compute_dtype == "bfloat16" for layer in network.layers)
+
+
+@pytest.mark.slow
+def test_two_replicas_are_one(tmp_path):
+    """In one process for all models: two logical processors stand for two devices."""
+    script = Path(__file__).with_name("replicas.py")
+    command = [sys.executable, "-W", "ignore", "-m", "tests.conformance.replicas", str(tmp_path / "result.npz")]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=script.parents[2])
+    assert result.returncode == 0, result.stderr[-3000:]
+    with np.load(tmp_path / "result.npz") as archive:
+        found = {name: archive[name] for name in archive.files}
+    for model in MODELS:
+        names = [name for name in found if name.startswith(f"{model.__name__} one ")]
+        assert names
+        for name in names:
+            np.testing.assert_allclose(found[name.replace(" one ", " two ")], found[name], rtol=2e-4, atol=2e-6)

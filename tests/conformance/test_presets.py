@@ -1,0 +1,72 @@
+"""Every preset, made small, through its whole life: a run, its numbers, its pictures, its artifacts."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kerasgen.commands.train import train
+from kerasgen.models import presets
+from kerasgen.runs import RunFolder
+
+from .cases import PRESETS, PresetCase
+
+
+def test_every_preset_has_a_case():
+    assert presets().keys() == PRESETS.keys()
+
+
+def sources(case: PresetCase, pictures) -> tuple[str, ...] | None:
+    return case.sources and tuple(source.replace("PICTURES", str(pictures)) for source in case.sources)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_lives(name, kerasgen, pictures, features, faces_with_attributes, tmp_path):
+    case, folder = PRESETS[name], tmp_path / "run"
+    run = train(name, folder, sources(case, pictures), epochs=1, settings=case.settings)
+    written = {path.name for path in folder.iterdir()}
+    assert {"config.json", "log.csv", "model.keras", "curves.png", run.model.preview_file} <= written
+    assert all(np.isfinite(values).all() for values in run.history.values())
+    assert RunFolder(folder).config()["preset"] == name
+    with Image.open(folder / "pictures" / "epoch_0001.png") as picture:
+        assert picture.width > 40
+
+    is_measured(kerasgen, folder, case, features, run.model.evaluation)
+    makes_pictures(kerasgen, run, pictures, tmp_path)
+    if case.exported:
+        code, _, errors = kerasgen("export", folder, "--output", tmp_path / "artifacts")
+        assert code == 0, errors
+        first = next(iter(run.model.networks_to_export()))
+        assert {first, f"{first}.tflite", f"{first}.onnx"} <= {p.name for p in (tmp_path / "artifacts").iterdir()}
+
+
+def is_measured(kerasgen, folder, case: PresetCase, features, kind: str) -> None:
+    """`kerasgen evaluate` prints a table of finite numbers, which it also writes."""
+    options = () if case.extractor else ("--features", features)
+    code, said, errors = kerasgen("evaluate", folder, "--k", 2, *options)
+    assert code == 0, errors
+    report = json.loads((folder / "evaluation.json").read_text())
+    tables = {"generation": ("likelihood", "pictures"), "translation": ("translation",), "score": ("score",)}[kind]
+    for table in tables:
+        assert table in said
+        rows = report[table] if kind != "score" else {"score": report[table]}
+        numbers = [value for row in rows.values() for value in row.values() if isinstance(value, float | int)]
+        assert numbers
+        assert np.isfinite(numbers).all()
+
+
+def makes_pictures(kerasgen, run, pictures, tmp_path) -> None:
+    """What generates, generates; what translates, translates a folder; all else says in a sentence that it can't."""
+    made = tmp_path / "made"
+    code, _, errors = kerasgen("generate", run.folder, "--output", made, "--n", 2)
+    assert code == (0 if run.model.generates else 2), errors
+    assert (made / "0001.png").is_file() == run.model.generates
+    directions = run.model.translators()
+    for direction in directions or ("a2b",):
+        output = tmp_path / direction
+        options = ("--input", pictures / "test", "--output", output, "--direction", direction)
+        code, _, errors = kerasgen("translate", run.folder, *options)
+        assert code == (0 if directions else 2), errors
+        assert len(list(output.glob("*.png"))) == (6 if directions else 0)
