@@ -1,16 +1,28 @@
 """The command line: thin; every command is a few lines over the public API, which it imports when it runs."""
 
+import dataclasses
+import functools
+import inspect
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from kerasgen.commands.options import Options
 from kerasgen.errors import UserError, sentence
+from kerasgen.tables import (
+    print_benchmark,
+    print_comparison,
+    print_last,
+    print_measurements,
+    print_report,
+    print_table,
+)
 
 app = typer.Typer(
     help="Generative image models for Keras 3: train them, generate, and export them proven equal.",
@@ -33,42 +45,85 @@ def quickstart(
         from kerasgen.commands.quickstart import quickstart as run_quickstart
 
     for result in run_quickstart(output, model, epochs=epochs, say=typer.echo):
-        _print_last(result.run.history)
-        _print_measurements(result.measurements)
+        print_last(result.run.history)
+        print_measurements(result.measurements)
         typer.echo(f"Look at the pictures in {result.run.folder}.")
 
 
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of `Options`, which it takes together as `options`."""
+    fields = dataclasses.fields(Options)
+    kinds = get_type_hints(Options)
+    signature = inspect.signature(command)
+
+    @functools.wraps(command)
+    def run(**given: object) -> None:
+        options = Options(**{declared.name: given.pop(declared.name) for declared in fields})
+        command(**given, options=options)
+
+    def parameter(declared: "dataclasses.Field[object]") -> inspect.Parameter:
+        # A switch has no opposite: nothing switches it on but itself.
+        names = (f"--{declared.name.replace('_', '-')}",) if kinds[declared.name] is bool else ()
+        annotation = Annotated[kinds[declared.name], typer.Option(*names, help=declared.metadata["help"])]
+        return inspect.Parameter(
+            declared.name, inspect.Parameter.KEYWORD_ONLY, default=declared.default, annotation=annotation
+        )
+
+    own = [known for known in signature.parameters.values() if known.name != "options"]
+    run.__signature__ = signature.replace(parameters=[*own, *map(parameter, fields)])
+    run.__annotations__ = {known.name: known.annotation for known in run.__signature__.parameters.values()}
+    return run
+
+
 @app.command()
+@_with_options
 def train(
     preset: Annotated[str, typer.Argument(help="A name that `kerasgen list` shows.")],
-    output: Annotated[Path, typer.Option(help="The run folder: config.json, log.csv, pictures, model.keras.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The run folder: config.json, log.csv, pictures, model.keras.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="A data source, such as folder:PATH; else the preset's.")] = None,
     data_a: Annotated[str | None, typer.Option(help="Domain A of a model that translates.")] = None,
     data_b: Annotated[str | None, typer.Option(help="Domain B of a model that translates.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="The preset's own by default.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="The preset's own by default, or the resumed run's.")] = None,
     seed: Seed = 0,
+    image_size: Annotated[int | None, typer.Option(help="Pixels of the square pictures to train on.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Of a step on all devices together.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The largest of the schedule.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, as often as you like; see --show.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A JSON file of settings, or a run's config.json.")] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print every setting and its default, and stop.")] = False,
+    start: Annotated[str | None, typer.Option("--from", help="Weights: a run, a .keras file or a preset.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the bit.")] = False,
-    strategy: Annotated[str, typer.Option(help="auto, one_device, mirrored or multi_worker (TF_CONFIG).")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32, mixed_bfloat16, or mixed_float16 (GPU).")] = "float32",
-    jit: Annotated[bool, typer.Option("--jit", help="Compile the whole step with XLA.")] = False,
-    checkpoint_steps: Annotated[int | None, typer.Option(help="A checkpoint after so many steps too.")] = None,
-    keep: Annotated[int, typer.Option(help="How many of the newest checkpoints stay.")] = 3,
-    monitor: Annotated[str | None, typer.Option(help="Keep the best by it too, such as val_loss.")] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard too.")] = False,
+    schedule: Annotated[
+        str | None, typer.Option(help="Of the learning rate in further epochs: restart or extend.")
+    ] = None,
     download: Annotated[bool, typer.Option(help="Download and prepare a tfds:NAME that isn't there.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where the sets of tfds:NAME are.")] = None,
+    *,
+    options: Options,
 ) -> None:
     """Train a preset on a data source, or on two."""
     with _quiet_import():
-        from kerasgen.commands.train import Options, sources_of
+        from kerasgen.commands.settings import parse_settings, read_settings, shown_settings
+        from kerasgen.commands.train import sources_of
         from kerasgen.commands.train import train as run_training
 
     sources = sources_of(data, data_a, data_b)
-    how = Options(strategy, precision, jit, checkpoint_steps, keep, monitor, tensorboard)
+    if show:
+        print_table("Setting", shown_settings(preset, sources))
+        return
+    if output is None:
+        raise UserError("Nothing says where to: give --output, the run folder.")
+    short = {"image_size": image_size, "recipe.learning_rate": learning_rate}
+    settings = read_settings(config, preset) if config else {}
+    settings |= {name: value for name, value in short.items() if value is not None} | parse_settings(changes or ())
     more = {"batch_size": batch_size, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
-    run = run_training(preset, output, sources, epochs, seed, resume=resume, options=how, **more)
-    _print_last(run.history)
+    more |= {"settings": settings, "schedule": schedule, "start": start}
+    run = run_training(preset, output, sources, epochs, seed, resume=resume, options=options, **more)
+    print_last(run.history)
     typer.echo(f"The model is {run.folder / 'model.keras'}; look at the pictures and curves.png beside it.")
 
 
@@ -139,7 +194,7 @@ def evaluate(
     report = run_evaluation(model, data, [name.strip() for name in sampler.split(",")], k, features, seed)
     target = output or RunFolder(model if model.is_dir() else model.parent).evaluation_file
     save_report(report, target)
-    _print_report(report)
+    print_report(report)
     typer.echo(f"All of it is in {target}.")
 
 
@@ -202,7 +257,7 @@ def export(
             options = shipment.options(name, kind) | {"license": license}
             options |= {"layout": layout, "opset": opset} if name == "onnx" else {}
             paths.append(export_model(shipment.network, output / shipment.name, name, kind, **options).path)
-        _print_measurements(benchmark(paths, shipment.network, shipment.inputs))
+        print_measurements(benchmark(paths, shipment.network, shipment.inputs))
 
 
 @app.command()
@@ -218,7 +273,7 @@ def verify(
 
     report, spec = verify_artifact(artifact, against, images)
     for compared in report.comparisons:
-        _print_comparison(compared)
+        print_comparison(compared)
     picture = worst_picture(report, spec)
     if picture is not None:
         file = artifact.with_name(f"{artifact.name}.worst.png")
@@ -241,7 +296,7 @@ def benchmark_artifacts(
         from kerasgen.commands.ship import measured_against
         from kerasgen.export import benchmark
 
-    _print_benchmark(benchmark(artifacts) if against is None else measured_against(artifacts, against))
+    print_benchmark(benchmark(artifacts) if against is None else measured_against(artifacts, against))
 
 
 @app.command("import-torch")
@@ -268,10 +323,10 @@ def list_names() -> None:
         from kerasgen.models import presets
         from kerasgen.samplers import SAMPLERS
 
-    _print_table("Preset", {name: preset.description for name, (_, preset) in presets().items()})
-    _print_table("Data source", available_sources())
-    _print_table("Sampler", {name: c.__doc__.partition("\n")[0] for name, c in SAMPLERS.items()})
-    _print_table("Format", {name: ", ".join(variants) for name, variants in available_formats().items()})
+    print_table("Preset", {name: preset.description for name, (_, preset) in presets().items()})
+    print_table("Data source", available_sources())
+    print_table("Sampler", {name: c.__doc__.partition("\n")[0] for name, c in SAMPLERS.items()})
+    print_table("Format", {name: ", ".join(variants) for name, variants in available_formats().items()})
 
 
 @app.command()
@@ -311,7 +366,7 @@ def list_served(models: Models) -> None:
         labels = ", ".join(version.labels) or "not loaded"
         return f"{labels}{'; the default' if version.default else ''}; {version.bytes / 1e6:.1f} MB"
 
-    _print_table("Version", {f"{v.model} {v.number}": said(v) for v in list_versions(models)})
+    print_table("Version", {f"{v.model} {v.number}": said(v) for v in list_versions(models)})
 
 
 @serving_app.command()
@@ -370,45 +425,6 @@ def client_translate(
     typer.echo(f"{len(result.written)} pictures are in {output}; {len(result.skipped)} were skipped.")
 
 
-def _print_table(title: str, rows: dict[str, str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title, "")
-    for name, text in rows.items():
-        table.add_row(name, text)
-    Console().print(table)
-
-
-def _print_report(report: dict[str, Any]) -> None:
-    """Each part of an evaluation that is a table of numbers, and in which features they were taken."""
-    from rich.console import Console
-    from rich.table import Table
-
-    for title, rows in report.items():
-        if not isinstance(rows, dict):
-            continue
-        # A model's own score may be one row of numbers.
-        rows = rows if all(isinstance(row, dict) for row in rows.values()) else {title: rows}
-        names = list(dict.fromkeys(name for row in rows.values() for name in row))
-        table = Table(title, *rows)
-        for name in names:
-            table.add_row(name.replace("_", " "), *(_number(row.get(name)) for row in rows.values()))
-        Console().print(table)
-    if "features" in report:
-        typer.echo(f"Features: {report['features']}")
-
-
-def _number(value: Any) -> str:
-    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _print_last(history: dict[str, list[float]]) -> None:
-    epochs = len(next(iter(history.values())))
-    last = {name: f"{values[-1]:.4g}" for name, values in history.items()}
-    _print_table(f"After {epochs} epochs", last)
-
-
 def _formats_and_variants(formats: str, variants: str) -> list[tuple[str, str]]:
     """Each format with those of the variants that it has; every variant must be had somewhere."""
     from kerasgen.export import available_formats
@@ -433,50 +449,6 @@ def _pair(text: str | None) -> tuple[float, float] | None:
     except ValueError:
         raise UserError(f"--range is {text!r}: give two numbers, such as --range=-1,1.") from None
     return low, high
-
-
-def _print_measurements(rows: list[Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("Format", "File", "Size", "Difference", "Latency", caption="largest difference from Keras; batch 1")
-    table.columns[1].no_wrap = True
-    for row in rows:
-        size = f"{row.bytes / 1e6:.2f} MB"
-        table.add_row(row.format, row.path.name, size, _difference(row), f"{row.median_ms:.2f} ms")
-    Console().print(table)
-
-
-def _print_benchmark(rows: list[Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    caption = "ms: loading, first run, medians with all threads and with one; batch 1; nodes, in pieces of LiteRT"
-    table = Table("Artifact", "MB", "Load", "First", "Median", "1 thread", "Nodes", "Difference", caption=caption)
-    table.columns[0].no_wrap = True
-    for row in rows:
-        times = (row.load_ms, row.first_ms, row.median_ms, row.single_ms)
-        pieces = "" if row.partitions is None else f" in {row.partitions}"
-        cells = (f"{row.bytes / 1e6:.2f}", *(f"{ms:.3g}" for ms in times), f"{row.nodes}{pieces}", _difference(row))
-        table.add_row(row.path.name, *cells)
-    Console().print(table)
-
-
-def _difference(row: Any) -> str:
-    return "" if row.max_difference is None else f"{row.max_difference:.1e}"
-
-
-def _print_comparison(compared: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(f"{compared.name}, {len(compared.psnr)} examples", "mean", "worst")
-    table.add_row("largest difference", f"{compared.max_abs.mean():.3g}", f"{compared.max_abs.max():.3g}")
-    table.add_row("mean difference", f"{compared.mean_abs.mean():.3g}", f"{compared.mean_abs.max():.3g}")
-    table.add_row("PSNR in dB", f"{compared.psnr.mean():.1f}", f"{compared.psnr.min():.1f}")
-    if compared.ssim is not None:
-        table.add_row("SSIM", f"{compared.ssim.mean():.5f}", f"{compared.ssim.min():.5f}")
-    Console().print(table)
 
 
 @contextmanager

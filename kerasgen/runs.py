@@ -29,6 +29,8 @@ class RunConfig(TypedDict):
         config: what the model was built from.
         data: arguments of the loader that the model declares, the batch size among them.
         epochs: of the whole training.
+        stages: for each part of a training that was made longer, the epoch at which it ends and the schedule.
+        start: where its first weights are from, None if they are random.
         steps_per_epoch: batches of an epoch.
         seed: of weights, order and noise.
         recipe: arguments of the model's `compile_for_recipe`.
@@ -45,6 +47,8 @@ class RunConfig(TypedDict):
     config: dict[str, object]
     data: dict[str, object]
     epochs: int
+    stages: NotRequired[list[dict[str, object]]]
+    start: NotRequired[str | None]
     steps_per_epoch: int
     seed: int
     recipe: dict[str, object]

@@ -55,7 +55,7 @@ RANKS = (
     {"data", "training", "metrics"},
     {"models", "samplers", "serve", "export"},
     {"runs"},
-    {"commands"},
+    {"commands", "tables"},
     {"cli"},
 )
 # Beside each other, but in one direction.

@@ -3,18 +3,22 @@
 import difflib
 import inspect
 import json
+import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kerasgen.errors import UserError
-from kerasgen.models import GenerativeModel
+from kerasgen.models import GenerativeModel, find
 from kerasgen.models.declarations import Loader
 from kerasgen.presets import Preset
 
 # What a training gives by itself, or what has an option of its own.
 _OWN = {"split", "shuffle", "seed", "start_step", "steps_per_epoch", "download", "data_dir", "self", "kwargs"}
+_WORDS = {"NoneType": "null", "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false",
+          "list": "a list", "tuple": "a list", "dict": "names and values"}  # fmt: skip
 _KINDS: dict[object, tuple[type, ...]] = {
     int: (int,),
     float: (int, float),
@@ -40,6 +44,11 @@ class Setting:
     name: str
     default: object
     kinds: tuple[type, ...]
+
+    @property
+    def wanted(self) -> str:
+        """The kinds in words."""
+        return " or ".join(dict.fromkeys(_WORDS.get(kind.__name__, kind.__name__) for kind in self.kinds))
 
 
 def settings_of(model_class: type[GenerativeModel], preset: Preset, loader: Loader) -> dict[str, Setting]:
@@ -87,7 +96,7 @@ def changed(
         "recipe": {**preset.recipe},
     }
     for name, value in changes.items():
-        if name == "image_size":
+        if name == "image_size" and not isinstance(value, list | tuple):
             size = _checked(Setting(name, None, (int,)), value)
             parts["data"]["image_size"] = size
             parts[""] = model_class.resized(parts[""], size)
@@ -119,6 +128,44 @@ def parse_settings(texts: Sequence[str]) -> dict[str, object]:
     return found
 
 
+def read_settings(path: str | os.PathLike, preset: str) -> dict[str, object]:
+    """Return the settings in a JSON file: by name, or those of a run of the same preset, by its config.json.
+
+    Args:
+        path: of the file.
+        preset: the one that is to be trained.
+
+    Raises:
+        UserError: the file can't be read, or is of a run of another preset.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} can't be read as JSON ({error}): give a file of settings by name.") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds a {type(found).__name__}: give a file of settings by name.")
+    if "preset" not in found:
+        return found
+    if found["preset"] != preset:
+        raise UserError(f"{path} is of the preset {found['preset']!r}, not of {preset!r}: train that one.")
+    model_class, declared = find(preset)
+    loader = model_class.loader_for(found["data"]) or model_class.loaders[0]
+    groups = {"": model_class.upgraded_config(found["config"]), "data.": found["data"], "recipe.": found["recipe"]}
+    settings = {prefix + name: value for prefix, group in groups.items() for name, value in group.items()}
+    settings["recipe.epochs"] = found["epochs"]
+    return {name: value for name, value in settings.items() if name in settings_of(model_class, declared, loader)}
+
+
+def shown_settings(preset: str, sources: str | Sequence[str] | None) -> dict[str, str]:
+    """Return a line about each setting of a preset, by name: its default, and what it takes."""
+    model_class, found = find(preset)
+    given = () if sources is None else (sources,) if isinstance(sources, str) else tuple(sources)
+    loader = next((known for known in model_class.loaders if len(known.sources) == len(given)), None)
+    loader = loader or model_class.loader_for(found.data) or model_class.loaders[0]
+    known = settings_of(model_class, found, loader)
+    return {name: f"{json.dumps(setting.default, default=str)}; {setting.wanted}" for name, setting in known.items()}
+
+
 def _nearest(name: str, known: Mapping[str, Setting]) -> str:
     close = difflib.get_close_matches(name, [*known, "image_size"], n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}" if close else f": choose one of {', '.join(known)}"
@@ -127,8 +174,7 @@ def _nearest(name: str, known: Mapping[str, Setting]) -> str:
 def _checked(setting: Setting, value: object) -> object:
     fits = isinstance(value, setting.kinds) and (bool in setting.kinds or not isinstance(value, bool))
     if not fits:
-        wanted = " or ".join(dict.fromkeys({"NoneType": "null"}.get(k.__name__, k.__name__) for k in setting.kinds))
-        raise UserError(f"{setting.name} is {value!r}, but it takes {wanted}: give such a value.")
+        raise UserError(f"{setting.name} is {value!r}, but it takes {setting.wanted}: give such a value.")
     return value
 
 

@@ -7,17 +7,23 @@ import os
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from kerasgen.commands.options import Options
 from kerasgen.commands.settings import changed
 from kerasgen.commands.training_data import TrainingData, with_sources
+from kerasgen.commands.warm_start import start_from
 from kerasgen.errors import UserError
-from kerasgen.models import find
+from kerasgen.models import GenerativeModel, find
 from kerasgen.runs import RunConfig, RunFolder, json_text
+from kerasgen.training.schedules import Continuation, Stage
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _PACKAGES = ("kerasgen", "tensorflow", "keras", "numpy")
 
@@ -34,39 +40,16 @@ class Run:
     """
 
     folder: Path
-    model: Any
+    model: GenerativeModel
     history: dict[str, list[float]]
-    validation: Any
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a training runs and what it keeps; what it learns doesn't depend on it, but for rounding.
-
-    Attributes:
-        strategy: of tf.distribute; see `kerasgen.training.distribute.get_strategy`.
-        precision: "float32", "mixed_bfloat16" or "mixed_float16" (GPUs only).
-        jit: compile the whole step with XLA; on one device, or on GPUs.
-        checkpoint_steps: write a checkpoint after so many steps too; None only after each epoch.
-        keep: how many of the newest checkpoints stay.
-        monitor: the validation metric whose best checkpoint stays too; None takes the model's first that is logged.
-        tensorboard: write the logs for TensorBoard too.
-    """
-
-    strategy: str = "auto"
-    precision: str = "float32"
-    jit: bool = False
-    checkpoint_steps: int | None = None
-    keep: int = 3
-    monitor: str | None = None
-    tensorboard: bool = False
+    validation: "tf.data.Dataset"
 
 
 def train(
     preset: str,
     output: str | os.PathLike,
     data: str | tuple[str, str] | None = None,
-    epochs: int | None = None,
+    epochs: int | Sequence[int] | None = None,
     seed: int = 0,
     overwrite: bool = False,
     batch_size: int | None = None,
@@ -75,6 +58,8 @@ def train(
     download: bool = False,
     data_dir: str | None = None,
     settings: Mapping[str, object] | None = None,
+    schedule: Continuation | None = None,
+    start: str | None = None,
 ) -> Run:
     """Train a preset and write a run folder.
 
@@ -86,15 +71,19 @@ def train(
         output: the run folder; several workers need one that all of them see.
         data: a data source such as "folder:PATH", or two of them, domain A and domain B, for a model that
             translates; None takes the preset's own.
-        epochs: None takes the preset's own.
+        epochs: None takes the preset's own, and those of the run that is resumed. Several are the ends of stages:
+            (2, 4) trains as a run of 2 epochs does that is then resumed to 4.
         seed: of the weights, the order of the data and the noise.
         overwrite: whether a run that stands in the folder may be replaced.
         batch_size: examples of a step on all devices together; None takes the preset's own.
-        resume: go on with the run that stands in the folder, with the same arguments.
+        resume: go on with the run that stands in the folder, with the same arguments, or with more epochs.
         options: how it runs; None takes the defaults.
         download, data_dir: for "tfds:NAME"; see `kerasgen.data.load`.
         settings: changes to the preset, such as {"latent_dim": 32, "recipe.learning_rate": 1e-4, "image_size": 64};
             see `kerasgen.commands.settings.settings_of`.
+        schedule: how the learning rate goes on into further epochs: "restart" or "extend"; see
+            `kerasgen.training.schedules.Stage`.
+        start: a run folder, a `.keras` file or a preset with trained weights, whose weights it begins with.
 
     Raises:
         UserError: an argument doesn't fit, the folder holds a run already (or none to resume), its checkpoints
@@ -105,22 +94,14 @@ def train(
 
     from kerasgen.training.distribute import get_strategy, is_chief, wait_for_workers, worker_count
 
-    options = options or Options()
+    options, folder = options or Options(), RunFolder(output)
     model_class, found = find(preset)
     loader, found = with_sources(model_class, preset, found, data)
-    changes = {"recipe.epochs": epochs, "data.batch_size": batch_size}
-    changes = {name: value for name, value in changes.items() if value is not None} | dict(settings or {})
-    found = changed(model_class, found, loader, changes)
-    epochs = found.recipe["epochs"]
-    if epochs < 1:
-        raise UserError(f"{epochs} epochs were asked for: ask for at least 1.")
-    if options.monitor and model_class.reported(options.monitor).better is None:
-        raise UserError(
-            f"The monitor {options.monitor!r} doesn't judge the model: choose another, such as "
-            f"{model_class.judged_by()[0]}."
-        )
+    sizes = {} if batch_size is None else {"data.batch_size": batch_size}
+    found = changed(model_class, found, loader, sizes | dict(settings or {}))
+    stages = stages_of(folder if resume else None, epochs, found.recipe["epochs"], schedule)
     strategy = get_strategy(options.strategy)
-    _check_options(options, strategy)
+    _check_options(options, strategy, model_class)
     if not tf.config.list_physical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
@@ -129,27 +110,81 @@ def train(
     recipe = {name: value for name, value in found.recipe.items() if name != "epochs"}
     with strategy.scope(), _precision(options.precision):
         model = model_class(**found.config, **({"seed": seed} if model_class.seeded else {}))
-        model.compile_for_recipe(data.steps_per_epoch, epochs, **recipe)
+        if start is not None:
+            start_from(model, start)
+        model.compile_for_recipe(data.steps_per_epoch, stages, **recipe)
     if options.jit:
         model.jit_compile = True
 
     config = {"preset": preset, "model": model_class.__name__, "config": model.get_config(), "data": data.arguments}
-    config |= {"epochs": epochs, "steps_per_epoch": data.steps_per_epoch, "seed": seed, "recipe": recipe}
+    config |= {"epochs": stages[-1].epochs, "stages": [asdict(stage) for stage in stages], "start": start}
+    config |= {"steps_per_epoch": data.steps_per_epoch, "seed": seed, "recipe": recipe}
     config |= {"options": asdict(options), "replicas": strategy.num_replicas_in_sync}
     config |= {"workers": worker_count(strategy), "versions": _versions(), "git_commit": _git_commit()}
-    folder = RunFolder(output)
     if is_chief() and resume:
         _compare(folder, config)
         folder.go_on(config)
     elif is_chief():
         folder.begin(config, overwrite)
     wait_for_workers(strategy)
-    history = _fit(model, data, epochs, folder, config, options)
+    history = _fit(model, data, folder, config, options)
     run = Run(folder.path, model, history, data.validation)
     if is_chief():
         _finish(run)
     wait_for_workers(strategy)
     return run
+
+
+def stages_of(
+    resumed: RunFolder | None, epochs: int | Sequence[int] | None, usual: int, schedule: str | None
+) -> tuple[Stage, ...]:
+    """Return the stages of a training: one, or more where a run goes on for longer than it was begun for.
+
+    Args:
+        resumed: the run that goes on; None for a new one.
+        epochs: that were asked for, or the ends of several stages.
+        usual: the preset's own.
+        schedule: how the learning rate goes on from stage to stage.
+
+    Raises:
+        UserError: there are too few epochs, nothing says how the learning rate goes on, or there is no run.
+    """
+    if schedule not in (None, "restart", "extend"):
+        raise UserError(f"The schedule is {schedule!r}: choose 'restart' or 'extend'.")
+    former = () if resumed is None else _former_stages(resumed)
+    wanted = (epochs,) if isinstance(epochs, int) else tuple(epochs or ())
+    if former and len(wanted) < 2:
+        last = former[-1].epochs
+        if not wanted or wanted[0] == last:
+            return former
+        if wanted[0] < last:
+            raise UserError(
+                f"The run in {resumed.path} is one of {last} epochs, and {wanted[0]} were asked for: give {last} or "
+                "more, or begin another run."
+            )
+        stages = (*former, Stage(wanted[0], schedule or "extend"))
+    else:
+        ends = wanted or (usual,)
+        if min(ends) < 1:
+            raise UserError(f"{min(ends)} epochs were asked for: ask for at least 1.")
+        if list(ends) != sorted(set(ends)):
+            raise UserError(f"The stages end with the epochs {ends}: give numbers that grow.")
+        stages = (Stage(ends[0]), *(Stage(end, schedule or "extend") for end in ends[1:]))
+    if len(stages) > max(1, len(former)) and schedule is None:
+        before, after = stages[-2].epochs, stages[-1].epochs
+        raise UserError(
+            f"The training was made for {before} epochs, and {after} were asked for: say how the learning rate goes "
+            f"on, --schedule restart (anew, over {after - before} epochs) or --schedule extend (as in a training of "
+            f"{after})."
+        )
+    return stages
+
+
+def _former_stages(run: RunFolder) -> tuple[Stage, ...]:
+    if not run.exists():
+        raise UserError(f"{run.path} holds no run to resume: leave --resume out to begin one.")
+    config = run.config()
+    return tuple(Stage(**stage) for stage in config.get("stages") or [{"epochs": config["epochs"]}])
 
 
 def sources_of(data: str | None, data_a: str | None, data_b: str | None) -> str | tuple[str, str] | None:
@@ -171,13 +206,19 @@ def sources_of(data: str | None, data_a: str | None, data_b: str | None) -> str 
     return data if data_a is None or data_b is None else (data_a, data_b)
 
 
-def _check_options(options: Options, strategy: Any) -> None:
+def _check_options(options: Options, strategy: "tf.distribute.Strategy", model_class: type[GenerativeModel]) -> None:
     import tensorflow as tf
 
+    if options.monitor and model_class.reported(options.monitor).better is None:
+        raise UserError(
+            f"The monitor {options.monitor!r} doesn't judge the model: choose another, such as "
+            f"{model_class.judged_by()[0]}."
+        )
+
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
-    for name in ("checkpoint_steps", "keep"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            raise UserError(f"{name} is {getattr(options, name)}: give 1 or more.")
+    for name, count in (("checkpoint_steps", options.checkpoint_steps), ("keep", options.keep)):
+        if count is not None and count < 1:
+            raise UserError(f"{name} is {count}: give 1 or more.")
     on_cpu = not tf.config.list_physical_devices("GPU")
     if options.precision not in precisions:
         raise UserError(f"There is no precision {options.precision!r}: choose one of {', '.join(precisions)}.")
@@ -205,7 +246,7 @@ def _precision(name: str) -> Iterator[None]:
 
 
 def _fit(
-    model: Any, data: TrainingData, epochs: int, folder: RunFolder, config: RunConfig, options: Options
+    model: GenerativeModel, data: TrainingData, folder: RunFolder, config: RunConfig, options: Options
 ) -> dict[str, list[float]]:
     import keras
 
@@ -227,7 +268,12 @@ def _fit(
     if options.tensorboard and is_chief():
         used.append(keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False))
     first_epoch = step // data.steps_per_epoch
-    options = {"validation_data": data.validation, "initial_epoch": first_epoch, "epochs": epochs, "verbose": 0}
+    options = {
+        "validation_data": data.validation,
+        "initial_epoch": first_epoch,
+        "epochs": config["epochs"],
+        "verbose": 0,
+    }
     options |= {"steps_per_epoch": data.steps_per_epoch, "shuffle": False, "callbacks": used}
     try:
         model.fit(data.training(step), **options)
@@ -257,15 +303,13 @@ def _finish(run: Run) -> None:
 
 def _compare(folder: RunFolder, config: RunConfig) -> None:
     """Raise `UserError` unless the run that stands in the folder trains the same."""
-    if not folder.exists():
-        raise UserError(f"{folder.path} holds no run to resume: leave --resume out to begin one.")
     former, present = folder.config(), json.loads(json_text(config))
     for found in (former, present):
         found.get("config", {}).pop("name", None)  # Keras counts the models of a process in it
     # An argument that a newer version added stands at its default: the preset's run didn't know it.
     model_class, _ = find(config["preset"])
     former["config"] = present["config"] | model_class.upgraded_config(former.get("config", {}))
-    for name in ("preset", "epochs", "seed", "data", "steps_per_epoch", "recipe", "config"):
+    for name in ("preset", "seed", "data", "steps_per_epoch", "recipe", "config"):
         if former.get(name) != present[name]:
             raise UserError(
                 f"The run in {folder.path} was begun with {name} {former.get(name)!r}, and is resumed with "

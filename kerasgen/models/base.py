@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
@@ -15,6 +15,7 @@ from kerasgen.keras_hooks import require_training_hooks
 from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Reported
 from kerasgen.models.pretrained import Pretrained
 from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
+from kerasgen.training.schedules import Stage, ended_at
 
 require_tensorflow("Training with kerasgen.models")
 require_training_hooks()
@@ -144,14 +145,25 @@ class GenerativeModel(Pretrained, keras.Model):
         """Train as Keras does, under every strategy of tf.distribute, several workers included.
 
         Raises:
-            UserError: another worker has stopped, or an optimizer doesn't fit the strategy.
+            UserError: another worker has stopped, an optimizer doesn't fit the strategy, or its learning rate has
+                come to 0.
         """
+        if self.optimizers and kwargs.get("initial_epoch", 0) < kwargs.get("epochs", 1):
+            self._refuse_an_ended_schedule()
         with failing_workers():
             history = super().fit(*args, **kwargs)
         for optimizer in self.optimizers:
             if optimizer is not self.optimizer:  # whose averages Keras puts in place itself
                 optimizer.finalize_variable_values(_inner(optimizer)._trainable_variables)
         return history
+
+    def _refuse_an_ended_schedule(self) -> None:
+        steps = [ended_at(_inner(optimizer)) for optimizer in self.optimizers]
+        if None not in steps:
+            raise UserError(
+                f"The training that this model is of ended with step {steps[0]}, where its learning rate is 0, so it "
+                "would learn nothing: go on by `kerasgen train --resume --epochs N`, or compile it anew."
+            )
 
     def prepare_optimizers(self) -> None:
         """Build the optimizers' state, which neither checkpoints nor tf.distribute build later; `fit` does it.
@@ -240,7 +252,7 @@ class GenerativeModel(Pretrained, keras.Model):
         """Return constructor arguments for square pictures of another size; most networks take any."""
         return dict(config)
 
-    def compile_for_recipe(self, steps_per_epoch: int, epochs: int, **recipe: Any) -> None:
+    def compile_for_recipe(self, steps_per_epoch: int, epochs: int | Sequence[Stage], **recipe: Any) -> None:
         """Compile as the preset's recipe says, with schedules that end with the training."""
         raise NotImplementedError(f"{type(self).__name__} has no training recipe.")
 

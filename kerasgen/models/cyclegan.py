@@ -19,7 +19,7 @@ from kerasgen.networks.patchgan import patchgan, pixel_discriminator
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
 from kerasgen.presets import Preset
-from kerasgen.training.schedules import LinearDecay
+from kerasgen.training.schedules import LinearDecay, Stage, staged
 
 _GENERATORS = {"resnet": resnet_generator, "unet": unet_generator}
 _DISCRIMINATORS = {"patchgan": patchgan, "pixel": pixel_discriminator}
@@ -381,10 +381,16 @@ class CycleGAN(GenerativeModel):
 
     # -- recipe and config ----------------------------------------------------------------------------------
 
-    def compile_for_recipe(self, steps_per_epoch: int, epochs: int, learning_rate: float = 2e-4) -> None:
+    def compile_for_recipe(
+        self, steps_per_epoch: int, epochs: int | Sequence[Stage], learning_rate: float = 2e-4
+    ) -> None:
         """Adam with beta_1 0.5, constant for half of the training, then linearly to 0."""
-        steps = max(2, steps_per_epoch * epochs)
-        schedule = LinearDecay(learning_rate, steps // 2, steps - steps // 2)
+
+        def half_constant(steps: int) -> LinearDecay:
+            steps = max(2, steps)
+            return LinearDecay(learning_rate, steps // 2, steps - steps // 2)
+
+        schedule = staged(half_constant, steps_per_epoch, epochs)
         self.compile(_adam(schedule), _adam(schedule))
 
     @classmethod

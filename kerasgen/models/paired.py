@@ -1,6 +1,7 @@
 """Paired image-to-image translation: super-resolution, denoising, enhancement, inpainting, and pix2pix."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import keras
@@ -19,7 +20,7 @@ from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.restoration import restorer, super_resolver
 from kerasgen.networks.unet import unet_generator
 from kerasgen.presets import Preset
-from kerasgen.training.schedules import warmed_up_cosine
+from kerasgen.training.schedules import Stage, staged, warmed_up_cosine
 
 _GENERATORS = {
     "restorer": restorer,
@@ -254,10 +255,14 @@ class PairedTranslator(GenerativeModel):
     # -- recipe and config ----------------------------------------------------------------------------------
 
     def compile_for_recipe(
-        self, steps_per_epoch: int, epochs: int, learning_rate: float = 2e-3, warmup_steps: int = 100
+        self,
+        steps_per_epoch: int,
+        epochs: int | Sequence[Stage],
+        learning_rate: float = 2e-3,
+        warmup_steps: int = 100,
     ) -> None:
         """Adam with gradients clipped to norm 1, its learning rate warmed up and then half a cosine to 0."""
-        schedule = warmed_up_cosine(learning_rate, warmup_steps, steps_per_epoch * epochs)
+        schedule = staged(partial(warmed_up_cosine, learning_rate, warmup_steps), steps_per_epoch, epochs)
         self.compile(keras.optimizers.Adam(schedule, clipnorm=1.0))
 
     def get_compile_config(self) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Registration: bring one picture into the place of another, without ever being shown how."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from kerasgen.models.base import GenerativeModel
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.networks.registration import registration_network
 from kerasgen.presets import Preset
-from kerasgen.training.schedules import warmed_up_cosine
+from kerasgen.training.schedules import Stage, staged, warmed_up_cosine
 
 _WINDOW = 9
 
@@ -190,10 +191,10 @@ class Registration(GenerativeModel):
         return {"registration": pair} if len(pair) == 2 else {}
 
     def compile_for_recipe(
-        self, steps_per_epoch: int, epochs: int, learning_rate: float = 2e-3, warmup_steps: int = 50
+        self, steps_per_epoch: int, epochs: int | Sequence[Stage], learning_rate: float = 2e-3, warmup_steps: int = 50
     ) -> None:
         """Adam with gradients clipped to norm 1, its learning rate warmed up and then half a cosine to 0."""
-        schedule = warmed_up_cosine(learning_rate, warmup_steps, steps_per_epoch * epochs)
+        schedule = staged(partial(warmed_up_cosine, learning_rate, warmup_steps), steps_per_epoch, epochs)
         self.compile(optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0))
 
 

@@ -15,6 +15,7 @@ from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator, weighted
 from kerasgen.models.declarations import ExportedNetwork, Reported
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.presets import Preset
+from kerasgen.training.schedules import Stage, staged
 
 _EVALUATION_SEED = 20131220
 _BATCH = 256
@@ -466,9 +467,15 @@ class VAE(GenerativeModel):
 
     # -- recipe and config ----------------------------------------------------------------------------------
 
-    def compile_for_recipe(self, steps_per_epoch: int, epochs: int, learning_rate: float = 1e-3) -> None:
+    def compile_for_recipe(
+        self, steps_per_epoch: int, epochs: int | Sequence[Stage], learning_rate: float = 1e-3
+    ) -> None:
         """Adam, its learning rate following half a cosine to 0 over the whole training."""
-        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps_per_epoch * epochs))
+
+        def half_a_cosine(steps: int) -> keras.optimizers.schedules.CosineDecay:
+            return keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps))
+
+        schedule = staged(half_a_cosine, steps_per_epoch, epochs)
         self.compile(optimizer=keras.optimizers.Adam(schedule))
 
 

@@ -1,9 +1,88 @@
 """Learning-rate schedules beyond Keras' own."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
+
+Continuation = Literal["restart", "extend"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training that was made longer.
+
+    Attributes:
+        epochs: of the whole training, at which the stage ends.
+        schedule: how the learning rate goes on after the stage before: "restart" begins the schedule anew, over this
+            stage's epochs; "extend" goes on as if the training had been meant to end with this stage.
+    """
+
+    epochs: int
+    schedule: Continuation = "extend"
+
+
+def staged(
+    make: Callable[[int], LearningRateSchedule], steps_per_epoch: int, epochs: int | Sequence[Stage]
+) -> LearningRateSchedule:
+    """Return the schedule of a training, through all its stages.
+
+    Args:
+        make: from a number of steps to the schedule of a training that long.
+        steps_per_epoch: optimizer steps.
+        epochs: of a training of one stage, or the stages.
+    """
+    stages = (Stage(epochs),) if isinstance(epochs, int) else tuple(epochs)
+    ends = [steps_per_epoch * stage.epochs for stage in stages]
+    starts = [0, *ends[:-1]]
+    offsets = [s if stage.schedule == "restart" else 0 for s, stage in zip(starts, stages, strict=True)]
+    schedules = [make(end - offset) for end, offset in zip(ends, offsets, strict=True)]
+    return schedules[0] if len(schedules) == 1 else Staged(schedules, starts, offsets)
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class Staged(LearningRateSchedule):
+    """Several schedules, one after the other.
+
+    Args:
+        schedules: of each stage.
+        starts: optimizer steps at which each begins, the first 0.
+        offsets: the steps that are step 0 to each.
+    """
+
+    def __init__(self, schedules: Sequence[LearningRateSchedule], starts: Sequence[int], offsets: Sequence[int]):
+        super().__init__()
+        self.schedules, self.starts, self.offsets = list(schedules), list(starts), list(offsets)
+
+    def __call__(self, step: Tensor) -> Tensor:
+        rate = self.schedules[0](step)
+        for schedule, start, offset in list(zip(self.schedules, self.starts, self.offsets, strict=True))[1:]:
+            rate = ops.where(step >= start, schedule(step - offset), rate)
+        return rate
+
+    def get_config(self) -> dict[str, object]:
+        schedules = [keras.saving.serialize_keras_object(schedule) for schedule in self.schedules]
+        return {"schedules": schedules, "starts": self.starts, "offsets": self.offsets}
+
+    @classmethod
+    def from_config(cls, config: dict[str, object]) -> "Staged":
+        schedules = [keras.saving.deserialize_keras_object(schedule) for schedule in config["schedules"]]
+        return cls(schedules, config["starts"], config["offsets"])
+
+
+def ended_at(optimizer: keras.optimizers.Optimizer) -> int | None:
+    """Return the step at which an optimizer's schedule stands, if it has brought the learning rate to 0 for good."""
+    described, step = optimizer.get_config()["learning_rate"], int(optimizer.iterations)
+    if not isinstance(described, dict) or not step:
+        return None
+    schedule = keras.optimizers.schedules.deserialize(described)
+    return None if any(float(schedule(step + later)) > 0 for later in (0, 1, 100)) else step
 
 
 def warmed_up_cosine(learning_rate: float, warmup_steps: int, steps: int) -> keras.optimizers.schedules.CosineDecay:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kerasgen.commands.ship import shipments
 from kerasgen.commands.train import train
+from kerasgen.export import available_formats, export_model
 from kerasgen.models import presets
 from kerasgen.runs import RunFolder
 
@@ -36,10 +38,10 @@ def test_a_preset_lives(name, kerasgen, pictures, features, faces_with_attribute
     is_measured(kerasgen, folder, case, features, run.model.evaluation)
     makes_pictures(kerasgen, run, pictures, tmp_path)
     if case.exported:
-        code, _, errors = kerasgen("export", folder, "--output", tmp_path / "artifacts")
-        assert code == 0, errors
-        first = next(iter(run.model.networks_to_export()))
-        assert {first, f"{first}.tflite", f"{first}.onnx"} <= {p.name for p in (tmp_path / "artifacts").iterdir()}
+        shipment = shipments(folder)[0]
+        for format in available_formats():
+            options = shipment.options(format)
+            assert export_model(shipment.network, tmp_path / "artifact", format, **options).path.exists()
 
 
 def is_measured(kerasgen, folder, case: PresetCase, features, kind: str) -> None:

@@ -1,0 +1,174 @@
+"""What can be set about a training, other weights to begin with, and more epochs."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kerasgen.commands.settings import changed, parse_settings, read_settings, settings_of
+from kerasgen.commands.train import sources_of, stages_of, train
+from kerasgen.commands.warm_start import start_from
+from kerasgen.errors import UserError
+from kerasgen.models import VAE, CycleGAN, find, presets
+from kerasgen.runs import RunFolder
+from kerasgen.training.schedules import Stage
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "009280b"
+TINY = {"latent_dim": 2, "filters": [4], "hidden_units": 8, "image_size": 8, "data.batch_size": 250}
+
+
+def preset(name: str):
+    model_class, found = find(name)
+    return model_class, found, model_class.loader_for(found.data) or model_class.loaders[0]
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_setting_of_a_preset_can_be_set_to_its_default(name):
+    model_class, found, loader = preset(name)
+    known = settings_of(model_class, found, loader)
+    assert {"recipe.epochs", "recipe.learning_rate", "data.batch_size"} <= known.keys()
+    own = {name: setting.default for name, setting in known.items() if isinstance(setting.default, setting.kinds)}
+    again = changed(model_class, found, loader, own)
+    assert again.config.items() >= found.config.items()
+    assert again.recipe.items() >= found.recipe.items()
+
+
+def test_settings_reach_model_data_and_recipe():
+    texts = ["latent_dim=3", "recipe.learning_rate=1e-4", "image_size=24", "likelihood=gaussian", "num_classes=null"]
+    found = changed(*preset("vae_digits"), parse_settings(texts))
+    assert found.config["latent_dim"] == 3
+    assert found.config["image_shape"] == (24, 24, 1)
+    assert found.data["image_size"] == 24
+    assert found.recipe["learning_rate"] == 1e-4
+    assert found.config["likelihood"] == "gaussian"
+    assert found.config["num_classes"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("latent_dims=3", "no setting 'latent_dims': did you mean 'latent_dim'"),
+        ("recipe.learnin_rate=3", "did you mean 'recipe.learning_rate'"),
+        ("zzzzz=3", "choose one of"),
+        ("latent_dim=many", "latent_dim is 'many', but it takes a whole number"),
+        ("latent_dim=true", "latent_dim is True, but it takes a whole number"),
+        ("beta=[1]", r"beta is \[1\], but it takes a number"),
+        ("latent_dim", "write it as NAME=VALUE"),
+    ],
+)
+def test_a_wrong_setting_gets_a_sentence(text, message):
+    with pytest.raises(UserError, match=message):
+        changed(*preset("vae_digits"), parse_settings([text]))
+
+
+def test_a_runs_config_is_a_file_of_settings(tmp_path):
+    run = RunFolder(GOLDEN / "vae_run")
+    found = changed(*preset("vae_digits"), read_settings(run.config_file, "vae_digits"))
+    former = run.config()
+    assert found.config["latent_dim"] == former["config"]["latent_dim"] == 3
+    assert found.recipe["epochs"] == 2
+    with pytest.raises(UserError, match="is of the preset 'vae_digits', not of 'vae_64'"):
+        read_settings(run.config_file, "vae_64")
+    (tmp_path / "own.json").write_text(json.dumps({"latent_dim": 5}))
+    assert read_settings(tmp_path / "own.json", "vae_digits") == {"latent_dim": 5}
+    (tmp_path / "own.json").write_text("latent_dim = 5")
+    with pytest.raises(UserError, match="can't be read as JSON"):
+        read_settings(tmp_path / "own.json", "vae_digits")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "digits", "--data-a", "digits", "--data-b", "digits"), "Both --data and --data-a"),
+        (("--data-a", "digits"), "give --data-b too"),
+        (("--data-a", "digits", "--data-b", "digits"), "can't be trained on 2 data sources: give --data folder:PATH"),
+        (("--set", "latent_dims=3"), "did you mean 'latent_dim'"),
+        (("--config", "/nowhere.json"), "can't be read as JSON"),
+        (("--monitor", "val_psnr"), "A VAE doesn't report 'val_psnr': choose one of loss"),
+        (("--schedule", "cosine"), "choose 'restart' or 'extend'"),
+        (("--epochs", "0"), "ask for at least 1"),
+        (("--resume",), "holds no run to resume"),
+        (("--from", "/nowhere"), "no model at /nowhere"),
+    ],
+)
+def test_a_mistake_on_the_command_line_gets_a_sentence(kerasgen, tmp_path, arguments, message):
+    code, _, errors = kerasgen("train", "vae_digits", "--output", tmp_path / "run", *arguments)
+    assert code == 2
+    assert message in errors
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_show_prints_each_setting(kerasgen):
+    code, out, _ = kerasgen("train", "vae_digits", "--show")
+    assert code == 0
+    for text in ("latent_dim", "12; a whole number", "recipe.learning_rate", "data.batch_size"):
+        assert text in out
+
+
+def test_one_source_or_two():
+    assert sources_of(None, None, None) is None
+    assert sources_of("a", None, None) == "a"
+    assert sources_of(None, "a", "b") == ("a", "b")
+
+
+def test_weights_that_fit_are_taken_and_the_others_named():
+    origin = RunFolder(GOLDEN / "vae_run").model()
+    vae = VAE((16, 16, 1), 5, filters=(4, 8), hidden_units=16, num_classes=10)
+    with pytest.warns(UserWarning, match=r"\d+ of \d+ weights are those of .*vae_run; new are .*z_mean"):
+        start_from(vae, str(GOLDEN / "vae_run"))
+    same = {v.path: np.array(v) for v in origin.encoder.weights}
+    taken = [v.path for v in vae.encoder.weights if np.array_equal(same.get(v.path), v)]
+    assert {v.path for v in vae.encoder.weights} - set(taken) == {
+        f"{name}/{part}" for name in ("z_mean", "z_log_var") for part in ("kernel", "bias")
+    } - {path for path in taken if path.endswith("bias")}
+    with pytest.raises(UserError, match="None of the weights"):
+        start_from(vae, str(GOLDEN / "registration.keras"))
+
+
+def test_a_generator_alone_goes_into_both_directions(tmp_path):
+    options = {"filters": 4, "blocks": 1, "downsamplings": 0, "stem_kernel": 3, "norm": "none"}
+    small = {"generator_options": options, "discriminator_options": {"filters": 4, "downsamplings": 1}}
+    first, second = CycleGAN(16, **small), CycleGAN(16, **small)
+    first.generator_a2b.save(tmp_path / "generator.keras")
+    with pytest.warns(UserWarning, match="new are discriminator_a/"):
+        start_from(second, str(tmp_path / "generator.keras"))
+    for network in (second.generator_a2b, second.generator_b2a):
+        for expected, found in zip(first.generator_a2b.weights, network.weights, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_stages():
+    assert stages_of(None, None, 50, None) == (Stage(50),)
+    assert stages_of(None, (2, 4), 50, "restart") == (Stage(2), Stage(4, "restart"))
+    run = RunFolder(GOLDEN / "vae_run")
+    assert stages_of(run, None, 50, None) == stages_of(run, 2, 50, None) == (Stage(2),)
+    assert stages_of(run, 5, 50, "extend") == (Stage(2), Stage(5, "extend"))
+    with pytest.raises(UserError, match="one of 2 epochs, and 1 were asked for"):
+        stages_of(run, 1, 50, None)
+    with pytest.raises(UserError, match=r"--schedule restart \(anew, over 3 epochs\) or --schedule extend"):
+        stages_of(run, 5, 50, None)
+    with pytest.raises(UserError, match="give numbers that grow"):
+        stages_of(None, (4, 2), 50, "extend")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["restart", "extend"])
+def test_a_run_that_is_made_longer_equals_one_that_was_begun_so(schedule, tmp_path):
+    begun = train("vae_digits", tmp_path / "begun", epochs=(2, 4), schedule=schedule, settings=TINY)
+    train("vae_digits", tmp_path / "longer", epochs=2, settings=TINY)
+    longer = train("vae_digits", tmp_path / "longer", epochs=4, schedule=schedule, settings=TINY, resume=True)
+    assert longer.history == begun.history
+    assert len(longer.history["loss"]) == 4
+    for one, two in zip(begun.model.variables, longer.model.variables, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert RunFolder(tmp_path / "longer").config()["stages"] == [
+        {"epochs": 2, "schedule": "extend"},
+        {"epochs": 4, "schedule": schedule},
+    ]
+    finished = RunFolder(tmp_path / "longer").model()
+    with pytest.raises(UserError, match="where its learning rate is 0, so it would learn nothing"):
+        finished.fit(longer.validation, epochs=1, verbose=0)
+    finished.compile(keras.optimizers.Adam(1e-3))
+    finished.fit(longer.validation.take(1), epochs=1, verbose=0)
