@@ -53,12 +53,12 @@ def _in_half(graph: Graph, name: str, axes: list[int], epsilon: float, groups: t
     root = math.sqrt(epsilon)
     largest = _pooled(graph, "ReduceMax", graph.node("Abs", [name]), axes, groups)
     # Not below this, because epsilon is divided by it too, and squared.
-    largest = graph.node("Max", [largest, graph.scalar(max(_LEAST_SCALE, root / 32))])
+    largest = graph.node("Clip", [largest, graph.scalar(max(_LEAST_SCALE, root / 32))])
     scale = graph.node("Div", [graph.scalar(_REACH), largest])
     scaled = graph.node("Mul", [name, scale])
     variance = _pooled(graph, "ReduceMean", graph.node("Mul", [scaled, scaled]), axes, groups)
     small = graph.node("Mul", [scale, graph.scalar(root)])
-    small = graph.node("Max", [graph.node("Mul", [small, small]), graph.scalar(_LEAST_NORMAL)])
+    small = graph.node("Clip", [graph.node("Mul", [small, small]), graph.scalar(_LEAST_NORMAL)])
     deviation = graph.node("Sqrt", [graph.node("Add", [variance, small])])
     return graph.node("Div", [scaled, deviation])
 

@@ -1,8 +1,8 @@
 """Enlarging and shrinking pictures, as layers and as `keras.ops.image.resize`."""
 
-import keras
 import numpy as np
 
+from ..resize import resize_matrix
 from .call import Call
 from .graph import Value
 
@@ -65,15 +65,8 @@ def _by_matrices(call: Call, value: Value, size: list[int | None], interpolation
     if None in (*value.shape[1:3], *size):
         raise call.refused(f"resizes pictures of any size by {interpolation}{' with antialiasing' * antialias}")
     rows, columns = (
-        _matrix(old, new, interpolation, antialias) for old, new in zip(value.shape[1:3], size, strict=True)
+        resize_matrix(old, new, interpolation, antialias) for old, new in zip(value.shape[1:3], size, strict=True)
     )
     name = call.graph.node("MatMul", [value.name, call.graph.constant(columns.T)])
     name = call.graph.node("MatMul", [call.graph.constant(rows), name])
     return call.result(name, moved=True)
-
-
-def _matrix(old: int, new: int, interpolation: str, antialias: bool) -> np.ndarray:
-    """Return what Keras makes of each unit vector, [new, old]."""
-    units = np.eye(old, dtype="float32")[:, :, None, None]  # a batch of columns
-    resized = keras.ops.image.resize(units, (new, 1), interpolation=interpolation, antialias=antialias)
-    return keras.ops.convert_to_numpy(resized)[:, :, 0, 0].T

@@ -46,7 +46,7 @@ def export(request: "Request", path: Path) -> None:
     require_litert_hooks()  # `load` runs without kerasgen
     signature = request.signatures["serving_default"]
     fixed = fixed_shapes(signature, request.inputs)
-    function = traced(dataclasses.replace(rewritten(signature), inputs=fixed))
+    function = traced(dataclasses.replace(rewritten(signature, half=request.variant == "float16"), inputs=fixed))
     refuse_randomness(function.graph, signature.model.name, "TFLite")
     with scratch() as folder, quiet_tensorflow():
         save(folder, {"serving_default": function})

@@ -5,7 +5,11 @@ both split the graph. Here a mirror is slices and concatenations, and a norm fou
 """
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
+
+from ..resize import resize_matrix
+from . import norms
 
 if TYPE_CHECKING:
     import keras
@@ -14,17 +18,21 @@ if TYPE_CHECKING:
     from ...contract.signature import Signature
 
 
-def rewritten(signature: "Signature") -> "Signature":
+def rewritten(signature: "Signature", half: bool = False) -> "Signature":
     """Return the network with its norms and mirrors replaced; all its weights are shared, not copied.
 
     A model that isn't functional is returned as it is: its graph can't be taken apart.
+
+    Args:
+        half: whether the file is for 16 bits. Its norms then sum nothing that 16 bits don't hold.
     """
     import keras
 
     model = signature.model
     if not getattr(model, "inputs", None):
         return signature
-    clone = keras.models.clone_model(model, clone_function=_replacement, recursive=True)
+    replacement = functools.partial(_replacement, half=half)
+    clone = keras.models.clone_model(model, clone_function=replacement, recursive=True)
     structure = clone.inputs[0] if isinstance(clone, keras.Sequential) else clone.input
 
     def call(tensors: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
@@ -35,18 +43,25 @@ def rewritten(signature: "Signature") -> "Signature":
     return dataclasses.replace(signature, model=clone, network_call=call)
 
 
-def _replacement(layer: "keras.Layer") -> "keras.Layer":
+def _replacement(operation: "keras.Operation", half: bool) -> "keras.Operation":
     import keras
 
-    from kerasgen.layers import ReflectionPadding2D
+    from kerasgen.layers import InstanceNormalization, ReflectionPadding2D
 
     # Exact classes: a subclass may compute something else.
-    if type(layer) is ReflectionPadding2D:
-        return _as_layer(layer, _mirror)
-    picture = type(layer) is keras.layers.GroupNormalization and len(layer.input.shape) == 4
-    if picture and layer.axis in (-1, 3):
-        return _as_layer(layer, _group_norm)
-    return layer
+    kind = type(operation)
+    if kind is ReflectionPadding2D:
+        return _as_layer(operation, _mirror)
+    if kind is keras.layers.Resizing or (kind.__module__, kind.__name__) == ("keras.src.ops.image", "Resize"):
+        return _as_layer(operation, _resized) if _by_filter(operation) else operation
+    if half and kind is InstanceNormalization:
+        return _as_layer(operation, norms.instance_norm)
+    if half and kind is keras.layers.LayerNormalization and not operation.rms_scaling:
+        return _as_layer(operation, norms.layer_norm)
+    picture = kind is keras.layers.GroupNormalization and len(operation.input.shape) == 4
+    if picture and operation.axis in (-1, 3):
+        return _as_layer(operation, norms.group_norm_in_half if half else norms.group_norm)
+    return operation
 
 
 def _as_layer(original: "keras.Layer", function: object) -> "keras.Layer":
@@ -56,14 +71,14 @@ def _as_layer(original: "keras.Layer", function: object) -> "keras.Layer":
         """Another way to compute what `original` does, with its weights."""
 
         def __init__(self):
-            super().__init__(name=original.name, dtype=original.dtype_policy)
+            super().__init__(name=original.name, dtype="float32")
             self.original = original
 
         def call(self, inputs):
             return function(self.original, inputs)
 
-        def compute_output_shape(self, input_shape):
-            return self.original.compute_output_shape(input_shape)
+        def compute_output_spec(self, inputs):
+            return self.original.compute_output_spec(inputs)
 
     return Rewritten()
 
@@ -90,29 +105,21 @@ def _slice(x: "tf.Tensor", axis: int, index: int) -> "tf.Tensor":
     return ops.slice(x, start, shape)
 
 
-def _group_norm(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":
+def _by_filter(operation: "keras.Operation") -> bool:
+    """Say whether pictures are resized in a way that TFLite has no operator for, and to one size."""
+    plain = operation.interpolation in ("nearest", "bilinear") and not operation.antialias
+    odd = operation.crop_to_aspect_ratio or operation.pad_to_aspect_ratio or operation.data_format == "channels_first"
+    return not plain and not odd
+
+
+def _resized(operation: "keras.Operation", x: "tf.Tensor") -> "tf.Tensor":
+    """Resize by a matrix product along each axis, which holds for any filter."""
     from keras import ops
 
-    channels = x.shape[-1]
-    groups = channels if layer.groups == -1 else layer.groups
-    x = ops.cast(x, "float32")
-    centered = x - _group_mean(x, groups)
-    normed = centered * ops.rsqrt(_group_mean(centered * centered, groups) + layer.epsilon)
-    if layer.scale:
-        normed = normed * ops.cast(layer.gamma, "float32")
-    if layer.center:
-        normed = normed + ops.cast(layer.beta, "float32")
-    return ops.cast(normed, layer.compute_dtype)
-
-
-def _group_mean(x: "tf.Tensor", groups: int) -> "tf.Tensor":
-    """Return the means over pixels and each group's channels, as [batch, 1, 1, channels]."""
-    from keras import ops
-
-    means = ops.mean(x, axis=(1, 2), keepdims=True)
-    channels = x.shape[-1]
-    if groups == channels:
-        return means
-    grouped = ops.mean(ops.reshape(means, (-1, 1, groups, channels // groups)), axis=3, keepdims=True)
-    repeated = grouped * ops.ones((1, 1, 1, channels // groups))
-    return ops.reshape(repeated, (-1, 1, 1, channels))
+    size = operation.size if hasattr(operation, "size") else (operation.height, operation.width)
+    rows, columns = (
+        resize_matrix(old, new, operation.interpolation, operation.antialias)
+        for old, new in zip(x.shape[1:3], size, strict=True)
+    )
+    x = ops.transpose(ops.cast(x, "float32"), (0, 3, 1, 2))
+    return ops.transpose(ops.matmul(rows, ops.matmul(x, columns.T)), (0, 2, 3, 1))

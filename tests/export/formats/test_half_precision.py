@@ -1,0 +1,143 @@
+"""Norms of float16 artifacts hold in 16 bits: each file's graph, operator by operator in NumPy's float16.
+
+ONNX Runtime and LiteRT compute float16 files in float32 on a CPU. A GPU doesn't: there a sum beyond 65,504 is infinite,
+and the picture black or NaN.
+"""
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from keras import layers
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
+
+from kerasgen.export.contract.signature import model_signature
+from kerasgen.export.formats import onnx as onnx_format
+from kerasgen.export.formats import tflite as tflite_format
+from kerasgen.export.formats.onnx.quantize import quantized
+from kerasgen.export.formats.onnx.traversal import emit
+from kerasgen.export.formats.registry import Request
+from kerasgen.export.gate.gate import psnr
+from kerasgen.layers import InstanceNormalization
+
+SIDE = 512
+
+
+def mean(x, axes, keepdims):
+    """Sum and divide in the dtype of `x`; NumPy's own mean of float16 sums in float32."""
+    axes = tuple(range(x.ndim)) if axes is None else tuple(int(axis) for axis in axes)
+    count = np.prod([x.shape[axis] for axis in axes])
+    return (np.add.reduce(x, axes, dtype=x.dtype, keepdims=bool(keepdims)) / x.dtype.type(count)).astype(x.dtype)
+
+
+class ReduceMean(OpRun):
+    def _run(self, x, axes=None, keepdims=1, noop_with_empty_axes=0):
+        return (mean(x, axes, keepdims),)
+
+
+class InstanceNormalization16(OpRun):
+    op_domain = ""
+
+    def _run(self, x, scale, offset, epsilon=1e-5):
+        axes, shape = tuple(range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
+        centered = x - mean(x, axes, True)
+        deviation = np.sqrt(mean(centered * centered, axes, True) + x.dtype.type(epsilon))
+        return (centered / deviation * scale.reshape(shape) + offset.reshape(shape),)
+
+
+InstanceNormalization16.__name__ = "InstanceNormalization"
+
+
+def in_float16(model: onnx.ModelProto, batch: np.ndarray) -> np.ndarray:
+    """Run a graph of float16 tensors operator by operator, in NumPy."""
+    kinds = {tensor.data_type for tensor in model.graph.initializer if tensor.name and len(tensor.dims) > 1}
+    assert onnx.TensorProto.FLOAT not in kinds
+    evaluator = ReferenceEvaluator(model, new_ops=[ReduceMean, InstanceNormalization16])
+    with np.errstate(all="ignore"):
+        return evaluator.run(None, {model.graph.input[0].name: batch})[0]
+
+
+def contrasts(channels_first=False) -> np.ndarray:
+    """Return a picture of black and white tiles, the white ones more."""
+    rows = np.arange(SIDE) // 64
+    tiles = np.where((rows[:, None] + rows) % 3 == 0, -1.0, 1.0)
+    batch = np.repeat(tiles[None, :, :, None], 3, axis=-1).astype("float32")
+    return batch + np.random.default_rng(0).normal(0, 0.05, batch.shape).astype("float32")
+
+
+def network(norm) -> keras.Model:
+    """Activations of some hundreds before the norm, as trained networks have them."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIDE, SIDE, 3), name="image")
+    conv = layers.Conv2D(8, 3, padding="same")
+    model = keras.Model(image, layers.Conv2D(3, 1, activation="tanh")(norm(conv(image))))
+    kernel, bias = conv.get_weights()
+    conv.set_weights([kernel * 150, np.linspace(-200, 200, len(bias))])
+    return model
+
+
+NORMS = {
+    "instance": InstanceNormalization,
+    "group": lambda: layers.GroupNormalization(4),
+    "channels": lambda: layers.GroupNormalization(-1),
+    "layer": lambda: layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False),
+    "pixels": layers.LayerNormalization,
+}
+
+
+def request(model, variant):
+    signature = model_signature(model)
+    return signature, Request({"serving_default": signature}, variant, {"image": contrasts()})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NORMS)
+def test_a_float16_onnx_file_holds_in_16_bits(name, tmp_path):
+    signature, wanted = request(network(NORMS[name]()), "float16")
+    onnx_format.export(wanted, tmp_path / "net.onnx")
+    (expected,) = signature.reference({"image": contrasts()}).values()
+    assert psnr(in_float16(onnx.load(tmp_path / "net.onnx"), contrasts()), expected) >= 40
+    (found,) = onnx_format.load(str(tmp_path / "net.onnx"), 1).run("serving_default", {"image": contrasts()}).values()
+    assert psnr(found, expected) >= 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["instance", "group", "layer"])
+def test_the_form_for_float32_would_not_hold(name):
+    model = network(NORMS[name]())
+    plain = quantized(emit(model_signature(model)), "float16", None)
+    assert not np.isfinite(in_float16(plain, contrasts())).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NORMS)
+def test_a_float16_tflite_file_holds_in_16_bits(name, tmp_path):
+    import tf2onnx
+
+    signature, wanted = request(network(NORMS[name]()), "float16")
+    path = tmp_path / "net.tflite"
+    tflite_format.export(wanted, path)
+    (expected,) = signature.reference({"image": contrasts()}).values()
+    (found,) = tflite_format.load(str(path), 1).run("serving_default", {"image": contrasts()}).values()
+    assert psnr(found, expected) >= 60
+    # The same operators under ONNX' names.
+    graph, _ = tf2onnx.convert.from_tflite(str(path), opset=18)
+    halved = convert_float_to_float16(graph, keep_io_types=True, op_block_list=[])
+    OnnxModel.graph_topological_sort(halved.graph)
+    assert psnr(in_float16(halved, contrasts()), expected) >= 40
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 300.0])
+def test_flat_and_faint_pictures_keep_their_norm(scale):
+    """What the values are divided by changes nothing, in float32 too."""
+    image = keras.Input((8, 8, 4), name="image")
+    x = layers.GroupNormalization(2)(InstanceNormalization()(image))
+    model = keras.Model(image, layers.LayerNormalization(epsilon=1e-6)(x + image))
+    batch = np.random.default_rng(0).normal(0, scale, (2, 8, 8, 4)).astype("float32")
+    batch[1] = scale
+    evaluator = ReferenceEvaluator(emit(model_signature(model), half=True))
+    found = evaluator.run(None, {"image": batch})[0]
+    np.testing.assert_allclose(found, model(batch), atol=2e-3)
