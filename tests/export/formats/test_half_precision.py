@@ -1,7 +1,7 @@
 """Norms of float16 artifacts hold in 16 bits: each file's graph, operator by operator in NumPy's float16.
 
-ONNX Runtime and LiteRT compute float16 files in float32 on a CPU. A GPU doesn't: there a sum beyond 65,504 is infinite,
-and the picture black or NaN.
+ONNX Runtime and LiteRT compute float16 files in float32 on a CPU. A GPU does not: there a sum beyond 65,504 is
+infinite, and the picture black or NaN.
 """
 
 import keras

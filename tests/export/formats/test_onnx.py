@@ -115,6 +115,8 @@ IN_NETWORKS |= {
     "AveragePooling1D",
     "GlobalAveragePooling1D",
     "RepeatVector",
+    "MultiHeadAttention",
+    "EinsumDense",
     "Embedding",
 }
 

@@ -155,6 +155,28 @@ def test_other_ranks_and_several_inputs():
     equal_in_onnx(keras.Model([row, steps, volume, strength], outputs), *batches)
 
 
+def test_attention():
+    queries, steps = keras.Input((5, 6), name="queries"), keras.Input((7, 4), name="steps")
+    x = layers.EinsumDense("abc,cd->abd", (None, 6), bias_axes="d", activation="tanh")(steps)
+    own = layers.MultiHeadAttention(2, 3, use_bias=False)(x, x)
+    outputs = [own, layers.MultiHeadAttention(3, 2, value_dim=5, output_shape=4)(queries, own, key=x)]
+    random = np.random.default_rng(0)
+    model = keras.Model([queries, steps], outputs)
+    for weight in model.weights:
+        weight.assign(random.uniform(-1, 1, weight.shape))
+    equal_in_onnx(model, *(random.uniform(-1, 1, (3, *shape)).astype("float32") for shape in ((5, 6), (7, 4))))
+
+
+@pytest.mark.parametrize(
+    "options", [{"use_causal_mask": True}, {"attention_mask": np.ones((1, 7, 7), "bool")}, {"training": True}]
+)
+def test_attention_with_a_mask_is_not_translated(options):
+    steps = keras.Input((7, 4), name="steps")
+    model = keras.Model(steps, layers.MultiHeadAttention(2, 3, dropout=0.5, name="masked")(steps, steps, **options))
+    with pytest.raises(Unsupported, match="'masked' is called or made with"):
+        emit(model_signature(model))
+
+
 def test_integers_are_embedded_and_compared():
     labels, image = keras.Input((3,), dtype="int32", name="labels"), keras.Input((4, 4, 2), name="picture")
     x = layers.Conv2D(2, 1)(image) * layers.Reshape((1, 1, 2))(ops.mean(layers.Embedding(5, 2)(labels), axis=1))
