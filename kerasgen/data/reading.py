@@ -1,4 +1,4 @@
-"""Picture files of any kind: which a folder holds, what each becomes as an array, where its translation goes."""
+"""One picture file of any kind: its head, and what it becomes as an array."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from kerasgen.data.deep import DeepHead, deep_head, deep_pixels
 from kerasgen.data.sources.source import Fit
 from kerasgen.errors import UserError, reason
 from kerasgen.untrusted import open_regular
@@ -15,7 +16,6 @@ from kerasgen.untrusted import open_regular
 if TYPE_CHECKING:
     from PIL import Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _ORIENTATION = 0x0112
 # By EXIF orientation: Pillow's transposition (Image.Transpose) that turns the picture upright, and whether width
 # and height change places.
@@ -73,29 +73,176 @@ def _check_pixels(width: int, height: int) -> None:
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    path: Path
-    folder: str | None  # the class folder it lies in
+class PictureHead:
+    """What is known of a picture before it is decoded.
+
+    Attributes:
+        height: pixels, as the picture is shown.
+        width: the same.
+        channels: of a picture that has its own number of them; None if it can be read as gray or as RGB.
+        dtype: of its numbers: uint8, or that of a deep picture.
+        known_range: whether its black and white are known.
+    """
+
+    height: int
+    width: int
+    channels: int | None = None
+    dtype: str = "uint8"
+    known_range: bool = True
 
 
-def picture_files(base: Path) -> list[PictureFile]:
-    found = []
-    for path in sorted(base.rglob("*")):
-        parts = path.relative_to(base).parts
-        # The Mac leaves files such as ._cat.jpg that are not pictures, a killed writer half ones in a hidden folder.
-        if path.suffix.lower() in SUFFIXES and not any(p.startswith(".") for p in parts) and path.is_file():
-            found.append(PictureFile(path, parts[0] if len(parts) > 1 else None))
-    return found
-
-
-def read_picture(path: Path | BinaryIO, fit: Fit, channels: int) -> np.ndarray:
-    """Return one picture as uint8 [height, width, channels].
+def read_head(path: Path) -> PictureHead:
+    """Return a picture's size and depth; none of its pixels is decoded.
 
     Raises:
-        PictureError: it can't be read.
+        PictureError: it can't be read, is too large, or is an animation.
     """
+    with _opened(path, path.name) as file:
+        if deep := deep_head(file):
+            height, width, channels = deep.shape
+            _check_pixels(height, width)
+            if _TURNS.get(deep.orientation, (None, False))[1]:
+                height, width = width, height
+            own = channels - deep.alpha
+            own = None if own in (1, 3) else own
+            return PictureHead(height, width, own, str(deep.dtype), deep.white is not None)
+    with open_picture(path, path.name) as image:
+        # A phone's JPEG may bring a second picture for brighter screens.
+        if image.format not in ("JPEG", "MPO") and getattr(image, "n_frames", 1) > 1:
+            raise ValueError(f"it holds {image.n_frames} pictures, an animation or a stack")
+        width, height = image.size
+        if _TURNS.get(image.getexif().get(_ORIENTATION), (None, False))[1]:
+            height, width = width, height
+    return PictureHead(height, width)
+
+
+@contextmanager
+def _opened(source: Path | BinaryIO, name: object = None) -> Iterator[BinaryIO]:
+    """Open a file's bytes; what fails in the body becomes a `PictureError`."""
+    name = name or (source if isinstance(source, Path) else "The picture")
+    try:
+        with open_regular(source) if isinstance(source, Path) else nullcontext(source) as file:
+            yield file
+    except UserError:
+        raise
+    except Exception as error:  # tifffile and NumPy raise a dozen types over damaged files
+        raise PictureError(f"{name} can't be read as a picture ({reason(error)}).") from error
+
+
+def read_picture(
+    path: Path | BinaryIO, fit: Fit, channels: int, value_range: tuple[float, float] | None = None
+) -> np.ndarray:
+    """Return one picture [height, width, channels]: uint8, or float32 in [0, 1] where it is deeper than 8 bits.
+
+    Args:
+        path: a file, or a binary stream.
+        fit: how it is brought to its size.
+        channels: as many as the picture has; gray becomes RGB and RGB gray. 4 of a picture of 8 bits is RGBA.
+        value_range: what black and white are in a deep picture; None takes 0 and the largest 8- or 16-bit number.
+
+    Raises:
+        PictureError: it can't be read, its channels are others, or its range isn't known.
+    """
+    with _opened(path) as file:
+        deep = deep_head(file)
+        if deep is not None:
+            return _read_deep(path, file, deep, fit, channels, value_range)
+    return _read_shallow(path, fit, channels)
+
+
+def to_float(picture: np.ndarray) -> np.ndarray:
+    """Return what `read_picture` gave as float32 in [0, 1]."""
+    return picture.astype(np.float32) / np.float32(255) if picture.dtype == np.uint8 else picture
+
+
+def to_bytes(picture: np.ndarray) -> np.ndarray:
+    """Return what `read_picture` gave as uint8."""
+    return picture if picture.dtype == np.uint8 else np.round(picture * 255).astype(np.uint8)
+
+
+def numbers(path: Path) -> tuple[float, float]:
+    """Return the smallest and the largest number of a deep picture.
+
+    Raises:
+        PictureError: it can't be read, or isn't deep.
+    """
+    with _opened(path) as file:
+        pixels = deep_pixels(file, deep_head(file))
+        return float(pixels.min()), float(pixels.max())
+
+
+def _read_deep(
+    path: Path | BinaryIO,
+    file: BinaryIO,
+    deep: DeepHead,
+    fit: Fit,
+    channels: int,
+    value_range: tuple[float, float] | None,
+) -> np.ndarray:
+    _check_pixels(*deep.shape[:2])
+    if value_range is None:
+        if deep.white is None:
+            raise ValueError(f"its {deep.dtype} have no known black and white: say which, as folder:PATH?range=0,1")
+        value_range = (0.0, deep.white)
+    low, high = value_range
+    pixels = deep_pixels(file, deep).astype(np.float64)
+    if not np.isfinite(pixels).all():
+        raise ValueError("some of its numbers are infinite or not a number")
+    if deep.alpha and channels != deep.shape[-1]:
+        share = np.clip(pixels[..., -1:] / (deep.white or 1.0), 0.0, 1.0)
+        pixels = pixels[..., :-1] * share + high * (1.0 - share)
+    orientation = deep.orientation
+    if deep.kind == "png":
+        with open_picture(path) as image:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+    pixels = _upright(_with_channels((pixels - low) / (high - low), channels), orientation)
+    return np.clip(_fitted(pixels.astype(np.float32), fit), 0.0, 1.0)
+
+
+def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    own = pixels.shape[-1]
+    if own == channels:
+        return pixels
+    if own == 1 and channels == 3:
+        return pixels.repeat(3, axis=-1)
+    if own == 3 and channels == 1:
+        return pixels @ np.array([[0.299], [0.587], [0.114]])
+    raise ValueError(f"it has {own} channels, not {channels}")
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn [height, width, channels] as EXIF's orientation says."""
+    turn, sideways = _TURNS.get(orientation, (None, False))
+    if turn is None:
+        return pixels
+    if orientation in (2, 4):
+        return pixels[:, ::-1] if orientation == 2 else pixels[::-1]
+    if not sideways:
+        return pixels[::-1, ::-1]
+    turned = pixels.swapaxes(0, 1)
+    return {5: turned, 6: turned[:, ::-1], 7: turned[::-1, ::-1], 8: turned[::-1]}[orientation]
+
+
+def _fitted(pixels: np.ndarray, fit: Fit) -> np.ndarray:
     from PIL import Image
 
+    height, width = pixels.shape[:2]
+    box, size = fit.place(width, height)
+    _check_pixels(*size)
+    if size == (width, height) and box == (0, 0, width, height):
+        return pixels
+    planes = [
+        Image.fromarray(np.ascontiguousarray(pixels[..., c])).resize(size, Image.Resampling.BICUBIC, box)
+        for c in range(pixels.shape[-1])
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
+
+
+def _read_shallow(path: Path | BinaryIO, fit: Fit, channels: int) -> np.ndarray:
+    from PIL import Image
+
+    if channels not in (1, 3, 4):
+        raise PictureError(f"{path} is gray or RGB, not of {channels} channels.")
     with open_picture(path) as image:
         width, height = image.size
         if fit.rule not in ("natural", "fours"):
@@ -123,8 +270,6 @@ def _flat(image: Any, channels: int) -> Any:
     """Return a Pillow image of any mode as gray or RGB of 8 bits, on white where it is transparent; or as RGBA."""
     from PIL import Image
 
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image, np.uint16) >> 8).astype(np.uint8))
     if channels == 4:
         return image.convert("RGBA")
     if "A" in image.getbands() or "transparency" in image.info:
@@ -132,50 +277,3 @@ def _flat(image: Any, channels: int) -> Any:
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     mode = "L" if channels == 1 else "RGB"
     return image if image.mode == mode else image.convert(mode)
-
-
-@dataclass(frozen=True)
-class Translated:
-    """What became of a folder.
-
-    Attributes:
-        written: the PNG files, in the order of their names.
-        skipped: the inputs that can't be read, or are too large for the memory.
-    """
-
-    written: tuple[Path, ...]
-    skipped: tuple[Path, ...]
-
-
-def targets(source: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Each picture of a folder, and the PNG that it becomes in another.
-
-    Raises:
-        UserError: as `translate_folder` does of its folders.
-    """
-    if not source.is_dir():
-        raise UserError(f"There is no folder {source}: give the folder of the pictures to translate.")
-    if source.resolve() in (output.resolve(), *output.resolve().parents):
-        raise UserError(
-            f"The output folder {output} is the input folder {source} or lies in it, where the next run would take "
-            "it for input: choose one outside."
-        )
-    paths = [file.path for file in picture_files(source)]
-    if not paths:
-        raise UserError(f"The folder {source} holds no jpg, jpeg, png, bmp or webp picture: put some there.")
-    taken: dict[Path, Path] = {}
-    for path in paths:
-        target = output / path.relative_to(source).with_suffix(".png")
-        if target in taken:
-            raise UserError(f"{taken[target]} and {path} would both become {target}: rename one of them.")
-        taken[target] = path
-    return [(path, target) for target, path in taken.items()]
-
-
-def with_bar(items: list[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
-    """Go through the items, and show a bar."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("translating"), BarColumn(), MofNCompleteColumn(), TextColumn("pictures"))
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        yield from progress.track(items)

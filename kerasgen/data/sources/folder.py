@@ -1,101 +1,199 @@
 """A folder of the user's own pictures."""
 
+import functools
 import os
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kerasgen.data.reading import SUFFIXES, PictureError, PictureFile, open_picture, picture_files, read_picture
+from kerasgen.data.deep import MOST_CHANNELS
+from kerasgen.data.reading import PictureError, numbers, read_picture, to_float
+from kerasgen.data.scanning import READABLE, PictureFile, Scan, scan, splits_of
 from kerasgen.data.sources.source import Fit, Kind, Source, check_channels, check_split
 from kerasgen.errors import UserError
 
 _KEPT = 2**29  # bytes of small pictures that stay in memory: most of the time of reading is spent on decoding
+_RANGE = "?range="
 
 
 def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Source:
-    """Return the pictures below the folder `argument`, of any sizes, gray or in color.
+    """Open the pictures below the folder `argument`, of any sizes and depths, gray or in color.
 
-    Subfolders `train` and `test` are the splits where both exist; otherwise a tenth of the files, chosen by their
-    names, is the test split. Where every picture lies in a subfolder, and there are two at least, the subfolders
-    are the classes. A picture is turned upright by its EXIF data, laid on white where it is transparent, and brought
-    to its size by `fit` with bicubic, antialiased interpolation. An unreadable file is named in a warning and left
-    out; one whose damage shows only when it is read whole is replaced by the next. What has been read stays in
-    memory, up to 512 MiB (43,000 pictures of 64×64), so that later epochs decode nothing.
+    Subfolders called train, val and test, or alike, are the splits (see `scanning.splits_of`); "val" is the test
+    split where there is no other, and the other way around. Without such folders a tenth of the files, chosen by
+    their names, is the test split. Where every picture lies in a subfolder, and there are two at least, the
+    subfolders are the classes. A picture is turned upright by its EXIF data, laid on white where it is transparent,
+    and brought to its size by `fit` with bicubic, antialiased interpolation. Files that can't be read are counted in
+    a warning and left out; one whose damage shows only when it is read whole is replaced by the next. What has been
+    read stays in memory, up to 512 MiB (43,000 pictures of 64×64), so that later epochs decode nothing.
+
+    PNG and TIFF of 16 bits are read at their depth. Floats, and integers of more bits, need a black and a white:
+    "PATH?range=0,4095" says them for all deep pictures; else they are the least and the largest number of the train
+    split. Arrays in `.npy` files are [height, width(, channels)] with 1 to 32 channels.
 
     Args:
-        argument: the folder's path.
-        split: "train" or "test".
-        fit: how a picture is brought to its size.
-        channels: 1 for gray, 3 (the default) for RGB.
+        argument: PATH, or PATH?range=LOW,HIGH.
+        split: "train", "val" or "test".
+        fit: how pictures are brought to their size.
+        channels: None takes those of arrays that have neither 1 nor 3, else 3.
 
     Raises:
         UserError: the folder is missing or holds no picture, one is smaller than it must be, or an argument
             doesn't fit.
     """
-    root = Path(argument)
-    if not root.is_dir():
-        raise UserError(f"There is no folder {argument!r}: write folder:PATH with the path of your pictures.")
+    root, value_range = parse(argument)
     if fit.size is None:
         raise UserError("Pictures in a folder have any size: say which is wanted, such as image_size=64.")
-    check_channels(channels)
     check_split("folder", split)
-    by_split = _files(root)
-    files = _readable(by_split[split], fit)
+    splits, names = _parted(root, scan(root))
+    files = splits[split]
     if not files:
         raise UserError(
-            f"The folder {argument!r} holds no readable picture for the split {split!r}: "
-            f"put {', '.join(SUFFIXES)} files there."
+            f"The folder {str(root)!r} holds no readable picture for the split {split!r}: put {READABLE} files there."
         )
-    # The names come from both splits, so that a class has the same number in each.
-    names = _class_names(by_split["train"] + by_split["test"])
+    _check_sizes(files, fit)
+    channels = _channels(files, channels)
+    value_range = value_range or measured(root, splits["train"] or files)
     labels = [names.index(file.folder) for file in files] if names else []
-    read = _reader([file.path for file in files], labels, fit, channels or 3)
-    return Source(len(files), read, names, (lambda: np.array(labels)) if names else None)
+    example = reader([file.path for file in files], fit, channels, value_range, labels)
+    table = np.array(labels)
+    conditions = {"label": 2.0 * np.eye(len(names), dtype=np.float32)[table] - 1.0} if names else {}
+    return Source(
+        len(files),
+        example,
+        names,
+        (lambda: table) if names else None,
+        tuple(file.name for file in files),
+        conditions=conditions,
+        sizes=tuple((file.head.height, file.head.width) for file in files),
+    )
 
 
-KIND = Kind("your own jpg, png, bmp and webp pictures; subfolders are classes", open_split, usage=":PATH")
+def settle(argument: str) -> str:
+    """Return the argument with the range of its deep pictures, if it has some and doesn't say it: measured once."""
+    root, value_range = parse(argument)
+    if value_range is not None:
+        return argument
+    splits, _ = _parted(root, scan(root))
+    found = measured(root, splits["train"] or splits["test"])
+    return argument if found is None else f"{argument}{_RANGE}{found[0]!r},{found[1]!r}"
 
 
-def _files(root: Path) -> dict[str, list[PictureFile]]:
-    """Return the files of each split, in a fixed order."""
-    if all((root / name).is_dir() for name in ("train", "test")):
-        return {split: picture_files(root / split) for split in ("train", "test")}
-    files = picture_files(root)
+KIND = Kind(
+    "your own jpg, png, bmp, webp, tiff and npy pictures, of 8 or 16 bits or floats; subfolders are classes or splits",
+    open_split,
+    usage=":PATH",
+    settle=settle,
+)
+
+
+def parse(argument: str) -> tuple[Path, tuple[float, float] | None]:
+    """Return the folder and the range that "PATH?range=LOW,HIGH" says.
+
+    Raises:
+        UserError: there is no such folder, or the range is not two numbers.
+    """
+    path, _, text = argument.partition(_RANGE)
+    if not Path(path).is_dir():
+        raise UserError(f"There is no folder {path!r}: write folder:PATH with the path of your pictures.")
+    if not text:
+        return Path(path), None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise UserError(f"The range of {argument!r} is {text!r}: write black and white, such as PATH?range=0,4095.")
+    return Path(path), (low, high)
+
+
+@functools.lru_cache(maxsize=64)
+def _parted(root: Path, found: Scan) -> tuple[dict[str, list[PictureFile]], tuple[str, ...]]:
+    """Return the files of each split, in a fixed order, and the names of the classes."""
+    splits = splits_of(found.files)
+    beside = len(found.files) - sum(map(len, splits.values()))
+    if splits and beside:
+        warnings.warn(f"{root}: {beside} pictures beside {', '.join(splits)} are left out.", stacklevel=3)
+    if not splits or set(splits) == {"train"}:
+        splits = _held_out(list(splits.get("train", found.files)))
+    splits.setdefault("train", [])
+    splits.setdefault("test", splits.get("val", []))
+    splits.setdefault("val", splits["test"])
+    # The names come from all splits, so that a class has the same number in each.
+    folders = {file.folder for files in splits.values() for file in files}
+    return splits, () if None in folders or len(folders) < 2 else tuple(sorted(folders))
+
+
+def _held_out(files: list[PictureFile]) -> dict[str, list[PictureFile]]:
     # By the name's checksum: adding pictures later moves few from one split to the other.
-    by_checksum = sorted(files, key=lambda file: zlib.crc32(os.fsencode(file.path.relative_to(root).as_posix())))
+    by_checksum = sorted(files, key=lambda file: zlib.crc32(os.fsencode("/".join(file.parts))))
     test = set(by_checksum[: max(1, len(files) // 10) if len(files) > 1 else 0])
     return {"train": [f for f in files if f not in test], "test": [f for f in files if f in test]}
 
 
-def _class_names(files: list[PictureFile]) -> tuple[str, ...]:
-    folders = {file.folder for file in files}
-    return () if None in folders or len(folders) < 2 else tuple(sorted(folders))
-
-
-def _readable(files: list[PictureFile], fit: Fit) -> list[PictureFile]:
-    """Return the files that begin like pictures; only the headers are read."""
-    good = []
+def _check_sizes(files: Sequence[PictureFile], fit: Fit) -> None:
+    if fit.rule != "natural":
+        return
     for file in files:
-        try:
-            with open_picture(file.path) as image:
-                height, width = image.size[::-1]
-        except PictureError as error:
-            warnings.warn(f"{error} It is left out.", stacklevel=5)
-            continue
-        if fit.rule == "natural" and min(height, width) < max(fit.size):
+        if min(file.head.height, file.head.width) < max(fit.size):
             raise UserError(
-                f"{file.path} is {height}×{width}, smaller than the crop of {fit.size[0]}×{fit.size[1]}: "
-                "remove it, choose a smaller image_size, or the mode resize_and_crop."
+                f"{file.path} is {file.head.height}×{file.head.width}, smaller than the crop of "
+                f"{fit.size[0]}×{fit.size[1]}: remove it, choose a smaller image_size, or the mode resize_and_crop."
             )
-        good.append(file)
-    return good
 
 
-def _reader(paths: list[Path], labels: list[int], fit: Fit, channels: int) -> Callable[[Any], dict[str, Any]]:
+def _channels(files: Sequence[PictureFile], wanted: int | None) -> int:
+    """Return how many channels all files can be read with."""
+    first = {file.head.channels: file.path for file in reversed(files)}
+    own = [channels for channels in first if channels is not None]
+    if wanted is None:
+        wanted = own[0] if own else 3
+    if not own:
+        check_channels(wanted)
+    for channels, path in first.items():
+        if (channels is None and wanted not in (1, 3)) or channels not in (None, wanted):
+            has = "1 or 3" if channels is None else channels
+            raise UserError(
+                f"{path} can be read with {has} channels, but {wanted} of 1 to {MOST_CHANNELS} are wanted of all: "
+                "put pictures of other channels elsewhere, or ask for theirs."
+            )
+    return wanted
+
+
+@functools.lru_cache(maxsize=64)
+def _range_of(paths: tuple[Path, ...], states: tuple[tuple[int, int], ...]) -> tuple[float, float]:
+    """Return the least and the largest number in these pictures."""
+    ranges = [numbers(path) for path in paths]
+    low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
+    return (low, high) if low < high else (low, low + 1.0)
+
+
+def measured(root: Path, files: Sequence[PictureFile]) -> tuple[float, float] | None:
+    """Return the range of the deep pictures whose black and white nobody knows; None if there is no such picture."""
+    unknown = [file.path for file in files if not file.head.known_range]
+    if not unknown:
+        return None
+    if len(unknown) < len(files):
+        raise UserError(
+            f"{root} mixes pictures of a known range with floats such as {unknown[0].name}: say black and white of "
+            f"the floats, as folder:{root}{_RANGE}0,1."
+        )
+    states = tuple((state.st_size, state.st_mtime_ns) for state in map(os.stat, unknown))
+    return _range_of(tuple(unknown), states)
+
+
+def reader(
+    paths: Sequence[Path],
+    fit: Fit,
+    channels: int,
+    value_range: tuple[float, float] | None,
+    labels: Sequence[int] = (),
+) -> Callable[[Any], dict[str, Any]]:
+    """Return a function from an example's number to its picture (and label), for a TensorFlow graph."""
     import tensorflow as tf
 
     label_table = tf.constant(labels, tf.int32)
@@ -105,19 +203,20 @@ def _reader(paths: list[Path], labels: list[int], fit: Fit, channels: int) -> Ca
     def read(wanted: np.ndarray) -> tuple[np.ndarray, np.int64]:
         nonlocal room
         place = int(wanted)
-        if place in kept:
-            return kept[place]
-        found = decode(place)
-        if room >= found[0].nbytes:
+        if place not in kept:
+            found = decode(place)
+            if room < found[0].nbytes:
+                return to_float(found[0]), found[1]
             room -= found[0].nbytes
             kept[place] = found
-        return found
+        picture, index = kept[place]
+        return to_float(picture), index
 
     def decode(wanted: int) -> tuple[np.ndarray, np.int64]:
         for attempt in range(len(paths)):
             index = (wanted + attempt) % len(paths)
             try:
-                return read_picture(paths[index], fit, channels), np.int64(index)
+                return read_picture(paths[index], fit, channels, value_range), np.int64(index)
             except PictureError as error:
                 warnings.warn(f"{error} The next picture takes its place.", stacklevel=2)
         raise UserError("No picture of the folder can be read any more: look at the folder.")
@@ -125,9 +224,8 @@ def _reader(paths: list[Path], labels: list[int], fit: Fit, channels: int) -> Ca
     def example(wanted: tf.Tensor) -> dict[str, tf.Tensor]:
         # Pillow decodes what TensorFlow's own operations can't (palettes, EXIF, damaged files), in parallel too.
         # Not stateful: else TensorFlow's deterministic mode would read one picture after the other.
-        image, index = tf.numpy_function(read, [wanted], (tf.uint8, tf.int64), stateful=False)
+        image, index = tf.numpy_function(read, [wanted], (tf.float32, tf.int64), stateful=False)
         image = tf.ensure_shape(image, (*fit.shape, channels))
-        label = {"label": label_table[tf.ensure_shape(index, ())]} if labels else {}
-        return {"image": tf.cast(image, tf.float32) / 255.0, **label}
+        return {"image": image, **({"label": label_table[tf.ensure_shape(index, ())]} if labels else {})}
 
     return example

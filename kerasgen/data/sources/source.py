@@ -25,6 +25,7 @@ class Source:
         second_half: where the second half begins, if two domains are made of the source: no drawing is in both.
             None takes the middle.
         conditions: what else is known of each example, float32 [count, k] in [-1, 1] by name.
+        sizes: (height, width) of the pictures as they are; empty where they are drawn at the size that is wanted.
     """
 
     count: int
@@ -34,6 +35,7 @@ class Source:
     names: tuple[str, ...] = ()
     second_half: int | None = None
     conditions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Kind:
         open_split: (argument, split, fit, channels) to a `Source`; raises `UserError`.
         usage: how the argument is written, such as ":PATH"; empty if there is none.
         base: name of the source of which this one shows the same, example by example, in another way.
+        settle: gives the argument with all that had to be measured written down, for a run's configuration.
         takes: further keyword arguments of `open_split`: "download", "data_dir".
     """
 
@@ -94,13 +97,14 @@ class Kind:
     open_split: Callable[..., Source]
     usage: str = ""
     base: str | None = None
+    settle: Callable[[str], str] = str
     takes: tuple[str, ...] = ()
 
 
 def check_split(source: str, split: str) -> None:
-    """Raise `UserError` unless the split is "train" or "test"."""
-    if split not in ("train", "test"):
-        raise UserError(f"{source!r} has no split {split!r}: choose 'train' or 'test'.")
+    """Raise `UserError` unless the split is "train", "val" or "test"; a source without a "val" gives its "test"."""
+    if split not in ("train", "val", "test"):
+        raise UserError(f"{source!r} has no split {split!r}: choose 'train', 'val' or 'test'.")
 
 
 def check_channels(channels: int | None) -> None:

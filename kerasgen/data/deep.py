@@ -1,0 +1,149 @@
+"""Pictures that Pillow would flatten: 16-bit PNG, TIFF of integers and floats, `.npy` arrays of 1 to 32 channels.
+
+The functions take an open file that anybody may have made, and raise whatever its damage makes them raise.
+"""
+
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tifffile
+
+MOST_CHANNELS = 32
+_PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by its color type
+# Of TIFF: what every tifffile decodes, and what zlib decodes, which a hostile file may make endless.
+_PLAIN, _DEFLATED = (1, 32773), (8, 32946)
+
+
+@dataclass(frozen=True)
+class DeepHead:
+    """What a file says of its pixels before they are read.
+
+    Attributes:
+        kind: "png", "tiff" or "npy".
+        shape: (height, width, channels), alpha among them, as the pixels lie in the file.
+        dtype: of the pixels.
+        white: what the brightest pixel would be, black being 0; None where nobody knows.
+        alpha: whether the last channel is one.
+        orientation: of EXIF; 1 is upright.
+    """
+
+    kind: str
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    white: float | None
+    alpha: bool = False
+    orientation: int = 1
+
+
+def deep_head(file: BinaryIO) -> DeepHead | None:
+    """Return what a deep picture's head says; None for a file that Pillow reads without a loss, or can't read."""
+    begin = file.read(26)
+    file.seek(0)
+    if begin.startswith(b"\x89PNG\r\n\x1a\n") and len(begin) == 26 and begin[24] == 16:
+        width, height = struct.unpack(">II", begin[16:24])
+        channels = _PNG_CHANNELS[begin[25]]
+        return DeepHead("png", (height, width, channels), np.dtype(np.uint16), 65535.0, channels in (2, 4))
+    if begin.startswith(b"\x93NUMPY"):
+        return _npy_head(file)
+    if begin[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return _tiff_head(file)
+    return None
+
+
+def deep_pixels(file: BinaryIO, head: DeepHead) -> np.ndarray:
+    """Return the pixels [height, width, channels] as they are in the file."""
+    file.seek(0)
+    if head.kind == "npy":
+        pixels = np.lib.format.read_array(file, allow_pickle=False)
+    elif head.kind == "png":
+        import tensorflow as tf
+
+        pixels = tf.io.decode_png(file.read(), dtype=tf.uint16).numpy()
+    else:
+        pixels = _tiff_pixels(file)
+    return pixels.reshape(head.shape)
+
+
+def _npy_head(file: BinaryIO) -> DeepHead:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    size = os.fstat(file.fileno()).st_size if hasattr(file, "fileno") else None
+    if dtype.kind not in "uif" or len(shape) not in (2, 3) or not 1 <= (*shape, 1)[2] <= MOST_CHANNELS:
+        raise ValueError(f"it holds {dtype} of the shape {shape}, not numbers [height, width(, 1 to 32 channels)]")
+    if size is not None and size < file.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize:
+        raise ValueError("it is cut short")
+    return DeepHead("npy", (*shape, 1)[:3], dtype, _white(dtype))
+
+
+def _white(dtype: np.dtype) -> float | None:
+    return float(np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else None
+
+
+# -- TIFF ----------------------------------------------------------------------------------------------------
+
+
+def _tiff_head(file: BinaryIO) -> DeepHead | None:
+    import tifffile
+
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        if sum(not other.is_reduced for other in tiff.pages) > 1:
+            raise ValueError("it holds several pictures")
+        samples = page.samplesperpixel
+        if page.bitspersample <= 8 and page.sampleformat in (1, 4) and samples <= 4:
+            return None
+        if page.dtype is None or page.dtype.kind not in "uif" or samples > MOST_CHANNELS:
+            raise ValueError(f"{samples} samples of {page.bitspersample} bits are not read")
+        bits = page.bitspersample
+        white = float(2**bits - 1) if page.dtype.kind == "u" and bits <= 16 else None
+        orientation = page.tags.valueof(274, 1)
+        shape = (page.imagelength, page.imagewidth, samples)
+        return DeepHead("tiff", shape, page.dtype, white, bool(page.extrasamples) and samples in (2, 4), orientation)
+
+
+def _tiff_pixels(file: BinaryIO) -> np.ndarray:
+    import tifffile
+
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        if int(page.compression) in (*_PLAIN, *_DEFLATED):
+            if int(page.compression) in _DEFLATED:
+                _check_inflation(file, page)
+            pieces = page.asarray(squeeze=False, maxworkers=1)[:, 0]  # [planes, height, width, samples beside others]
+            pixels = pieces[0] if len(pieces) == 1 else np.moveaxis(pieces[..., 0], 0, -1)
+        else:
+            pixels = _by_libtiff(file, page)
+        # White is 0 in some gray TIFFs.
+        return np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 and pixels.dtype.kind == "u" else pixels
+
+
+def _check_inflation(file: BinaryIO, page: "tifffile.TiffPage") -> None:
+    """Raise `ValueError` if a compressed piece would become larger than the picture that it is a part of."""
+    most = page.imagelength * page.imagewidth * page.samplesperpixel * page.dtype.itemsize
+    # A tile may reach over the picture's edge.
+    most = max(most, int(np.prod(page.chunks)) * page.dtype.itemsize) + 1
+    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        inflater = zlib.decompressobj()
+        inflater.decompress(file.read(size), most)
+        if inflater.unconsumed_tail:
+            raise ValueError("a part of it is larger than the whole")
+
+
+def _by_libtiff(file: BinaryIO, page: "tifffile.TiffPage") -> np.ndarray:
+    """Return gray pixels of a compression such as LZW, which Pillow's library knows."""
+    from PIL import Image
+
+    if page.samplesperpixel > 1:
+        name = getattr(page.compression, "name", page.compression)
+        raise ValueError(f"colors of {page.bitspersample} bits compressed by {name}: save it uncompressed")
+    file.seek(0)
+    with Image.open(file, formats=["TIFF"]) as image:
+        return np.asarray(image).astype(page.dtype)

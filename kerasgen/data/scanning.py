@@ -1,0 +1,151 @@
+"""Which pictures a folder holds: links followed, splits found, and what is left out said once."""
+
+import functools
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kerasgen.data.reading import PictureError, PictureHead, read_head
+from kerasgen.errors import UserError, sentence
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy")
+READABLE = "jpg, png, bmp, webp, tiff or npy"
+# What people call the folders of a split, in any case.
+_SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+_NAMED = 3  # so many of the files that can't be read are named, with what is wrong
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture that begins like one.
+
+    Attributes:
+        path: of the file.
+        parts: of its place below the folder that was scanned, the file's name last.
+        head: its size and depth.
+    """
+
+    path: Path
+    parts: tuple[str, ...]
+    head: PictureHead
+
+    @property
+    def folder(self) -> str | None:
+        """The class folder that it lies in, or None."""
+        return self.parts[0] if len(self.parts) > 1 else None
+
+    @property
+    def name(self) -> str:
+        """Its place, without the suffix: the name of its pair."""
+        return "/".join((*self.parts[:-1], self.parts[-1].rpartition(".")[0]))
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a folder holds.
+
+    Attributes:
+        files: the pictures, in a fixed order.
+        damaged: files of a picture's suffix that can't be read.
+    """
+
+    files: tuple[PictureFile, ...]
+    damaged: tuple[Path, ...]
+
+
+def scan(base: Path) -> Scan:
+    """Look for pictures below a folder, and say in one warning what else lies there.
+
+    Links are followed; a link to a folder that it lies in is left out. Hidden files are passed over without a word.
+    The warning comes again only when something in the folder has changed.
+    """
+    found, left_out = [], Counter()
+    for path, parts in _walk(base, (), frozenset(), left_out):
+        if path.suffix.lower() in SUFFIXES:
+            state = path.stat()
+            found.append((path, parts, state.st_size, state.st_mtime_ns))
+        else:
+            left_out[path.suffix.lower() or "no suffix"] += 1
+    return _checked(base, tuple(found), tuple(sorted(left_out.items())))
+
+
+def splits_of(files: Sequence[PictureFile]) -> dict[str, list[PictureFile]]:
+    """Return the files by "train", "val" and "test", where their topmost folders are called so; else nothing.
+
+    Folders called train (or training), val (valid, validation, dev) and test (testing), in any case, are splits where
+    one to train on stands beside another one, or where there is nothing else. Pictures beside them are left out.
+
+    Raises:
+        UserError: two folders would be one split.
+    """
+    folders = {file.folder for file in files}
+    split_of = {f: split for f in folders if f for split, called in _SPLITS.items() if f.lower() in called}
+    present = {split: [f for f in split_of if split_of[f] == split] for split in _SPLITS if split in split_of.values()}
+    if not (set(split_of) == folders or ("train" in present and len(present) > 1)):
+        return {}
+    for split, named in present.items():
+        if len(named) > 1:
+            raise UserError(f"The folders {' and '.join(sorted(named))} would both be the split {split!r}: keep one.")
+    return {
+        split: [PictureFile(f.path, f.parts[1:], f.head) for f in files if f.folder == named[0]]
+        for split, named in present.items()
+    }
+
+
+def _walk(
+    folder: Path, parts: tuple[str, ...], above: frozenset[tuple[int, int]], left_out: Counter
+) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """Go through the files below a folder, in the order of their places."""
+    state = folder.stat()
+    identity = (state.st_dev, state.st_ino)
+    if identity in above:
+        left_out["a link to a folder that it lies in"] += 1
+        return
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        # The Mac leaves files such as ._cat.jpg that are not pictures.
+        if entry.name.startswith("."):
+            continue
+        place = (*parts, entry.name)
+        if entry.is_dir():
+            yield from _walk(folder / entry.name, place, above | {identity}, left_out)
+        elif entry.is_file():
+            yield folder / entry.name, place
+        else:
+            left_out["a broken link or not a file"] += 1
+
+
+@functools.lru_cache(maxsize=64)
+def _checked(
+    base: Path, found: tuple[tuple[Path, tuple[str, ...], int, int], ...], left_out: tuple[tuple[str, int], ...]
+) -> Scan:
+    """Read the heads. The cache is why a folder is neither read nor warned about twice."""
+    files, faults = [], {}
+    for path, parts, *_ in found:
+        try:
+            files.append(PictureFile(path, parts, read_head(path)))
+        except PictureError as error:
+            faults[path] = str(error)
+    if faults or left_out:
+        _warn(base, len(found) + sum(count for _, count in left_out), faults, left_out)
+    return Scan(tuple(files), tuple(faults))
+
+
+def _warn(base: Path, total: int, faults: dict[Path, str], left_out: tuple[tuple[str, int], ...]) -> None:
+    count = len(faults) + sum(n for _, n in left_out)
+    kinds = ", ".join(f"{n} × {kind}" for kind, n in left_out)
+    said = [f"of another kind ({kinds})"] if kinds else []
+    if faults:
+        named = " ".join(list(faults.values())[:_NAMED])
+        more = f" And {len(faults) - _NAMED} more." if len(faults) > _NAMED else ""
+        said.append(f"{len(faults)} unreadable: {named}{more}")
+    # Three levels up is who asked for the scan.
+    warnings.warn(sentence(f"{base}: {count} of {total} files are left out; {'; '.join(said)}"), stacklevel=4)
