@@ -201,8 +201,11 @@ def evaluate(
 @app.command()
 def translate(
     model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file of a generator.")],
-    input: Annotated[Path, typer.Option(help="Folder of jpg, png, bmp and webp pictures of any size.")],
-    output: Annotated[Path, typer.Option(help="Folder for the translations, PNG files of the same names.")],
+    input: Annotated[
+        Path,
+        typer.Option(help="Of pictures; PATH?range=0..4095: black and white of deep ones."),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for the translations, PNG or deep files of the same names.")],
     direction: Annotated[str, typer.Option(help="a2b or b2a.")] = "a2b",
 ) -> None:
     """Translate, enlarge or restore a folder of pictures with a trained model."""
@@ -411,7 +414,7 @@ def client(
 @client_app.command("translate")
 def client_translate(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Of jpg, png, bmp and webp pictures.")],
+    folder: Annotated[Path, typer.Argument(help="Of pictures.")],
     model: Annotated[str, typer.Option(help="Its name on the server.")],
     output: Annotated[Path, typer.Option(help="Folder for the translations, PNG files of the same names.")],
     label: Annotated[str | None, typer.Option(help="Of the version; the server's default otherwise.")] = None,

@@ -157,31 +157,37 @@ def _resized(images: np.ndarray, size: int) -> np.ndarray:
     return np.clip(tf.image.resize(images, (size, size), "bicubic", antialias=True).numpy(), low, high)
 
 
-def read_pictures(folder: str | os.PathLike, sides: tuple[int, int], channels: int) -> np.ndarray:
+def read_pictures(
+    folder: str | os.PathLike, sides: tuple[int, int], channels: int, known: tuple[float, float] | None = None
+) -> np.ndarray:
     """Return a folder's first 116 pictures, cut to one size: float32 [n, height, width, channels] in [0, 1].
+
+    Args:
+        folder: PATH, or PATH?range=LOW..HIGH, black and white of deep pictures.
+        sides: height and width.
+        channels: of each picture.
+        known: black and white, where the folder doesn't say them.
 
     Raises:
         UserError: there is no such folder, or no picture that can be read.
     """
-    from kerasgen.data.reading import PictureError, picture_files, read_picture
+    from kerasgen.data.reading import PictureError, read_picture, to_float
+    from kerasgen.data.scanning import READABLE, scan
+    from kerasgen.data.sources.folder import parse
     from kerasgen.data.sources.source import Fit
 
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}: give the folder of the pictures to compare on.")
+    root, value_range = parse(str(folder))
     pictures = []
-    for file in picture_files(folder):
+    for file in scan(root).files:
         if len(pictures) == _COMPARED + _CALIBRATED:
             break
         try:
-            pictures.append(read_picture(file.path, Fit("cut", sides), channels))
+            pictures.append(to_float(read_picture(file.path, Fit("cut", sides), channels, value_range or known)))
         except PictureError as error:
             warnings.warn(f"{error} It is left out.", stacklevel=2)
     if not pictures:
-        raise UserError(
-            f"The folder {folder} holds no jpg, jpeg, png, bmp or webp picture that can be read: put some there."
-        )
-    return np.stack(pictures).astype("float32") / 255.0
+        raise UserError(f"The folder {root} holds no readable picture: put some there, in {READABLE}.")
+    return np.stack(pictures)
 
 
 def verify_artifact(

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasgen.data.reading import PictureError, Translated, read_picture, targets, with_bar
+from kerasgen.data.deep import MOST_CHANNELS, write_deep
+from kerasgen.data.reading import PictureError, PictureHead, read_picture, to_float
+from kerasgen.data.scanning import PictureFile
+from kerasgen.data.sources.folder import parse
 from kerasgen.data.sources.source import Fit
+from kerasgen.data.targets import Translated, targets, with_bar
 from kerasgen.drawing import save_png, to_uint8
 from kerasgen.errors import UserError
 
@@ -21,37 +25,46 @@ _PROBE = 256  # pixels of a size that every generator of this zoo can divide
 
 
 def translate_folder(
-    model: "keras.Model", input_folder: str | os.PathLike, output_folder: str | os.PathLike, direction: str = "a2b"
+    model: "keras.Model",
+    input_folder: str | os.PathLike,
+    output_folder: str | os.PathLike,
+    direction: str = "a2b",
+    value_range: tuple[float, float] | None = None,
+    output_range: tuple[float, float] | None = None,
 ) -> Translated:
-    """Translate every jpg, png, bmp and webp picture below a folder, each at its own size.
+    """Translate every picture below a folder, each at its own size and depth.
 
     A picture is turned upright by its EXIF data, laid on white where it is transparent, and read in gray or in RGB
-    as the generator wants; 16-bit gray is scaled to 8 bits. A generator of four channels, which fills holes, takes
-    the transparent pixels for the hole. `cats/tom.jpg` becomes `cats/tom.png` in the output
-    folder. A file that can't be read, or is too large for the memory, is named in a warning and skipped. A bar shows
-    the progress.
+    as the generator wants. A generator of four channels, which fills holes, takes the transparent pixels for the
+    hole. `cats/tom.jpg` becomes `cats/tom.png` in the output folder; 16-bit PNG, TIFF of more than 8 bits and `.npy`
+    become files of their own kind, with numbers of their own type. A file that can't be read, or is too large for
+    the memory, is named in a warning and skipped. A bar shows the progress.
 
     Args:
-        model: a `CycleGAN`, a `PairedTranslator`, or a generator alone: [n, height, width, 1, 3 or 4] in [-1, 1] to
-            gray or RGB of that size, or of a whole multiple.
-        input_folder: the pictures.
+        model: a `CycleGAN`, a `PairedTranslator`, or a generator alone: [n, height, width, channels] in [-1, 1] to
+            pictures of that size, or of a whole multiple.
+        input_folder: the pictures; PATH?range=LOW..HIGH says black and white of deep ones.
         output_folder: made if it is missing; pictures of the same names are replaced.
         direction: "a2b" or "b2a"; a generator alone has one direction only, "a2b".
+        value_range: black and white of deep pictures, where the folder doesn't say them.
+        output_range: black and white of what deep pictures become; None takes those of the input.
 
     Raises:
         UserError: the model can't translate in that direction, the input folder is missing, holds no readable
             picture or holds the output folder, two pictures would become one file, or the output can't be written.
     """
     generator = _generator(model, direction)
-    pairs = targets(Path(input_folder), Path(output_folder))
+    root, said = parse(str(input_folder))
+    low_and_high = said or value_range
+    found = targets(root, Path(output_folder), deep=True)
     memory = _Memory(_bytes_per_pixel(generator))
-    written, skipped = [], []
-    for path, target in with_bar(pairs):
-        picture = _translated(generator, path, memory)
+    written, skipped = [], list(found.damaged)
+    for file, target in with_bar(found.pairs):
+        picture = _translated(generator, file, low_and_high, memory)
         if picture is None:
-            skipped.append(path)
+            skipped.append(file.path)
         else:
-            save_png(target, picture)
+            _write(target, picture, file.head, output_range or low_and_high)
             written.append(target)
     if not written:
         raise UserError(
@@ -83,17 +96,22 @@ def _generator(model: "keras.Model", direction: str) -> "keras.Model":
 def _check(generator: "keras.Model") -> None:
     """Raise `UserError` unless images of any size become images of that size, or of a whole multiple of it."""
     takes = getattr(generator, "input_shape", None)
-    if not isinstance(takes, tuple) or len(takes) != 4 or takes[-1] not in (1, 3, 4) or takes[1:3] != (None, None):
+    if (
+        not isinstance(takes, tuple)
+        or len(takes) != 4
+        or not 1 <= takes[-1] <= MOST_CHANNELS
+        or takes[1:3] != (None, None)
+    ):
         raise UserError(
             f"The model {generator.name!r} takes inputs of the shape {takes}, but a generator for pictures takes "
-            "(None, None, None, 1, 3 or 4): give one made for any size, in gray, RGB or RGBA."
+            f"(None, None, None, 1 to {MOST_CHANNELS}): give one made for any size."
         )
     gives = tuple(generator.compute_output_shape((1, _PROBE, _PROBE, takes[-1])))
     enlarges = gives[1] == gives[2] and gives[1] is not None and gives[1] >= _PROBE and gives[1] % _PROBE == 0
-    if not enlarges or gives[-1] not in (1, 3):
+    if not enlarges or not 1 <= gives[-1] <= MOST_CHANNELS:
         raise UserError(
             f"The model {generator.name!r} makes {gives[1:]} of a picture of {_PROBE}×{_PROBE}, but a generator "
-            "keeps or multiplies the size and makes gray or RGB: give a generator, not a discriminator."
+            "keeps or multiplies the size: give a generator, not a discriminator."
         )
 
 
@@ -125,24 +143,38 @@ def _bytes_per_pixel(generator: "keras.Model") -> float:
     return 7 * max(4.0 * np.prod(shape) for shape in shapes if None not in shape) / _PROBE**2
 
 
-def _translated(generator: "keras.Model", path: Path, memory: _Memory) -> np.ndarray | None:
-    """uint8 [height, width, 3], or None with a warning."""
+def _translated(
+    generator: "keras.Model", file: PictureFile, value_range: tuple[float, float] | None, memory: _Memory
+) -> np.ndarray | None:
+    """Return float32 [height, width, channels] in [0, 1], or None with a warning."""
     import tensorflow as tf
 
     from kerasgen.models.translation import translate_images
 
     try:
-        picture = read_picture(path, Fit("natural"), generator.input_shape[-1])
+        picture = to_float(read_picture(file.path, Fit("natural"), generator.input_shape[-1], value_range))
     except PictureError as error:
         warnings.warn(f"{error} It is skipped.", stacklevel=3)
         return None
     height, width = picture.shape[:2]
     try:
         memory.ask(height * width)
-        translated = translate_images(generator, picture.astype("float32") / 127.5 - 1.0)
+        translated = translate_images(generator, picture * 2.0 - 1.0)
     except (tf.errors.ResourceExhaustedError, MemoryError):
-        message = f"{path} is skipped, because its {width}×{height} pixels need more memory than there is: shrink it."
+        message = (
+            f"{file.path} is skipped, because its {width}×{height} pixels need more memory than there is: shrink it."
+        )
         warnings.warn(message, stacklevel=3)
         return None
     memory.pixels = max(memory.pixels, height * width)
-    return to_uint8(translated[None] * 0.5 + 0.5)[0]
+    return translated * 0.5 + 0.5
+
+
+def _write(target: Path, picture: np.ndarray, head: PictureHead, value_range: tuple[float, float] | None) -> None:
+    """Write a picture in [0, 1]: as PNG of 8 bits, or as deep as its input was."""
+    if head.kind:
+        write_deep(target, picture, np.dtype(head.dtype), value_range)
+    elif picture.shape[-1] in (1, 3):
+        save_png(target, to_uint8(picture[None])[0])
+    else:
+        write_deep(target.with_suffix(".npy"), picture, np.dtype(np.float32), None)

@@ -7,9 +7,12 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+
+from kerasgen.files import atomic_write
 
 if TYPE_CHECKING:
     import tifffile
@@ -70,6 +73,43 @@ def deep_pixels(file: BinaryIO, head: DeepHead) -> np.ndarray:
     return pixels.reshape(head.shape)
 
 
+def write_deep(
+    path: Path, picture: np.ndarray, dtype: np.dtype, value_range: tuple[float, float] | None = None
+) -> None:
+    """Write a picture [height, width, channels] in [0, 1] as 16-bit PNG, as TIFF or as `.npy`, atomically.
+
+    Args:
+        path: its suffix, .png, .tif or .npy, says which.
+        picture: floats.
+        dtype: of the numbers in the file.
+        value_range: what 0 and 1 become; None takes 0 and the largest 8- or 16-bit number, or 1 of other types.
+
+    Raises:
+        UserError: the path can't be written.
+    """
+    low, high = value_range or (0.0, _white(dtype) or 1.0)
+    pixels = np.clip(picture.astype(np.float64), 0.0, 1.0) * (high - low) + low
+    if dtype.kind in "ui":
+        pixels = np.clip(np.round(pixels), np.iinfo(dtype).min, np.iinfo(dtype).max)
+    pixels = pixels.astype(dtype)
+    with atomic_write(path) as temporary:
+        if path.suffix == ".npy":
+            np.save(temporary, pixels)
+        elif path.suffix == ".png":
+            import tensorflow as tf
+
+            temporary.write_bytes(tf.io.encode_png(pixels).numpy())
+        else:
+            import tifffile
+
+            gray = pixels.shape[-1] == 1
+            layout = {
+                "photometric": "rgb" if pixels.shape[-1] == 3 else "minisblack",
+                "planarconfig": None if gray else 1,
+            }
+            tifffile.imwrite(temporary, pixels[..., 0] if gray else pixels, **layout)
+
+
 def _npy_head(file: BinaryIO) -> DeepHead:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -92,7 +132,7 @@ def _white(dtype: np.dtype) -> float | None:
 def _tiff_head(file: BinaryIO) -> DeepHead | None:
     import tifffile
 
-    with tifffile.TiffFile(file) as tiff:
+    with tifffile.TiffFile(file, name="picture.tif") as tiff:
         page = tiff.pages.first
         if sum(not other.is_reduced for other in tiff.pages) > 1:
             raise ValueError("it holds several pictures")
@@ -111,7 +151,7 @@ def _tiff_head(file: BinaryIO) -> DeepHead | None:
 def _tiff_pixels(file: BinaryIO) -> np.ndarray:
     import tifffile
 
-    with tifffile.TiffFile(file) as tiff:
+    with tifffile.TiffFile(file, name="picture.tif") as tiff:
         page = tiff.pages.first
         if int(page.compression) in (*_PLAIN, *_DEFLATED):
             if int(page.compression) in _DEFLATED:

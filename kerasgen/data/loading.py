@@ -55,6 +55,12 @@ def find_kind(source: str, download: bool = False, data_dir: str | None = None) 
     return (replace(kind, open_split=functools.partial(kind.open_split, **options)) if options else kind), argument
 
 
+def settled(source: str) -> str:
+    """Return a source with all that had to be measured of its data written down, for a run's configuration."""
+    kind, argument = find_kind(source)
+    return f"{source.partition(':')[0]}:{kind.settle(argument)}" if kind.usage else source
+
+
 def open_source(
     source: str,
     split: str = "train",

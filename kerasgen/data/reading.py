@@ -80,7 +80,8 @@ class PictureHead:
         height: pixels, as the picture is shown.
         width: the same.
         channels: of a picture that has its own number of them; None if it can be read as gray or as RGB.
-        dtype: of its numbers: uint8, or that of a deep picture.
+        dtype: of its numbers.
+        kind: "png", "tiff" or "npy" of a deep picture, whose numbers are of `dtype`; empty for 8 bits a channel.
         known_range: whether its black and white are known.
     """
 
@@ -88,6 +89,7 @@ class PictureHead:
     width: int
     channels: int | None = None
     dtype: str = "uint8"
+    kind: str = ""
     known_range: bool = True
 
 
@@ -105,13 +107,15 @@ def read_head(path: Path) -> PictureHead:
                 height, width = width, height
             own = channels - deep.alpha
             own = None if own in (1, 3) else own
-            return PictureHead(height, width, own, str(deep.dtype), deep.white is not None)
+            return PictureHead(height, width, own, str(deep.dtype), deep.kind, deep.white is not None)
     with open_picture(path, path.name) as image:
         # A phone's JPEG may bring a second picture for brighter screens.
         if image.format not in ("JPEG", "MPO") and getattr(image, "n_frames", 1) > 1:
             raise ValueError(f"it holds {image.n_frames} pictures, an animation or a stack")
         width, height = image.size
-        if _TURNS.get(image.getexif().get(_ORIENTATION), (None, False))[1]:
+        # Pillow would decode a whole PNG to look for EXIF data behind its pixels.
+        orientation = image.getexif().get(_ORIENTATION) if image.format != "PNG" or "exif" in image.info else 1
+        if _TURNS.get(orientation, (None, False))[1]:
             height, width = width, height
     return PictureHead(height, width)
 
@@ -182,7 +186,7 @@ def _read_deep(
     _check_pixels(*deep.shape[:2])
     if value_range is None:
         if deep.white is None:
-            raise ValueError(f"its {deep.dtype} have no known black and white: say which, as folder:PATH?range=0,1")
+            raise ValueError(f"its {deep.dtype} have no known black and white: say which, as folder:PATH?range=0..1")
         value_range = (0.0, deep.white)
     low, high = value_range
     pixels = deep_pixels(file, deep).astype(np.float64)
@@ -194,7 +198,7 @@ def _read_deep(
     orientation = deep.orientation
     if deep.kind == "png":
         with open_picture(path) as image:
-            orientation = image.getexif().get(_ORIENTATION, 1)
+            orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
     pixels = _upright(_with_channels((pixels - low) / (high - low), channels), orientation)
     return np.clip(_fitted(pixels.astype(np.float32), fit), 0.0, 1.0)
 

@@ -87,7 +87,7 @@ def splits_of(files: Sequence[PictureFile]) -> dict[str, list[PictureFile]]:
     """
     folders = {file.folder for file in files}
     split_of = {f: split for f in folders if f for split, called in _SPLITS.items() if f.lower() in called}
-    present = {split: [f for f in split_of if split_of[f] == split] for split in _SPLITS if split in split_of.values()}
+    present = {split: [f for f in split_of if split_of[f] == split] for split in sorted(set(split_of.values()))}
     if not (set(split_of) == folders or ("train" in present and len(present) > 1)):
         return {}
     for split, named in present.items():

@@ -1,11 +1,15 @@
 """A folder of pictures that becomes another one: which file each becomes, and a bar that shows how far it is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from kerasgen.data.scanning import READABLE, scan
+from kerasgen.data.scanning import READABLE, PictureFile, scan
 from kerasgen.errors import UserError
+
+_SUFFIXES = {"png": ".png", "tiff": ".tif", "npy": ".npy"}
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class Translated:
     """What became of a folder.
 
     Attributes:
-        written: the PNG files, in the order of their names.
+        written: the files, in the order of their names.
         skipped: the inputs that can't be read, or are too large for the memory.
     """
 
@@ -21,11 +25,30 @@ class Translated:
     skipped: tuple[Path, ...]
 
 
-def targets(source: Path, output: Path) -> list[tuple[Path, Path]]:
-    """Each picture of a folder, and the PNG that it becomes in another.
+@dataclass(frozen=True)
+class Targets:
+    """What is to become of a folder.
+
+    Attributes:
+        pairs: each picture, and the file that it becomes.
+        damaged: files that can't be read.
+    """
+
+    pairs: tuple[tuple[PictureFile, Path], ...]
+    damaged: tuple[Path, ...]
+
+
+def targets(source: Path, output: Path, deep: bool = False) -> Targets:
+    """Return each picture of a folder, and the file that it becomes in another.
+
+    Args:
+        source: the folder of the pictures.
+        output: the other folder, which need not exist.
+        deep: whether 16-bit PNG, deep TIFF and `.npy` become files of their own kind; else all become PNG.
 
     Raises:
-        UserError: as `translate_folder` does of its folders.
+        UserError: the folder is missing, holds no picture or holds the output folder, or two pictures would become
+            one file.
     """
     if not source.is_dir():
         raise UserError(f"There is no folder {source}: give the folder of the pictures to translate.")
@@ -34,19 +57,20 @@ def targets(source: Path, output: Path) -> list[tuple[Path, Path]]:
             f"The output folder {output} is the input folder {source} or lies in it, where the next run would take "
             "it for input: choose one outside."
         )
-    files = scan(source).files
-    if not files:
+    found = scan(source)
+    if not found.files:
         raise UserError(f"The folder {source} holds no readable picture: put some there, in {READABLE}.")
-    taken: dict[Path, Path] = {}
-    for file in files:
-        path, target = file.path, output.joinpath(*file.parts).with_suffix(".png")
+    taken: dict[Path, PictureFile] = {}
+    for file in found.files:
+        suffix = _SUFFIXES.get(file.head.kind, ".png") if deep else ".png"
+        target = output.joinpath(*file.parts).with_suffix(suffix)
         if target in taken:
-            raise UserError(f"{taken[target]} and {path} would both become {target}: rename one of them.")
-        taken[target] = path
-    return [(path, target) for target, path in taken.items()]
+            raise UserError(f"{taken[target].path} and {file.path} would both become {target}: rename one of them.")
+        taken[target] = file
+    return Targets(tuple((file, target) for target, file in taken.items()), found.damaged)
 
 
-def with_bar(items: list[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
+def with_bar(items: Sequence[_Item]) -> Iterator[_Item]:
     """Go through the items, and show a bar."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

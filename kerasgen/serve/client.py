@@ -25,8 +25,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from kerasgen.data.reading import PictureError, Translated, read_picture, targets, with_bar
+from kerasgen.data.reading import PictureError, read_picture, to_bytes
 from kerasgen.data.sources.source import Fit
+from kerasgen.data.targets import Translated, targets, with_bar
 from kerasgen.errors import UserError, reason, require_extra
 from kerasgen.files import atomic_write
 
@@ -144,7 +145,7 @@ class Client:
         """Translate every picture below a folder on the server, as `kerasgen translate` does here.
 
         Args:
-            input_folder: jpg, png, bmp and webp pictures of any size.
+            input_folder: pictures of any size; deep ones are sent with 8 bits.
             output_folder: gets PNG files of the same names.
             batch: pictures in one request.
 
@@ -155,15 +156,15 @@ class Client:
         if batch < 1:
             raise UserError(f"batch is {batch}: give 1 or more.")
         channels = self._channels()
-        written, skipped, waiting = [], [], []
-        pairs = targets(Path(input_folder), Path(output_folder))
-        for path, target in with_bar(pairs):
-            file = _as_png(path, channels)
+        found = targets(Path(input_folder), Path(output_folder))
+        written, skipped, waiting = [], list(found.damaged), []
+        for picture, target in with_bar(found.pairs):
+            file = _as_png(picture.path, channels)
             if file is None:
-                skipped.append(path)
+                skipped.append(picture.path)
             else:
-                waiting.append((path, target, file))
-            if len(waiting) == batch or (path, target) == pairs[-1]:
+                waiting.append((picture.path, target, file))
+            if len(waiting) == batch or picture is found.pairs[-1][0]:
                 done, refused = self._translate_batch(waiting)
                 written, skipped, waiting = written + done, skipped + refused, []
         if not written:
@@ -233,7 +234,7 @@ def _address(url: str) -> tuple[str, str, int]:
 def _as_png(path: Path, channels: int) -> bytes | None:
     """Return a picture as `kerasgen translate` reads it, as a PNG file; None with a warning."""
     try:
-        return as_png(read_picture(path, Fit("natural"), channels))
+        return as_png(to_bytes(read_picture(path, Fit("natural"), channels)))
     except PictureError as error:
         warnings.warn(f"{error} It is skipped.", stacklevel=3)
         return None

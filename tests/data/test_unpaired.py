@@ -185,7 +185,7 @@ def test_other_modes_keep_the_aspect(folders):
         ({"batch_size": 8}, "has 7 examples.*from 1 to 7"),
         ({"image_size": 0}, "image_size is 0"),
         ({"channels": 2}, "channels is 2"),
-        ({"split": "val"}, "no split 'val'"),
+        ({"split": "dev"}, "no split 'dev'"),
         ({"source_b": "folder"}, "write folder:PATH"),
         ({"source_a": "photos", "source_b": "photos"}, "Both domains are 'photos'"),
         ({"source_a": "photos", "source_b": "photo_dusk"}, "128 at most"),

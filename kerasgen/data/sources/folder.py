@@ -32,11 +32,11 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
     read stays in memory, up to 512 MiB (43,000 pictures of 64×64), so that later epochs decode nothing.
 
     PNG and TIFF of 16 bits are read at their depth. Floats, and integers of more bits, need a black and a white:
-    "PATH?range=0,4095" says them for all deep pictures; else they are the least and the largest number of the train
+    "PATH?range=0..4095" says them for all deep pictures; else they are the least and the largest number of the train
     split. Arrays in `.npy` files are [height, width(, channels)] with 1 to 32 channels.
 
     Args:
-        argument: PATH, or PATH?range=LOW,HIGH.
+        argument: PATH, or PATH?range=LOW..HIGH.
         split: "train", "val" or "test".
         fit: how pictures are brought to their size.
         channels: None takes those of arrays that have neither 1 nor 3, else 3.
@@ -80,11 +80,11 @@ def settle(argument: str) -> str:
         return argument
     splits, _ = _parted(root, scan(root))
     found = measured(root, splits["train"] or splits["test"])
-    return argument if found is None else f"{argument}{_RANGE}{found[0]!r},{found[1]!r}"
+    return argument if found is None else f"{argument}{_RANGE}{found[0]!r}..{found[1]!r}"
 
 
 KIND = Kind(
-    "your own jpg, png, bmp, webp, tiff and npy pictures, of 8 or 16 bits or floats; subfolders are classes or splits",
+    "your own pictures: jpg, png, bmp, webp, tiff, npy; of 8 or 16 bits or floats; subfolders are classes or splits",
     open_split,
     usage=":PATH",
     settle=settle,
@@ -92,7 +92,7 @@ KIND = Kind(
 
 
 def parse(argument: str) -> tuple[Path, tuple[float, float] | None]:
-    """Return the folder and the range that "PATH?range=LOW,HIGH" says.
+    """Return the folder and the range that "PATH?range=LOW..HIGH" says.
 
     Raises:
         UserError: there is no such folder, or the range is not two numbers.
@@ -100,15 +100,28 @@ def parse(argument: str) -> tuple[Path, tuple[float, float] | None]:
     path, _, text = argument.partition(_RANGE)
     if not Path(path).is_dir():
         raise UserError(f"There is no folder {path!r}: write folder:PATH with the path of your pictures.")
-    if not text:
-        return Path(path), None
+    return Path(path), parse_range(text) if text else None
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    """Return black and white from a text such as "0..4095".
+
+    Raises:
+        UserError: it is not two numbers, the larger one last.
+    """
     try:
-        low, high = map(float, text.split(","))
+        low, high = map(float, text.split(".."))
     except ValueError:
         low = high = 0.0
     if not low < high:
-        raise UserError(f"The range of {argument!r} is {text!r}: write black and white, such as PATH?range=0,4095.")
-    return Path(path), (low, high)
+        raise UserError(f"The range {text!r} is not black and white: write two numbers, such as 0..4095.")
+    return low, high
+
+
+def said_range(source: str) -> tuple[float, float] | None:
+    """Return the range that a source such as "folder:PATH?range=0..4095" says, wherever the folder is by now."""
+    text = source.partition(_RANGE)[2]
+    return parse_range(text) if text else None
 
 
 @functools.lru_cache(maxsize=64)
@@ -180,7 +193,7 @@ def measured(root: Path, files: Sequence[PictureFile]) -> tuple[float, float] | 
     if len(unknown) < len(files):
         raise UserError(
             f"{root} mixes pictures of a known range with floats such as {unknown[0].name}: say black and white of "
-            f"the floats, as folder:{root}{_RANGE}0,1."
+            f"the floats, as folder:{root}{_RANGE}0..1."
         )
     states = tuple((state.st_size, state.st_mtime_ns) for state in map(os.stat, unknown))
     return _range_of(tuple(unknown), states)

@@ -170,6 +170,8 @@ def _downloads(builder: Any) -> Path:
 def _split_name(builder: Any, name: str, split: str, part: str) -> str:
     base = name.split("/")[0].split(":")[0]
     known = tuple(builder.info.splits or ()) or _SPLITS.get(base, ())
+    if split == "val":
+        split = "validation" if "validation" + part in known else "test"
     wanted = split + part
     if split == "test" and not part and (base in _WITHHELD or (known and "test" not in known)):
         wanted = "validation"
