@@ -98,7 +98,7 @@ def test_translate_a_folder_with_a_run_and_with_a_generator_alone(kerasgen, tmp_
     save_model(gan, tmp_path / "run" / "model.keras")
     save_model(gan.generator_b2a, tmp_path / "net_G_B.keras")
 
-    found = []
+    found, said = [], ""
     for model, output, *rest in (
         (tmp_path / "run", tmp_path / "one", "--direction", "b2a"),
         (tmp_path / "net_G_B.keras", tmp_path / "two"),
@@ -106,9 +106,11 @@ def test_translate_a_folder_with_a_run_and_with_a_generator_alone(kerasgen, tmp_
         code, out, err = kerasgen("translate", model, "--input", tmp_path / "in", "--output", output, *rest)
         assert code == 0, err
         assert f"1 pictures are in {output}; 1 were skipped." in out
-        assert f"Warning: {tmp_path / 'in' / 'broken.jpg'} can't be read as a picture" in err
+        said += err
         with Image.open(output / "sub" / "flower.png") as image:
             found.append(np.asarray(image))
+    # Once a process, however often the folder is read.
+    assert said.count("1 of 2 files are left out; 1 unreadable: broken.jpg can't be read as a picture") == 1
     expected = gan.translate(np.asarray(photo, np.float32) / 127.5 - 1, "b2a")
     np.testing.assert_allclose(found[0], (expected + 1) * 127.5, atol=0.6)
     np.testing.assert_array_equal(found[0], found[1])

@@ -1,9 +1,10 @@
 """Images to train on, by name: `load("digits")`, `load("folder:PATH")`, `load("tfds:NAME")`;
 
-two domains by `load_unpaired`, pairs by `load_paired`."""
+two domains by `load_unpaired`, pairs of your own by `load_pairs`, degraded ones by `load_paired`."""
 
 from kerasgen.data.loading import SOURCES, available_sources, load, open_source
 from kerasgen.data.paired import load_paired
+from kerasgen.data.pairs import load_pairs
 from kerasgen.data.registration import load_registration
 from kerasgen.data.sources.source import Source
 from kerasgen.data.unpaired import load_unpaired
@@ -23,6 +24,7 @@ __all__ = [
     "available_sources",
     "load",
     "load_paired",
+    "load_pairs",
     "load_registration",
     "load_unpaired",
     "open_source",

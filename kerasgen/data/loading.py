@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasgen.data import balance as balancing
 from kerasgen.data.order import batches, shuffled_index
-from kerasgen.data.sources import digits, domains, folder, lfw, openmoji, photos, pictures, tfds
+from kerasgen.data.sources import digits, domains, folder, lfw, openmoji, photos, pictures, side_by_side, tfds
 from kerasgen.data.sources.source import Fit, Kind, Source
 from kerasgen.errors import UserError
 
@@ -19,6 +19,9 @@ SOURCES: dict[str, Kind] = {
     "photos": photos.KIND,
     "pictures": pictures.KIND,
     "folder": folder.KIND,
+    "side_by_side": side_by_side.PAIRS,
+    "left": side_by_side.LEFT,
+    "right": side_by_side.RIGHT,
     "tfds": tfds.KIND,
     "digits_ink": domains.DIGITS_INK,
     "photo_dusk": domains.PHOTO_DUSK,
@@ -53,6 +56,20 @@ def find_kind(source: str, download: bool = False, data_dir: str | None = None) 
     given = {"download": download, "data_dir": data_dir}
     options = {option: given[option] for option in kind.takes}
     return (replace(kind, open_split=functools.partial(kind.open_split, **options)) if options else kind), argument
+
+
+def halves_of(source: str) -> tuple[str, str]:
+    """Return the sources of A and B that "side_by_side:PATH" stands for.
+
+    Raises:
+        UserError: it is another source, which holds no pairs.
+    """
+    name, _, argument = source.partition(":")
+    if name != "side_by_side":
+        raise UserError(
+            f"{source!r} alone holds no pairs: give a second source, such as folder:colored, or side_by_side:PATH."
+        )
+    return f"left:{argument}", f"right:{argument}"
 
 
 def settled(source: str) -> str:

@@ -200,7 +200,7 @@ def _read_deep(
         with open_picture(path) as image:
             orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
     pixels = _upright(_with_channels((pixels - low) / (high - low), channels), orientation)
-    return np.clip(_fitted(pixels.astype(np.float32), fit), 0.0, 1.0)
+    return fitted(np.clip(pixels, 0.0, 1.0).astype(np.float32), fit)
 
 
 def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -227,7 +227,8 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return {5: turned, 6: turned[:, ::-1], 7: turned[::-1, ::-1], 8: turned[::-1]}[orientation]
 
 
-def _fitted(pixels: np.ndarray, fit: Fit) -> np.ndarray:
+def fitted(pixels: np.ndarray, fit: Fit) -> np.ndarray:
+    """Return [height, width, channels], uint8 or float32 in [0, 1], brought to its size."""
     from PIL import Image
 
     height, width = pixels.shape[:2]
@@ -239,7 +240,8 @@ def _fitted(pixels: np.ndarray, fit: Fit) -> np.ndarray:
         Image.fromarray(np.ascontiguousarray(pixels[..., c])).resize(size, Image.Resampling.BICUBIC, box)
         for c in range(pixels.shape[-1])
     ]
-    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
+    found = np.stack([np.asarray(plane) for plane in planes], axis=-1)
+    return found if found.dtype == np.uint8 else np.clip(found, 0.0, 1.0)
 
 
 def _read_shallow(path: Path | BinaryIO, fit: Fit, channels: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import functools
 import os
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,12 @@ def splits_of(files: Sequence[PictureFile]) -> dict[str, list[PictureFile]]:
         split: [PictureFile(f.path, f.parts[1:], f.head) for f in files if f.folder == named[0]]
         for split, named in present.items()
     }
+
+
+def drawn(keys: Sequence[str]) -> set[str]:
+    """Return a tenth of the keys, one at least of two, by their checksums: more keys later move few of them."""
+    by_checksum = sorted(keys, key=lambda key: zlib.crc32(os.fsencode(key)))
+    return set(by_checksum[: max(1, len(keys) // 10) if len(keys) > 1 else 0])
 
 
 def _walk(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from kerasgen.data.cropping import check_batch, check_mode, cropped, fit_of
 from kerasgen.data.degradations import degradation as degradation_from
 from kerasgen.data.loading import find_kind
 from kerasgen.data.order import batches, shuffled_index
@@ -12,8 +13,6 @@ from kerasgen.errors import UserError
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-MODES = ("resize_and_crop", "crop", "scale_width", "none")
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,10 @@ def load_unpaired(
         UserError: there is no such source, split or mode, pictures are smaller than the crop, images of different
             sizes don't make a batch, or there is less than one batch.
     """
-    if mode not in MODES:
-        raise UserError(f"There is no mode {mode!r}: choose one of {', '.join(MODES)}.")
-    if image_size < 1:
-        raise UserError(f"image_size is {image_size}: give a positive number of pixels.")
+    check_mode(mode, image_size)
     training = split == "train"
     kinds = tuple(find_kind(source, download, data_dir) for source in (source_a, source_b))
-    fit = _fit(mode, image_size, training)
+    fit = fit_of(mode, image_size, training)
     if degradation is None:
         sides = _sides(source_a, source_b, kinds, split, fit, channels)
     else:
@@ -93,27 +89,16 @@ def load_unpaired(
             index = shuffled_index(position, side.count, seed, stream) if training else position % side.count
             read = side.example(index)
             key = (seed, 2 * position + stream) if training else None
-            found[name] = _finish(read["image"], mode, image_size, key)
+            found[name] = cropped(read["image"], mode, image_size, key)
             if "truth" in read:
-                found[f"truth_{other}"] = _finish(read["truth"], mode, image_size, key)
+                found[f"truth_{other}"] = cropped(read["truth"], mode, image_size, key)
         return found
 
     name = f"The split {split!r} of {source_a!r} and {source_b!r}"
     count = max(side.count for side in sides)
     dataset = batches(name, example, count, batch_size, training=training, start_step=start_step)
-    if batch_size > 1 and any(None in spec.shape[1:] for spec in dataset.element_spec.values()):
-        raise UserError(
-            f"mode {mode!r} keeps pictures of different sizes, which don't make a batch of {batch_size}: "
-            "choose batch_size=1, or another mode."
-        )
+    check_batch(dataset, mode, batch_size)
     return dataset
-
-
-def _fit(mode: str, size: int, training: bool) -> Fit:
-    if mode == "resize_and_crop":
-        enlarged = round(size * 286 / 256) if training else size
-        return Fit("stretch", (enlarged, enlarged))
-    return Fit({"crop": "natural", "scale_width": "width", "none": "fours"}[mode], (size, size))
 
 
 def _degraded_sides(
@@ -171,24 +156,3 @@ def _view(own: Source, first: int, other: Source | None = None) -> Callable[[Any
         return found if other is None else {**found, "truth": other.example(place)["image"]}
 
     return example
-
-
-def _finish(image: Any, mode: str, size: int, key: tuple[int, Any] | None) -> Any:
-    """Return an image in [0, 1] in [-1, 1], cropped and flipped by `key` (the middle and unflipped without)."""
-    import tensorflow as tf
-
-    image = image * 2.0 - 1.0
-    if mode == "none":
-        return image
-    draws = (
-        None if key is None else tf.random.stateless_uniform([3], seed=tf.stack([tf.cast(k, tf.int64) for k in key]))
-    )
-    if mode in ("resize_and_crop", "crop"):
-        room = tf.shape(image)[:2] - size
-        share = [0.5, 0.5] if draws is None else draws[:2]
-        # A draw below 1 can round to 1 after the product, hence the minimum.
-        corner = tf.minimum(tf.cast(tf.cast(room + 1, tf.float32) * share, tf.int32), room)
-        image = tf.slice(image, [corner[0], corner[1], 0], [size, size, image.shape[-1]])
-    if draws is None:
-        return image
-    return tf.cond(draws[2] < 0.5, lambda: image[:, ::-1], lambda: image)

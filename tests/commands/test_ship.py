@@ -122,7 +122,7 @@ def test_floats_stay_floats(kerasgen, vae_run, tmp_path):
         (["--format", "onnx,pb"], "There is no export format 'pb'"),
         (["--range", "0;1"], "give two numbers"),
         (["--range", "0,1"], "leave --range out"),
-        (["--images", "nowhere"], "There is no folder nowhere"),
+        (["--images", "nowhere"], "There is no folder 'nowhere'"),
         (["--format", "onnx", "--opset", "30"], "Opset 30 can't be written"),
     ],
 )

@@ -48,14 +48,13 @@ def test_arrays_and_files(url, generators, photos, files):
 
 
 def test_a_folder_comes_out_as_kerasgen_translate_makes_it(kerasgen, url, generators, folder, tmp_path):
-    with pytest.warns(UserWarning, match=r"e\.png can't be read as a picture .* It is skipped"):
+    with pytest.warns(UserWarning, match=r"1 of 5 files are left out; 1 unreadable: e\.png"):
         truth = translate_folder(generators[2], folder, tmp_path / "truth")
     options = ("--model", "tiny", "--output", tmp_path / "out", "--batch", 3)
     code, said, errors = kerasgen("client", url, "translate", folder, *options)
     assert code == 0, errors
     assert "4 pictures are in" in said
     assert "1 were skipped" in said
-    assert "e.png can't be read as a picture" in errors
     for target in truth.written:
         ours = Image.open(tmp_path / "out" / target.relative_to(tmp_path / "truth"))
         difference = np.asarray(ours.convert("RGB"), "int32") - np.asarray(Image.open(target), "int32")

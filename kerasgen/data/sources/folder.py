@@ -3,7 +3,6 @@
 import functools
 import os
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from kerasgen.data.deep import MOST_CHANNELS
 from kerasgen.data.reading import PictureError, numbers, read_picture, to_float
-from kerasgen.data.scanning import READABLE, PictureFile, Scan, scan, splits_of
+from kerasgen.data.scanning import READABLE, PictureFile, Scan, drawn, scan, splits_of
 from kerasgen.data.sources.source import Fit, Kind, Source, check_channels, check_split
 from kerasgen.errors import UserError
 
@@ -20,7 +19,12 @@ _KEPT = 2**29  # bytes of small pictures that stay in memory: most of the time o
 _RANGE = "?range="
 
 
-def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Source:
+Reader = Callable[[Path, Fit, int, tuple[float, float] | None], np.ndarray]
+
+
+def open_split(
+    argument: str, split: str, fit: Fit, channels: int | None, read: Reader = read_picture, parts: int = 1
+) -> Source:
     """Open the pictures below the folder `argument`, of any sizes and depths, gray or in color.
 
     Subfolders called train, val and test, or alike, are the splits (see `scanning.splits_of`); "val" is the test
@@ -40,6 +44,8 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
         split: "train", "val" or "test".
         fit: how pictures are brought to their size.
         channels: None takes those of arrays that have neither 1 nor 3, else 3.
+        read: gives the picture of a file, as `read_picture` does.
+        parts: how many pictures stand beside each other in a file.
 
     Raises:
         UserError: the folder is missing or holds no picture, one is smaller than it must be, or an argument
@@ -48,18 +54,21 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
     root, value_range = parse(argument)
     if fit.size is None:
         raise UserError("Pictures in a folder have any size: say which is wanted, such as image_size=64.")
-    check_split("folder", split)
-    splits, names = _parted(root, scan(root))
-    files = splits[split]
+    splits, names, by_lot = _parted(root, scan(root))
+    if split != "all":
+        check_split("folder", split)
+    files = splits["train"] + splits["test"] if split == "all" else splits[split]
     if not files:
         raise UserError(
             f"The folder {str(root)!r} holds no readable picture for the split {split!r}: put {READABLE} files there."
         )
-    _check_sizes(files, fit)
+    sizes = tuple((file.head.height, file.head.width // parts) for file in files)
+    _check_sizes(files, sizes, fit)
     channels = _channels(files, channels)
     value_range = value_range or measured(root, splits["train"] or files)
     labels = [names.index(file.folder) for file in files] if names else []
-    example = reader([file.path for file in files], fit, channels, value_range, labels)
+    read_one = functools.partial(read, fit=fit, channels=channels, value_range=value_range)
+    example = _example([file.path for file in files], (*fit.shape, channels), read_one, labels)
     table = np.array(labels)
     conditions = {"label": 2.0 * np.eye(len(names), dtype=np.float32)[table] - 1.0} if names else {}
     return Source(
@@ -69,7 +78,8 @@ def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Sou
         (lambda: table) if names else None,
         tuple(file.name for file in files),
         conditions=conditions,
-        sizes=tuple((file.head.height, file.head.width) for file in files),
+        sizes=sizes,
+        drawn=by_lot,
     )
 
 
@@ -78,7 +88,7 @@ def settle(argument: str) -> str:
     root, value_range = parse(argument)
     if value_range is not None:
         return argument
-    splits, _ = _parted(root, scan(root))
+    splits, *_ = _parted(root, scan(root))
     found = measured(root, splits["train"] or splits["test"])
     return argument if found is None else f"{argument}{_RANGE}{found[0]!r}..{found[1]!r}"
 
@@ -125,36 +135,39 @@ def said_range(source: str) -> tuple[float, float] | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _parted(root: Path, found: Scan) -> tuple[dict[str, list[PictureFile]], tuple[str, ...]]:
-    """Return the files of each split, in a fixed order, and the names of the classes."""
+def _parted(root: Path, found: Scan) -> tuple[dict[str, list[PictureFile]], tuple[str, ...], bool]:
+    """Return the files of each split, in a fixed order, the names of the classes, and whether lots were drawn."""
     splits = splits_of(found.files)
     beside = len(found.files) - sum(map(len, splits.values()))
     if splits and beside:
         warnings.warn(f"{root}: {beside} pictures beside {', '.join(splits)} are left out.", stacklevel=3)
-    if not splits or set(splits) == {"train"}:
+    by_lot = not splits or set(splits) == {"train"}
+    if by_lot:
         splits = _held_out(list(splits.get("train", found.files)))
     splits.setdefault("train", [])
     splits.setdefault("test", splits.get("val", []))
     splits.setdefault("val", splits["test"])
     # The names come from all splits, so that a class has the same number in each.
     folders = {file.folder for files in splits.values() for file in files}
-    return splits, () if None in folders or len(folders) < 2 else tuple(sorted(folders))
+    return splits, () if None in folders or len(folders) < 2 else tuple(sorted(folders)), by_lot
 
 
 def _held_out(files: list[PictureFile]) -> dict[str, list[PictureFile]]:
-    # By the name's checksum: adding pictures later moves few from one split to the other.
-    by_checksum = sorted(files, key=lambda file: zlib.crc32(os.fsencode("/".join(file.parts))))
-    test = set(by_checksum[: max(1, len(files) // 10) if len(files) > 1 else 0])
-    return {"train": [f for f in files if f not in test], "test": [f for f in files if f in test]}
+    test = drawn(["/".join(file.parts) for file in files])
+    chosen = ["/".join(file.parts) in test for file in files]
+    return {
+        "train": [file for file, held_out in zip(files, chosen, strict=True) if not held_out],
+        "test": [file for file, held_out in zip(files, chosen, strict=True) if held_out],
+    }
 
 
-def _check_sizes(files: Sequence[PictureFile], fit: Fit) -> None:
+def _check_sizes(files: Sequence[PictureFile], sizes: Sequence[tuple[int, int]], fit: Fit) -> None:
     if fit.rule != "natural":
         return
-    for file in files:
-        if min(file.head.height, file.head.width) < max(fit.size):
+    for file, (height, width) in zip(files, sizes, strict=True):
+        if min(height, width) < max(fit.size):
             raise UserError(
-                f"{file.path} is {file.head.height}×{file.head.width}, smaller than the crop of "
+                f"{file.path} is {height}×{width}, smaller than the crop of "
                 f"{fit.size[0]}×{fit.size[1]}: remove it, choose a smaller image_size, or the mode resize_and_crop."
             )
 
@@ -199,12 +212,11 @@ def measured(root: Path, files: Sequence[PictureFile]) -> tuple[float, float] | 
     return _range_of(tuple(unknown), states)
 
 
-def reader(
+def _example(
     paths: Sequence[Path],
-    fit: Fit,
-    channels: int,
-    value_range: tuple[float, float] | None,
-    labels: Sequence[int] = (),
+    shape: tuple[int | None, int | None, int],
+    read_one: Callable[[Path], np.ndarray],
+    labels: Sequence[int],
 ) -> Callable[[Any], dict[str, Any]]:
     """Return a function from an example's number to its picture (and label), for a TensorFlow graph."""
     import tensorflow as tf
@@ -229,7 +241,7 @@ def reader(
         for attempt in range(len(paths)):
             index = (wanted + attempt) % len(paths)
             try:
-                return read_picture(paths[index], fit, channels, value_range), np.int64(index)
+                return read_one(paths[index]), np.int64(index)
             except PictureError as error:
                 warnings.warn(f"{error} The next picture takes its place.", stacklevel=2)
         raise UserError("No picture of the folder can be read any more: look at the folder.")
@@ -238,7 +250,7 @@ def reader(
         # Pillow decodes what TensorFlow's own operations can't (palettes, EXIF, damaged files), in parallel too.
         # Not stateful: else TensorFlow's deterministic mode would read one picture after the other.
         image, index = tf.numpy_function(read, [wanted], (tf.float32, tf.int64), stateful=False)
-        image = tf.ensure_shape(image, (*fit.shape, channels))
+        image = tf.ensure_shape(image, shape)
         return {"image": image, **({"label": label_table[tf.ensure_shape(index, ())]} if labels else {})}
 
     return example
