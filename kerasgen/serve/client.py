@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from kerasgen.data.reading import PictureError, read_picture, to_bytes
+from kerasgen.data.reading import PictureError, read_picture
 from kerasgen.data.sources.source import Fit
 from kerasgen.data.targets import Translated, targets, with_bar
 from kerasgen.errors import UserError, reason, require_extra
@@ -234,7 +234,7 @@ def _address(url: str) -> tuple[str, str, int]:
 def _as_png(path: Path, channels: int) -> bytes | None:
     """Return a picture as `kerasgen translate` reads it, as a PNG file; None with a warning."""
     try:
-        return as_png(to_bytes(read_picture(path, Fit("natural"), channels)))
+        return as_png(read_picture(path, Fit("natural"), channels))
     except PictureError as error:
         warnings.warn(f"{error} It is skipped.", stacklevel=3)
         return None

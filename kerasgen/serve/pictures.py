@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-from kerasgen.data.reading import open_picture, read_picture
+from kerasgen.data.reading import open_picture, read_picture, to_bytes
 from kerasgen.data.sources.source import Fit
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -64,9 +64,10 @@ def decoded(file: bytes) -> np.ndarray:
 
 
 def as_png(picture: np.ndarray) -> bytes:
-    """Return a picture, uint8 [height, width, channels], as a PNG file."""
+    """Return what `read_picture` gave as a PNG file of 8 bits."""
     from PIL import Image
 
+    picture = to_bytes(picture)
     stream = io.BytesIO()
     Image.fromarray(picture[..., 0] if picture.shape[2] == 1 else picture).save(stream, "PNG", compress_level=1)
     return stream.getvalue()

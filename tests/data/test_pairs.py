@@ -84,7 +84,7 @@ def test_one_crop_one_flip_one_order(request, layout, mode):
     data = load_pairs(*([given] if layout == "beside" else given), image_size=32, mode=mode, seed=5)
     pictures = originals(36 if mode == "resize_and_crop" else None)
     seen = set()
-    for _ in range(4):
+    for _ in range(2):
         epoch, numbers = all_of(data), []
         for a, b in zip(epoch["a"], epoch["b"], strict=True):
             found = [(i, set(places(a, one)) & set(places(b, two))) for i, (one, two) in enumerate(pictures)]
@@ -178,7 +178,7 @@ def test_conditions_are_more_channels(tmp_path):
                 (tmp_path / side / kind).mkdir(parents=True, exist_ok=True)
                 Image.new("RGB", (32, 32), (shade, 5 * i, 0)).save(tmp_path / side / kind / f"{i}.png")
     a, b, masks = (f"folder:{tmp_path / side}" for side in ("a", "b", "masks"))
-    batch = next(iter(load_pairs(a, b, image_size=32, mode="none", batch_size=18, condition=["label", masks])))
+    batch = next(iter(load_pairs(a, b, image_size=32, mode="crop", batch_size=18, condition=["label", masks])))
     assert batch["a"].shape == (18, 32, 32, 3 + 3 + 2)
     dogs = batch["b"][:, 0, 0, 0].numpy() > 0
     np.testing.assert_array_equal(
@@ -236,7 +236,7 @@ def test_pictures_of_different_sizes_get_no_common_crop(tmp_path, folders):
             with Image.open(path) as image:
                 larger = image.resize((90, 60))
             larger.save(path)
-    with pytest.warns(UserWarning, match="6 pairs of pictures of different sizes are left out, such as deep/er/1"):
+    with pytest.warns(UserWarning, match="6 pairs of pictures of different sizes are left out, such as"):
         assert len(load_pairs(*folders, image_size=32, mode="crop")) == 1
     assert len(load_pairs(*folders, image_size=32)) == COUNT
 
