@@ -83,8 +83,9 @@ def train(
         Path | None, typer.Option(help="The run folder: config.json, log.csv, pictures, model.keras.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="A data source, such as folder:PATH; else the preset's.")] = None,
-    data_a: Annotated[str | None, typer.Option(help="Domain A of a model that translates.")] = None,
-    data_b: Annotated[str | None, typer.Option(help="Domain B of a model that translates.")] = None,
+    data_a: Annotated[str | None, typer.Option(help="Domain A, or what is given of each pair.")] = None,
+    data_b: Annotated[str | None, typer.Option(help="Domain B, or what it should become, of the same names.")] = None,
+    swap: Annotated[bool, typer.Option("--swap", help="A and B change places.")] = False,
     epochs: Annotated[int | None, typer.Option(help="The preset's own by default, or the resumed run's.")] = None,
     seed: Seed = 0,
     image_size: Annotated[int | None, typer.Option(help="Pixels of the square pictures to train on.")] = None,
@@ -111,7 +112,7 @@ def train(
         from kerasgen.commands.train import sources_of
         from kerasgen.commands.train import train as run_training
 
-    sources = sources_of(data, data_a, data_b)
+    sources = sources_of(data, data_a, data_b, swap)
     if show:
         print_table("Setting", shown_settings(preset, sources))
         return
@@ -210,10 +211,10 @@ def translate(
 ) -> None:
     """Translate, enlarge or restore a folder of pictures with a trained model."""
     with _quiet_import():
-        from kerasgen.commands.translate import translate_folder
+        from kerasgen.commands.translate import ranges_of, translate_folder
         from kerasgen.runs import load_model
 
-    result = translate_folder(load_model(model), input, output, direction)
+    result = translate_folder(load_model(model), input, output, direction, *ranges_of(model, direction))
     typer.echo(f"{len(result.written)} pictures are in {output}; {len(result.skipped)} were skipped.")
 
 

@@ -14,14 +14,17 @@ _PAPER = 255
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """Images in [0, 1] (or uint8 already) as uint8 RGB [n, height, width, 3].
+    """Return images in [0, 1] (or uint8 already) as uint8 RGB [n, height, width, 3].
+
+    Of other numbers of channels than 1 and 3, the first three are shown, or of two the first.
 
     Raises:
-        UserError: they are not [n, height, width, 1 or 3].
+        UserError: they are not [n, height, width, channels].
     """
     images = np.asarray(images)
-    if images.ndim != 4 or not len(images) or images.shape[-1] not in (1, 3):
-        raise UserError(f"The images have the shape {images.shape}, but [n, height, width, 1 or 3] is needed.")
+    if images.ndim != 4 or not len(images) or not images.shape[-1]:
+        raise UserError(f"The images have the shape {images.shape}, but [n, height, width, channels] is needed.")
+    images = images[..., : 3 if images.shape[-1] >= 3 else 1]
     if images.dtype != np.uint8:
         images = np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
     return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images

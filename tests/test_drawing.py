@@ -39,7 +39,13 @@ def test_history_becomes_curves(tmp_path):
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 10
 
 
-@pytest.mark.parametrize("shape", [(4, 4, 1), (0, 4, 4, 1), (2, 4, 4, 2)])
+@pytest.mark.parametrize(("channels", "shown"), [(2, [0]), (4, [0, 1, 2]), (7, [0, 1, 2])])
+def test_of_many_channels_the_first_are_shown(channels, shown):
+    images = np.random.default_rng(0).integers(0, 255, (2, 50, 50, channels), np.uint8)
+    np.testing.assert_array_equal(grid(images), grid(images[..., shown]))
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 1), (0, 4, 4, 1), (2, 4, 4, 0)])
 def test_wrong_shapes_get_a_sentence(shape):
     with pytest.raises(UserError, match="is needed"):
         grid(np.zeros(shape))

@@ -193,10 +193,13 @@ def _test_split(
 ) -> tuple["tf.data.Dataset", dict[str, str]]:
     """Return the test split of the run's data, or of other sources, as the model declares it; and the sources."""
     from kerasgen.data import LOADERS
+    from kerasgen.data.loading import halves_of
 
     arguments = RunFolder(run).data()
     loader = model.loader_for(arguments)
     given = data.split(",") if data else []
+    if len(given) == 1 < len(loader.sources) and given[0].startswith("side_by_side:"):
+        given = halves_of(given[0])
     if data and len(given) != len(loader.sources):
         raise UserError(
             f"--data names {len(given)} sources, but this model needs {len(loader.sources)}, separated by commas."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasgen.commands.translate import ranges_of
 from kerasgen.errors import UserError
 from kerasgen.runs import RunFolder, load_model
 
@@ -127,7 +128,8 @@ def _batches(path: Path, model: Any, images: Any, size: int | None) -> list[dict
         height, width, channels = model.picture_shape
         low, high = model.image_range
         sides = (size or height or _SIDE, size or width or _SIDE)
-        return [{"image": part * (high - low) + low} for part in _parted(read_pictures(images, sides, channels))]
+        pictures = read_pictures(images, sides, channels, ranges_of(path)[0])
+        return [{"image": part * (high - low) + low} for part in _parted(pictures)]
     run = RunFolder(path)
     if not run.exists():
         return [None, None]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kerasgen.data import LOADERS
+from kerasgen.data.loading import halves_of, settled
 from kerasgen.errors import UserError
 from kerasgen.models import GenerativeModel
 from kerasgen.models.declarations import Loader
@@ -29,7 +30,7 @@ class TrainingData:
     Attributes:
         arguments: what the loader was called with.
         steps_per_epoch: batches of an epoch.
-        validation: the test split.
+        validation: the "val" split, which is the test split of data that has no other.
 
     Raises:
         UserError: the batch size can't be shared, or an argument doesn't fit.
@@ -46,7 +47,7 @@ class TrainingData:
         self._load = functools.partial(LOADERS[loader.name], seed=seed, **self.arguments)
         self._whole = self._load(split="train")
         self.steps_per_epoch = len(self._whole)
-        self.validation = self._load(split="test")
+        self.validation = self._load(split="val")
         if replicas > 1:  # a replica without an example would fail
             self.validation = self.validation.filter(lambda batch: _size(batch) >= replicas)
 
@@ -70,17 +71,22 @@ def with_sources(
         UserError: the model can't be trained on so many sources, or none are given and the preset has none.
     """
     sources = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    if len(sources) == 1 and sources[0].startswith("side_by_side:"):
+        sources = halves_of(sources[0])
     if not sources:
         loader = model_class.loader_for(preset.data)
         if loader is None:
-            raise UserError(f"The preset {name!r} comes without data: give {_wanted(model_class.loaders)}.")
+            raise UserError(f"The preset {name!r} comes without data: give {_wanted(model_class, preset)}.")
         return loader, preset
-    loader = next((known for known in model_class.loaders if len(known.sources) == len(sources)), None)
+    fitting = _fitting(model_class, preset)
+    loader = next((known for known in fitting if len(known.sources) == len(sources)), None)
     if loader is None:
         raise UserError(
             f"The preset {name!r} can't be trained on {len(sources)} data source{'s' * (len(sources) > 1)}: "
-            f"give {_wanted(model_class.loaders)}."
+            f"give {_wanted(model_class, preset)}."
         )
+    # What had to be measured of the data belongs to the run.
+    sources = tuple(settled(source) for source in sources)
     # Another loader than the preset's own may not take all that the preset says, such as a degradation.
     taken = inspect.signature(LOADERS[loader.name]).parameters.keys()
     arguments = {name: value for name, value in preset.data.items() if name in taken}
@@ -93,7 +99,15 @@ def _size(batch: Mapping[str, Tensor]) -> Tensor:
     return tf.shape(next(iter(batch.values())))[0]
 
 
-def _wanted(loaders: Sequence[Loader]) -> str:
+def _fitting(model_class: type[GenerativeModel], preset: Preset) -> list[Loader]:
+    """Return the ways to load for which the preset says all that they need."""
+    return [loader for loader in model_class.loaders if preset.data.keys() >= set(loader.needs)]
+
+
+def _wanted(model_class: type[GenerativeModel], preset: Preset) -> str:
     """Return how sources are given on the command line."""
-    options = {1: "--data folder:PATH", 2: "--data-a folder:PATH --data-b folder:PATH"}
-    return ", or ".join(options[len(loader.sources)] for loader in loaders)
+    options = {
+        1: "--data folder:PATH",
+        2: "--data-a folder:PATH --data-b folder:PATH, or --data side_by_side:PATH",
+    }
+    return ", or ".join(options[len(loader.sources)] for loader in _fitting(model_class, preset))

@@ -11,11 +11,12 @@ import numpy as np
 from kerasgen.data.deep import MOST_CHANNELS, write_deep
 from kerasgen.data.reading import PictureError, PictureHead, read_picture, to_float
 from kerasgen.data.scanning import PictureFile
-from kerasgen.data.sources.folder import parse
+from kerasgen.data.sources.folder import parse, said_range
 from kerasgen.data.sources.source import Fit
 from kerasgen.data.targets import Translated, targets, with_bar
 from kerasgen.drawing import save_png, to_uint8
 from kerasgen.errors import UserError
+from kerasgen.runs import RunFolder
 
 if TYPE_CHECKING:
     import keras
@@ -71,6 +72,20 @@ def translate_folder(
             f"None of the {len(skipped)} pictures in {input_folder} could be translated: see the warnings."
         )
     return Translated(tuple(written), tuple(skipped))
+
+
+def ranges_of(
+    run: str | os.PathLike, direction: str = "a2b"
+) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """Return black and white of the deep pictures that a run takes and makes; None where its data says none."""
+    folder = RunFolder(run)
+    if not folder.exists():
+        return None, None
+    data = folder.data()
+    first, second = data.get("source_a", data.get("source")), data.get("source_b", data.get("source"))
+    if direction == "b2a":
+        first, second = second, first
+    return said_range(str(first)), said_range(str(second))
 
 
 def _generator(model: "keras.Model", direction: str) -> "keras.Model":

@@ -13,6 +13,7 @@ from kerasgen.data.unpaired import load_unpaired
 LOADERS = {
     "load": load,
     "load_paired": load_paired,
+    "load_pairs": load_pairs,
     "load_registration": load_registration,
     "load_unpaired": load_unpaired,
 }

@@ -258,8 +258,8 @@ class GenerativeModel(Pretrained, keras.Model):
 
     @classmethod
     def loader_for(cls, arguments: Mapping[str, Any]) -> Loader | None:
-        """Return the first way to load whose sources are all among the arguments, or None."""
-        return next((loader for loader in cls.loaders if arguments.keys() >= set(loader.sources)), None)
+        """Return the first way to load whose sources and needs are all among the arguments, or None."""
+        return next((known for known in cls.loaders if arguments.keys() >= {*known.sources, *known.needs}), None)
 
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
         """Return the networks worth an artifact, by name; `kerasgen.export.export_model` takes each."""

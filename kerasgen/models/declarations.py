@@ -41,10 +41,12 @@ class Loader:
     Attributes:
         name: of the function in `kerasgen.data.LOADERS`.
         sources: its arguments that name data sources: one for `--data`, two for `--data-a` and `--data-b`.
+        needs: further arguments without which it loads nothing.
     """
 
     name: str
     sources: tuple[str, ...] = ("source",)
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,9 @@ class PairedTranslator(GenerativeModel):
     """A generator trained on pairs by L1, and with an adversarial weight by a conditional PatchGAN too: pix2pix.
 
     Isola et al. 2017, 1611.07004. Trains on dicts {"a": images in [-1, 1], "b": what they should become}, as
-    `kerasgen.data.load_paired` makes them. Losses are means over pixels and over the batch. Validation reports PSNR
-    in dB and SSIM of the clipped output against b, and `psnr_input`: that of the untouched input, enlarged by
-    bicubic interpolation where b is larger, with black in the hole where there is one.
+    `kerasgen.data.load_pairs` reads them and `load_paired` makes them. Losses are means over pixels and over the
+    batch. Validation reports PSNR in dB and SSIM of the clipped output against b, and `psnr_input`: that of the
+    untouched input, enlarged by bicubic interpolation where b is larger, with black in the hole where there is one.
 
     Args:
         generator_type: "restorer", "super_resolver", "inpainter", "resnet" or "unet".
@@ -60,7 +60,7 @@ class PairedTranslator(GenerativeModel):
         UserError: an argument doesn't fit.
     """
 
-    loaders = (Loader("load_paired"),)
+    loaders = (Loader("load_paired", needs=("degradation",)), Loader("load_pairs", ("source_a", "source_b")))
     reports = (
         Reported("loss", on_bar=True),
         Reported("l1_loss"),
@@ -181,7 +181,7 @@ class PairedTranslator(GenerativeModel):
             raise UserError(
                 'This model trains on dicts {"a": images, "b": what they should become}, but got '
                 f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
-                "make them with kerasgen.data.load_paired."
+                "make them with kerasgen.data.load_pairs or load_paired."
             )
         wanted = self.generator_a2b.input_shape[-1]
         if data["a"].shape[-1] != wanted:
@@ -326,7 +326,8 @@ PRESETS = {
         recipe={"epochs": 10, "learning_rate": 5e-4},
     ),
     "pix2pix_256": Preset(
-        description="pix2pix: a U-Net with L1 and a conditional PatchGAN, 256 pixels, pairs from a folder of yours",
+        description="pix2pix: a U-Net with L1 and a conditional PatchGAN, 256 pixels; trains on pairs of yours, "
+        "in two folders or side by side",
         config={
             "generator_type": "unet",
             "generator_options": {"downsamplings": 8},
@@ -334,7 +335,7 @@ PRESETS = {
             "lambda_l1": 100.0,
             "lambda_adversarial": 1.0,
         },
-        data={"image_size": 256, "batch_size": 1, "degradation": [{"kind": "low_light"}]},
+        data={"image_size": 256, "batch_size": 1},
         recipe={"epochs": 200, "learning_rate": 2e-4},
     ),
 }

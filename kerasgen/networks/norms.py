@@ -30,9 +30,9 @@ def check_norm(norm: str) -> None:
 
 
 def check_channels(channels: int) -> None:
-    """Raise `UserError` unless `channels` is 1 to 4 (gray, gray and alpha, RGB, RGBA)."""
-    if channels not in (1, 2, 3, 4):
-        raise UserError(f"An image of {channels} channels was asked for: give 1 to 4 channels.")
+    """Raise `UserError` unless `channels` is 1 to 64 (gray, RGB, RGBA, spectra, conditions beside a picture)."""
+    if channels not in range(1, 65):
+        raise UserError(f"An image of {channels} channels was asked for: give 1 to 64 channels.")
 
 
 def needs_bias(norm: str) -> bool:

@@ -22,7 +22,7 @@ def patchgan(
     `3 * 2 ** downsamplings`.
 
     Args:
-        channels: of the image, 1 to 4.
+        channels: of the image, 1 to 64.
         filters: of the first convolution; they double up to 8 times that.
         downsamplings: stride-2 convolutions, at least 1.
         norm: "instance", "batch" or "none".
@@ -56,7 +56,7 @@ def pixel_discriminator(
     """Build a discriminator of single pixels, `[batch, H, W, channels]` → logits `[batch, H, W, 1]`, float32.
 
     Args:
-        channels: of the image, 1 to 4.
+        channels: of the image, 1 to 64.
         filters: of the first convolution, doubled by the second.
         norm: "instance", "batch" or "none".
         name: of the Keras model.

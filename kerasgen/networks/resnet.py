@@ -27,7 +27,7 @@ def resnet_generator(
     the paper's 11.38 M parameter network for 256 pixels and more; the paper takes 6 blocks below that.
 
     Args:
-        channels: of the input image, 1 to 4.
+        channels: of the input image, 1 to 64.
         out_channels: of the output image; None means as many as the input's.
         filters: of the first convolution; each downsampling doubles them.
         blocks: residual blocks at the lowest resolution.

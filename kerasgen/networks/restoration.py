@@ -57,7 +57,7 @@ def restorer(
     Residual blocks at half the resolution, added to the input.
 
     Args:
-        channels: of the image, 1 to 4.
+        channels: of the image, 1 to 64.
         filters: of each convolution.
         blocks: residual blocks.
         curve: add to a learned curve instead, a mix of x, √x and x² in [0, 1] of all channels, which begins as x:
@@ -65,7 +65,7 @@ def restorer(
         name: of the Keras model.
 
     Raises:
-        UserError: `channels` isn't 1 to 4.
+        UserError: `channels` isn't 1 to 64.
     """
     check_layout()
     check_channels(channels)

@@ -22,7 +22,7 @@ def unet_generator(
     No dropout: pix2pix needs it as its only noise, CycleGAN trains without.
 
     Args:
-        channels: of the input image, 1 to 4.
+        channels: of the input image, 1 to 64.
         out_channels: of the output image; None means as many as the input's.
         filters: of the first convolution; they double up to 8 times that.
         downsamplings: stride-2 convolutions, at least 2, and as many transposed ones.

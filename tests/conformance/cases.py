@@ -133,7 +133,7 @@ PRESETS: dict[str, PresetCase] = {
             "generator_options": {"downsamplings": 3, "filters": 4},
             "discriminator_options": {"norm": "batch", "filters": 4, "downsamplings": 1},
         },
-        _FOLDER,
+        ("left:PICTURES", "right:PICTURES"),
     ),
     "registration": PresetCase({"filters": [4, 4], "data.image_size": 16, "data.batch_size": 4}, _FOLDER),
     "registration_ncc": PresetCase(
