@@ -137,7 +137,7 @@ def exports(model: keras.Model, picture: np.ndarray, folder: Path) -> list[dict]
     for name, module in _formats.formats().items():
         seconds, busy = [], []
         for i in range(3):
-            path = folder / f"timed_{i}{module.SUFFIX}"
+            path = folder / f"timed_{i}{module.FORMAT.suffix}"
             start, start_busy = time.perf_counter(), time.process_time()
             module.export(_formats.Request({"serving_default": network}, "float32", inputs), path)
             seconds.append(time.perf_counter() - start)

@@ -6,15 +6,16 @@
     assert verify(artifact.path, decoder).passed
     rows = benchmark([artifact.path])
 
-One format is one file of this package: `SUFFIX`, `VARIANTS`, `export()` and `load()`, and where it has more than
-others, `OPTIONS` and `signatures()`.
+One format is one file or folder in `formats/`: `FORMAT`, which declares its variants and options, `export()`,
+`rounded()`, `contents()` and `load()`.
 """
 
 from .benchmark import Measurement, benchmark
+from .contract.manifest import read_manifest
 from .contract.spec import ImageSpec
 from .formats.registry import available_formats
 from .gate.gate import Check, GateError
-from .publish import Artifact, export_model, read_manifest
+from .publish import Artifact, export_model
 from .verify import Comparison, Report, spec_of, verify
 
 __all__ = [

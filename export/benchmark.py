@@ -13,11 +13,12 @@ import numpy as np
 from kerasgen.errors import UserError
 
 from .contract.inputs import check_sizes, network_and_inputs
+from .contract.manifest import digest_of, read_manifest
 from .formats.registry import find_format, format_of, signatures_of
-from .gate.gate import SIGNATURE, greatest_difference
+from .gate.gate import SIGNATURE
+from .gate.parity import greatest_difference
 from .gate.process import FreshProcess, RuntimeFailure
 from .gate.runtime import Arrays
-from .publish import digest_of, read_manifest
 from .verify import spec_of
 
 _ROUNDS, _RUNS = 5, 20
@@ -87,9 +88,9 @@ def _sent_and_expected(path: Path, manifest: dict, model: Any, inputs: Any) -> t
         described = manifest["signatures"][SIGNATURE]["inputs"]
         return {name: _random(random, info) for name, info in described.items()}, None
     image = spec_of(manifest)
-    network, arrays = network_and_inputs(model, inputs, image)
-    module = find_format(format_of(path), manifest["variant"], {})
-    main = signatures_of(module, network, image, {}, manifest["layout"])[SIGNATURE]
+    form = find_format(format_of(path), manifest["variant"]).FORMAT
+    network, arrays = network_and_inputs(model, inputs, image, form)
+    main = signatures_of(form, network, image, {}, manifest["layout"])[SIGNATURE]
     sent = main.examples(arrays)
     check_sizes(main, sent)
     return sent, main.reference(sent)

@@ -218,7 +218,31 @@ def translate(
     typer.echo(f"{len(result.written)} pictures are in {output}; {len(result.skipped)} were skipped.")
 
 
+def _with_format_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that the export formats declare, in place of its `**options`."""
+    from kerasgen.export.formats.registry import format_options
+
+    own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    declared = [
+        inspect.Parameter(
+            option.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[option.type | None, typer.Option(help=f"{', '.join(titles)}: {option.help}")],
+        )
+        for option, titles in format_options().items()
+    ]
+
+    def with_options(*arguments: Any, **keywords: Any) -> None:
+        command(*arguments, **keywords)
+
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+    with_options.__signature__ = inspect.Signature([*own, *declared])
+    return with_options
+
+
 @app.command()
+@_with_format_options
 def export(
     model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file of any Keras model.")],
     output: Annotated[Path | None, typer.Option(help="Folder for the artifacts.")] = None,
@@ -234,11 +258,10 @@ def export(
     ] = None,
     floats: Annotated[bool, typer.Option("--floats", help="No pre- and post-processing: floats in and out.")] = False,
     range: Annotated[str | None, typer.Option(help="LOW,HIGH of pictures inside a model not of this zoo.")] = None,
-    layout: Annotated[str | None, typer.Option(help="ONNX: nhwc or nchw.")] = None,
-    opset: Annotated[int | None, typer.Option(help="ONNX: 13 to 22.")] = None,
     license: Annotated[str, typer.Option(help="Of the weights, for the manifest.")] = "",
     serving: Annotated[Path | None, typer.Option(help="Folder of TensorFlow Serving, for the next version.")] = None,
     label: Annotated[str, typer.Option(help="With --serving: what clients may call the version by.")] = "stable",
+    **options: str | int | None,
 ) -> None:
     """Export a trained model's networks, each artifact verified in a fresh process before it is published."""
     if output is None and serving is None:
@@ -246,6 +269,7 @@ def export(
     with _quiet_import():
         from kerasgen.commands.ship import shipments
         from kerasgen.export import benchmark, export_model
+        from kerasgen.export.formats.registry import options_of
         from kerasgen.export.serving import export_serving
 
     wanted = _formats_and_variants(format, variant) if output else []
@@ -258,9 +282,8 @@ def export(
             continue
         paths = []
         for name, kind in wanted:
-            options = shipment.options(name, kind) | {"license": license}
-            options |= {"layout": layout, "opset": opset} if name == "onnx" else {}
-            paths.append(export_model(shipment.network, output / shipment.name, name, kind, **options).path)
+            given = shipment.options(name, kind) | {"license": license} | options_of(name, options)
+            paths.append(export_model(shipment.network, output / shipment.name, name, kind, **given).path)
         print_measurements(benchmark(paths, shipment.network, shipment.inputs))
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from kerasgen.errors import UserError
 
 from ..gate.runtime import Arrays
+from .format import Variant
 from .inputs import check_inputs
 from .signature import Signature
 from .spec import ImageSpec
 
-CALIBRATED = ("static_int8",)
 # More tell a quantizer nothing new, and a dataset that repeats would never end.
 _MOST = 1024
 
@@ -47,7 +47,7 @@ class Calibration:
 
 
 def read_calibration(
-    signature: Signature, variant: str, given: Any, inputs: Arrays | None, image: ImageSpec | None = None
+    signature: Signature, variant: Variant, given: Any, inputs: Arrays | None, image: ImageSpec | None = None
 ) -> Calibration | None:
     """Return the examples that the user gave for a variant, or None where it needs none.
 
@@ -61,18 +61,18 @@ def read_calibration(
     Raises:
         UserError: the variant needs examples and got none, or needs none and got some, or they don't fit.
     """
-    if variant not in CALIBRATED:
+    if not variant.calibrated:
         if given is not None:
             raise UserError(
-                f"Calibration was given, but the variant {variant!r} measures no activations: "
-                f"leave it out, or export {' or '.join(CALIBRATED)}."
+                f"Calibration was given, but the variant {variant.name!r} measures no activations: "
+                "leave it out, or export one that does, such as static_int8."
             )
         return None
     if given is None:
         names = ", ".join(signature.inputs)
         raise UserError(
-            f"{variant} measures the activations on real inputs and received none: pass calibration=, a batch or a "
-            f"dataset of batches of about 100 examples of {names} such as the network will see."
+            f"{variant.name} measures the activations on real inputs and received none: pass calibration=, a batch "
+            f"or a dataset of batches of about 100 examples of {names} such as the network will see."
         )
     examples = list(itertools.islice(_examples(signature, given, image), _MOST + 1))
     if not examples:

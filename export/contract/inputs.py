@@ -9,6 +9,7 @@ from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_export_hooks
 
 from ..gate.runtime import Arrays
+from .format import Format
 from .precision import in_float32
 from .signature import Signature, TensorInfo, model_signature
 from .spec import ImageSpec
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def network_and_inputs(
-    model: "keras.Model", inputs: object, image: ImageSpec | None = None
+    model: "keras.Model", inputs: object, image: ImageSpec | None = None, form: Format | None = None
 ) -> tuple[Signature, Arrays]:
     """Return a model's signature, in float32, and the batch to compare on: the user's, or `default_inputs`.
 
@@ -26,13 +27,14 @@ def network_and_inputs(
         model: the Keras model.
         inputs: a batch as the network takes it; pictures may be uint8 where `image` says what they are.
         image: what pictures are inside the network.
+        form: the format whose names the tensors get.
 
     Raises:
         UserError: Keras runs on another backend than TensorFlow, or the model or the inputs don't fit.
     """
     require_tensorflow("Exporting")
     require_export_hooks()
-    signature = model_signature(in_float32(model), inputs)
+    signature = model_signature(in_float32(model), inputs, form)
     if inputs is None:
         return signature, default_inputs(signature, image)
     return signature, check_inputs(signature, inputs, image)
@@ -43,23 +45,17 @@ def check_inputs(signature: Signature, inputs: object, image: ImageSpec | None =
 
     Args:
         signature: the network's own.
-        inputs: an array, a list in the order of the signature, or a dict by input name.
+        inputs: an array, a list in the order of the signature, or a dict by input name, the model's own or the
+            artifact's; or nested as the model takes them.
         image: what uint8 pictures are inside the network; without it no pictures are converted.
 
     Raises:
         UserError: a name is missing or unknown, a shape doesn't fit, or the batches differ in size.
     """
-    names = list(signature.inputs)
-    if not isinstance(inputs, Mapping):
-        inputs = list(inputs) if isinstance(inputs, (list, tuple)) and len(names) > 1 else [inputs]
-        if len(inputs) != len(names):
-            raise UserError(f"Received {len(inputs)} inputs, but the model has {len(names)}: {', '.join(names)}.")
-        inputs = dict(zip(names, inputs, strict=True))
-    if set(inputs) != set(names):
-        raise UserError(f"Received inputs named {', '.join(inputs)}, but the model needs {', '.join(names)}.")
+    given = _by_name(signature, inputs)
     arrays = {}
     for name, info in signature.inputs.items():
-        array = np.asarray(inputs[name])
+        array = np.asarray(given[name])
         fits = len(array.shape) == len(info.shape) and all(
             want in (None, got) for want, got in zip(info.shape, array.shape, strict=True)
         )
@@ -75,6 +71,26 @@ def check_inputs(signature: Signature, inputs: object, image: ImageSpec | None =
         sizes = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
         raise UserError(f"The inputs differ in their number of examples ({sizes}): give all the same.")
     return arrays
+
+
+def _by_name(signature: Signature, inputs: object) -> Mapping[str, object]:
+    import keras
+
+    names, new = list(signature.inputs), signature.renamed["inputs"]
+    if isinstance(inputs, Mapping):
+        given = {new.get(name, name): value for name, value in inputs.items()}
+        if set(given) == set(names):
+            return given
+        if not any(isinstance(value, (Mapping, list, tuple)) for value in inputs.values()):
+            raise UserError(f"Received inputs named {', '.join(inputs)}, but the model needs {', '.join(names)}.")
+        leaves = keras.tree.flatten(inputs)
+    elif isinstance(inputs, (list, tuple)) and len(names) > 1:
+        leaves = list(inputs) if len(inputs) == len(names) else keras.tree.flatten(inputs)
+    else:
+        leaves = [inputs]
+    if len(leaves) != len(names):
+        raise UserError(f"Received {len(leaves)} inputs, but the model has {len(names)}: {', '.join(names)}.")
+    return dict(zip(names, leaves, strict=True))
 
 
 def default_inputs(signature: Signature, image: ImageSpec | None = None, batch: int = 2) -> Arrays:

@@ -1,8 +1,8 @@
 """What goes into a Keras network and what comes out, by name: the contract that every artifact keeps."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from kerasgen.errors import UserError
 
 from ..gate.runtime import Arrays
+from .format import Format
 from .spec import ImageSpec
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Signature:
         image: how pictures become floats and back.
         pictures: the inputs and outputs that are uint8 for the client and floats for the network.
         layout: "nhwc" or "nchw", of all tensors of rank 4 on the client's side.
+        renamed: {"inputs": {own name: name here}, "outputs": {...}}, of tensors whose name the format can't have.
     """
 
     model: "keras.Model"
@@ -49,6 +51,7 @@ class Signature:
     image: ImageSpec | None = None
     pictures: frozenset[str] = frozenset()
     layout: str = "nhwc"
+    renamed: dict[str, dict[str, str]] = field(default_factory=lambda: {"inputs": {}, "outputs": {}})
 
     def call(self, tensors: "Tensors") -> "Tensors":
         """From what a client sends to what it gets, in the graph."""
@@ -97,13 +100,9 @@ def facing(network: Signature, image: ImageSpec | None, layout: str = "nhwc") ->
     """Return a network as a client sees it: with uint8 pictures if `image` is given, and in this layout.
 
     Raises:
-        UserError: the size of `image` is another than the network's own.
+        UserError: the size of `image` is another than the network's own, or what should be pictures can't be.
     """
-    pictures = {
-        name
-        for name, info in (network.inputs | network.outputs).items()
-        if image is not None and info.dtype == "float32" and len(info.shape) == 4 and info.shape[3] in (1, 2, 3, 4)
-    }
+    pictures = frozenset() if image is None else _pictures(network, image)
 
     def outside(name: str, info: TensorInfo) -> TensorInfo:
         shape, dtype = info.shape, info.dtype
@@ -121,9 +120,31 @@ def facing(network: Signature, image: ImageSpec | None, layout: str = "nhwc") ->
         inputs={name: outside(name, info) for name, info in network.inputs.items()},
         outputs={name: outside(name, info) for name, info in network.outputs.items()},
         image=image,
-        pictures=frozenset(pictures),
+        pictures=pictures,
         layout=layout,
     )
+
+
+def _pictures(network: Signature, image: ImageSpec) -> frozenset[str]:
+    """Return the tensors that `image` says are pictures."""
+    tensors = network.inputs | network.outputs
+    if image.pictures is None:
+        said, channels = [name for name, info in tensors.items() if len(info.shape) == 4], (1, 3, 4)
+    else:
+        new = network.renamed["inputs"] | network.renamed["outputs"]
+        said, channels = [new.get(name, name) for name in image.pictures], (1, 2, 3, 4)
+    said = [name for name in said if name in tensors]
+    for name in said:
+        info = tensors[name]
+        if info.dtype != "float32" or len(info.shape) != 4 or info.shape[3] not in channels:
+            others = [other for other in said if other != name]
+            raise UserError(
+                f"{name!r} of {network.model.name!r} is {info.dtype} of the shape {info.shape}, but a picture is "
+                f"float32 [batch, height, width, {' or '.join(map(str, channels))} channels]: name what are pictures "
+                f"by ImageSpec(pictures={tuple(others)}), build a channels_first network channels_last, or leave "
+                "image out for floats."
+            )
+    return frozenset(said)
 
 
 def _agreed(wanted: int | None, own: int | None) -> int | None:
@@ -132,7 +153,7 @@ def _agreed(wanted: int | None, own: int | None) -> int | None:
     return own if wanted is None else wanted
 
 
-def model_signature(model: "keras.Model", inputs: object = None) -> Signature:
+def model_signature(model: "keras.Model", inputs: object = None, form: Format | None = None) -> Signature:
     """Return the signature of any built Keras model.
 
     A dict's keys name its tensors, otherwise the names that the user gave to layers do; a lone tensor
@@ -142,6 +163,7 @@ def model_signature(model: "keras.Model", inputs: object = None) -> Signature:
     Args:
         model: any Keras model that is built.
         inputs: a batch; needed only for a subclassed model whose inputs Keras didn't record.
+        form: the format whose names the tensors get; without it they keep those that aren't words with "_" between.
 
     Raises:
         UserError: the model isn't a built Keras model, or its inputs are unknown.
@@ -154,7 +176,7 @@ def model_signature(model: "keras.Model", inputs: object = None) -> Signature:
     if not model.built:
         raise UserError(f"The model {model.name!r} is not built: call it once on a batch before exporting it.")
     structure = _input_structure(model, inputs)
-    inputs_by_name = _named(structure, "input")
+    inputs_by_name, new_inputs = _named(structure, "input", form)
     names = list(inputs_by_name)
 
     def flat_call(tensors: "Tensors") -> list:
@@ -167,13 +189,14 @@ def model_signature(model: "keras.Model", inputs: object = None) -> Signature:
         specs = {n: tf.TensorSpec(t.shape, t.dtype) for n, t in inputs_by_name.items()}
         traced = tf.function(flat_call, autograph=False).get_concrete_function(specs)
         output_structure = traced.structured_outputs
-    outputs_by_name = _named(output_structure, "output", taken=names)
+    outputs_by_name, new_outputs = _named(output_structure, "output", form, taken=names)
     output_names = list(outputs_by_name)
 
     def call(tensors: "Tensors") -> "Tensors":
         return dict(zip(output_names, keras.tree.flatten(flat_call(tensors)), strict=True))
 
-    return Signature(model, inputs_by_name, outputs_by_name, call)
+    renamed = {"inputs": new_inputs, "outputs": new_outputs}
+    return Signature(model, inputs_by_name, outputs_by_name, call, renamed=renamed)
 
 
 def _input_structure(model: "keras.Model", inputs: object) -> object:
@@ -200,21 +223,27 @@ def _spec_of_batch(batch: object) -> object:
     return keras.KerasTensor((None, *array.shape[1:]), dtype=dtype)
 
 
-def _named(structure: object, default: str, taken: list[str] = ()) -> dict[str, TensorInfo]:
+def _named(
+    structure: object, kind: str, form: Format | None, taken: Sequence[str] = ()
+) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+    """Return the tensors of a structure by names that the format can have, and the names that changed."""
     import keras
 
     leaves = keras.tree.flatten_with_path(structure)
-    named = {}
+    named, renamed = {}, {}
     for index, (path, tensor) in enumerate(leaves):
         keys = [str(key) for key in path if isinstance(key, str)]
-        name = "_".join(keys) or _given_name(tensor)
-        name = re.sub(r"\W", "_", name) or (default if len(leaves) == 1 else f"{default}_{index}")
+        own = "_".join(keys) or _given_name(tensor)
+        name = own or (kind if len(leaves) == 1 else f"{kind}_{index}")
+        name = re.sub(r"\W", "_", name) if form is None else form.legal(name, kind)
         if name in taken:
             name = f"generated_{name}"
         if name in named:
             name = f"{name}_{index}"
         named[name] = TensorInfo(tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
-    return named
+        if own not in ("", name):
+            renamed[own] = name
+    return named, renamed
 
 
 def _given_name(tensor: object) -> str:

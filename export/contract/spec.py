@@ -31,6 +31,7 @@ class ImageSpec:
     size: int | tuple[int, int] | None = None
     value_range: tuple[float, float] = (-1.0, 1.0)
     multiple: int = 1
+    pictures: tuple[str, ...] | None = None
 
     def __post_init__(self):
         low, high = self.value_range

@@ -1,28 +1,37 @@
-"""The gate: what an artifact must show in a fresh process before it is published."""
+"""The gate: what an artifact must show in a fresh process before it is published.
 
-from dataclasses import dataclass
+The float32 form is compared with Keras. A variant that rounds is made from a float32 form that was itself proven, and
+compared with that: it must stay within its least PSNR, and its error must be noise. So a fault of the conversion,
+which rounding would hide, is found where nothing is rounded; and one of the rounding itself is found as a bias.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kerasgen.errors import UserError
 
+from ..contract.format import Format, Variant
 from ..contract.served import Entry, decoded
 from ..contract.signature import Signature
-from .process import FreshProcess, RuntimeFailure
+from .parity import LEVELS, TOLERANCE, bias, greatest_difference, limit, peak, psnr
+from .process import ForeignOperators, FreshProcess, RuntimeFailure
 from .runtime import Arrays
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
 
-Signatures = dict[str, Signature | Entry]
+Signatures = Mapping[str, Signature | Entry]
 SIGNATURE = "serving_default"
-# Correct exports differ by up to 4e-5 in the range of a picture; wrong ones by far more.
-TOLERANCE = 1e-4
-LEVELS = 1  # of a uint8 picture: a value between two levels may round to either
-# Variants that round their weights: bytes a weight needs compared with float32, and the least PSNR in dB.
-_ROUNDED = {"float16": (0.5, 60.0), "dynamic_int8": (0.25, 33.0), "static_int8": (0.25, 29.0)}
-_MOST_WEIGHT_BYTES = 1.1
+# The systematic part of a rounded variant's error, beside its noise. Rounded weights shift a channel a little, on
+# every picture alike: our networks show 0.2 to 0.8 where it matters. Where the noise is far below what a variant may
+# have, the shift may be the larger of the two; so one of an eighth of the allowed error is never too large.
+MOST_BIAS, NEGLIGIBLE = 1.0, 1 / 8
+# The same beside what rounding the model once more gives: both shift alike, and to the bit with the same calibration.
+MOST_BIAS_AGAIN = 0.1
 _MOST_ROUNDED_BYTES = 1.5  # some layers have no rounded form, and each channel has its scale
 _SMALL = 64 * 1024  # the index and alignment of a tiny network's weights
 
@@ -36,7 +45,7 @@ class Check:
     """One thing that the gate looked at.
 
     Attributes:
-        name: loads, signature, operators, weights, finite or parity.
+        name: loads, signature, operators, weights, finite, parity or bias.
         passed: whether it is as it must be.
         found: what was found, in words.
     """
@@ -54,52 +63,113 @@ class Inspection:
         checks: every check, each with what was found.
         description: what the runtime said of the artifact.
         max_difference: the largest difference of `serving_default` from Keras: in levels for uint8 pictures.
-        outputs: what `serving_default` gave.
+        outputs: what each signature gave.
     """
 
     checks: list[Check]
     description: dict
     max_difference: float
+    outputs: dict[str, Arrays]
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    def require(self, what: str) -> None:
+        """Raise `GateError` unless every check passed; `what` was looked at."""
+        said = "; ".join(f"{check.name}: {check.found}" for check in self.checks if not check.passed)
+        if said:
+            raise GateError(f"{what} failed a check and was not published ({said}).")
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """An artifact to inspect.
+
+    Attributes:
+        name, form, variant: its format's name and declaration, and its variant.
+        path: where it is.
+        signatures: what it must offer.
+        sent: a batch for each signature.
+        keras: what Keras gives for it.
+    """
+
+    name: str
+    form: Format
+    variant: Variant
+    path: Path
+    signatures: Signatures
+    sent: dict[str, Arrays]
+    keras: dict[str, Arrays]
+
+    def float32_form(self, path: Path) -> "Inspected":
+        """Return what the variant is made from."""
+        return replace(self, variant=self.form.variant("float32"), path=path)
+
+
+@dataclass(frozen=True)
+class Again:
+    """What a variant gives that was made once more from the same model.
+
+    Attributes:
+        outputs: of `serving_default`.
+        same: whether it was made in the same way to the bit; not so if other inputs calibrated it.
+    """
+
     outputs: Arrays
+    same: bool
 
 
 def inspect(
-    format_name: str,
-    variant: str,
-    path: Path,
-    signatures: Signatures,
-    sent: dict[str, Arrays],
+    artifact: Inspected,
+    float32: dict[str, Arrays] | None = None,
+    again: Again | None = None,
     partly: bool = False,
 ) -> Inspection:
-    """Load an artifact in a fresh process, run each signature on what is `sent` to it, and compare with Keras.
+    """Load an artifact in a fresh process, run each signature on what is sent to it, and compare.
 
-    With `partly`, the artifact may have further signatures, and the weights of those.
+    Args:
+        artifact: what to look at.
+        float32: the outputs of the proven float32 form, for a variant that rounds.
+        again: the same variant made once more from that form, to compare the bias with; what the variant itself
+            shows is not enough to find a small fault in an artifact of unknown origin.
+        partly: the artifact may have further signatures, and the weights of those.
     """
     try:
-        with FreshProcess(format_name, path) as process:
+        with FreshProcess(artifact.name, artifact.path) as process:
             description = process.description
-            named = _check_signatures(description, signatures, partly)
+            named = _check_signatures(description, artifact.signatures, partly)
             if not named.passed:
                 return Inspection([named], description, float("inf"), {})
-            outputs = {name: process.run(name, sent[name]) for name in signatures}
+            outputs = {name: process.run(name, artifact.sent[name]) for name in artifact.signatures}
+    except ForeignOperators as foreign:
+        return Inspection([Check("operators", False, str(foreign))], {}, float("inf"), {})
     except RuntimeFailure as failure:
-        return Inspection([Check("loads", False, f"its runtime says: {failure}")], {}, float("inf"), {})
+        return Inspection([Check("loads", False, _failed(failure, artifact.form))], {}, float("inf"), {})
     ours = description["ours"]
     checks = [
         Check("loads", not ours, f"without {', '.join(ours) or 'Keras and kerasgen'}: {description['runtime']}"),
         named,
-        Check("operators", not description["foreign"], f"foreign operators: {description['foreign'] or 'none'}"),
+        Check("operators", True, "foreign operators: none"),
+        _check_weights(artifact, description["weight_bytes"], partly),
     ]
-    if not partly:
-        weights = _all_weights(signatures)
-        checks.append(_check_weights(format_name, variant, path, description["weight_bytes"], weights))
     differences = {}
-    for name, signature in signatures.items():
-        expected = signature.reference(sent[name])
-        differences[name], found = _check_parity(variant, outputs[name], expected)
+    for name, signature in artifact.signatures.items():
         suffix = "" if name == SIGNATURE else f" of {name}"
-        checks += [Check(check.name + suffix, check.passed, check.found) for check in found]
-    return Inspection(checks, description, differences[SIGNATURE], outputs[SIGNATURE])
+        found = _comparable(outputs[name], artifact.keras[name])
+        exact = float32 and float32[name]
+        differences[name], parity = _check_parity(artifact.variant, found, artifact.keras[name], exact)
+        if exact is not None and parity[-1].name == "parity":
+            axis = 1 if isinstance(signature, Signature) and signature.layout == "nchw" else -1
+            parity += [_check_bias(artifact.variant, found, exact, again, axis)]
+        checks += [Check(check.name + suffix, check.passed, check.found) for check in parity]
+    return Inspection(checks, description, differences[SIGNATURE], outputs)
+
+
+def _failed(failure: RuntimeFailure, form: Format) -> str:
+    hint = f"; {form.crash}" if failure.died and form.crash else ""
+    return f"its runtime says: {failure}{hint}"
 
 
 def _check_signatures(description: dict, signatures: Signatures, partly: bool) -> Check:
@@ -112,78 +182,80 @@ def _check_signatures(description: dict, signatures: Signatures, partly: bool) -
     return Check("signature", same, said or "none")
 
 
+def _check_weights(artifact: Inspected, found: int, partly: bool) -> Check:
+    """Compare the bytes that an artifact spends on weights with those that the network has.
+
+    A converter folds norms and biases into the kernels before them, and stores equal arrays, or one number repeated,
+    once or as that number; so only kernels count from below: arrays of two axes and more, each once.
+    """
+    values = [weight.numpy() for weight in _all_weights(artifact.signatures)]
+    kernels = {value.tobytes() for value in values if sum(s > 1 for s in value.shape) > 1 and np.ptp(value) > 0}
+    share = artifact.variant.share
+    least = int(share * sum(map(len, kernels)))
+    needed = int(share * sum(value.nbytes for value in values))
+    held = artifact.path.stat().st_size if artifact.path.is_file() else found
+    factor = _MOST_ROUNDED_BYTES if artifact.variant.rounded else artifact.form.most_weight_bytes
+    most = float("inf") if factor is None or (partly and not artifact.variant.rounded) else factor * needed + _SMALL
+    said = f"{found:,} bytes for weights of {needed:,} bytes, {least:,} of them in kernels"
+    return Check("weights", least <= held and found <= most, said)
+
+
 def _all_weights(signatures: Signatures) -> "list[keras.Variable]":
     """Return the weights of all networks, each once."""
     models = [s.model for s in signatures.values() if isinstance(s, Signature)]
     return list({id(weight): weight for model in models for weight in model.weights}.values())
 
 
-def _check_weights(format_name: str, variant: str, path: Path, found: int, weights: "list[keras.Variable]") -> Check:
-    share, _ = _ROUNDED.get(variant, (1, None))
-    values = [weight.numpy() for weight in weights]
-    needed = int(share * sum(value.nbytes for value in values))
-    # Equal constants, such as the zeros that biases begin with, are stored once, and not always among the weights.
-    least = int(share * sum(map(len, {value.tobytes() for value in values})))
-    held = path.stat().st_size if path.is_file() else found
-    if format_name == "saved_model":
-        most = _MOST_WEIGHT_BYTES * needed + _SMALL
-    else:
-        most = _MOST_ROUNDED_BYTES * needed + _SMALL if variant in _ROUNDED else float("inf")
-    return Check("weights", least <= held and found <= most, f"{found:,} bytes for weights of {needed:,} bytes")
+def _comparable(outputs: Arrays, expected: Arrays) -> Arrays:
+    """Return outputs as a client compares them: pictures, not the bytes of PNG files."""
+    return {n: decoded(v) if v.dtype.kind == "S" and expected[n].ndim == 4 else v for n, v in outputs.items()}
 
 
-def _check_parity(variant: str, outputs: Arrays, expected: Arrays) -> tuple[float, list[Check]]:
-    import numpy as np
-
-    # A client compares pictures, not the bytes of PNG files.
-    outputs = {n: decoded(v) if v.dtype.kind == "S" and expected[n].ndim == 4 else v for n, v in outputs.items()}
+def _check_parity(
+    variant: Variant, outputs: Arrays, keras: Arrays, float32: Arrays | None
+) -> tuple[float, list[Check]]:
     finite = all(np.isfinite(value).all() for value in outputs.values())
-    shapes = all(outputs[name].shape == expected[name].shape for name in expected)
+    shapes = all(outputs[name].shape == keras[name].shape for name in keras)
     if not finite or not shapes:
         found = "NaN or infinity in the output" if not finite else "outputs of another shape than Keras'"
         return float("inf"), [Check("finite", False, found)]
-    difference = max(greatest_difference(outputs[name], expected[name]) for name in expected)
+    difference = max(greatest_difference(outputs[name], keras[name]) for name in keras)
     every = Check("finite", True, "all outputs are finite")
-    if variant in _ROUNDED:
-        _, least = _ROUNDED[variant]
-        quality = min(psnr(outputs[name], expected[name]) for name in expected)
-        found = f"{quality:.1f} dB from Keras (least {least:.0f} dB)"
-        return difference, [every, Check("parity", quality >= least, found)]
-    limits = {name: _limit(value) for name, value in expected.items()}
-    near = all(greatest_difference(outputs[n], expected[n]) <= limit for n, limit in limits.items())
-    whole = all(value.dtype.kind != "f" for value in expected.values())
+    if variant.rounded:
+        near_to = keras if float32 is None else float32
+        quality = min(psnr(outputs[name], near_to[name]) for name in keras)
+        found = f"{quality:.1f} dB from the float32 form (least {variant.least_psnr:.0f} dB)"
+        return difference, [every, Check("parity", quality >= variant.least_psnr, found)]
+    limits = {name: limit(value) for name, value in keras.items()}
+    near = all(greatest_difference(outputs[n], keras[n]) <= limits[n] for n in keras)
+    whole = all(value.dtype.kind != "f" for value in keras.values())
     found = f"differs from Keras by {difference:.1e} (limit {max(limits.values()):.0e})"
     found = f"differs from Keras by {difference:.0f} levels (limit {LEVELS})" if whole else found
     return difference, [every, Check("parity", near, found)]
 
 
-def tolerance_text(variant: str, pictures: bool) -> str:
+def _check_bias(variant: Variant, found: Arrays, float32: Arrays, again: "Again | None", axis: int) -> Check:
+    """Compare the systematic part of a rounded variant's error with its noise: see `bias` and `inspect`."""
+    shares = []
+    for name, exact in float32.items():
+        value = found[name].astype("float64")
+        if again is None:
+            error = noise = value - exact
+            negligible = NEGLIGIBLE * peak(exact) * 10 ** (-variant.least_psnr / 20)
+        else:
+            error, noise = value - again.outputs[name], again.outputs[name].astype("float64") - exact
+            negligible = TOLERANCE * max(1.0, float(np.abs(exact).max(initial=0)))
+        shares.append(bias(error, exact, noise, negligible, axis))
+    most = MOST_BIAS_AGAIN if again is not None and again.same else MOST_BIAS
+    share, chance = max(shares, key=lambda pair: pair[0] - pair[1])
+    said = f"the systematic part of its error is {f'{share:.2f} of its noise' if share else 'negligible'}"
+    said = f"{said} (limit {most + chance:.2f})"
+    return Check("bias", share <= most + chance, said)
+
+
+def tolerance_text(variant: Variant, pictures: bool) -> str:
     """Return how near to Keras an artifact is, in words."""
-    if variant in _ROUNDED:
-        return f"at least {_ROUNDED[variant][1]:.0f} dB PSNR"
-    return f"at most {LEVELS} level of 255" if pictures else f"at most {TOLERANCE:.0e}, relative to values above 1"
-
-
-def _limit(expected: "np.ndarray") -> float:
-    import numpy as np
-
-    if expected.dtype.kind != "f":
-        return LEVELS
-    # Outputs beyond the range of pictures, such as log-variances, are compared relative to their size.
-    return TOLERANCE * max(1.0, float(np.abs(expected).max()))
-
-
-def greatest_difference(found: "np.ndarray", expected: "np.ndarray") -> float:
-    """Return the largest absolute difference; uint8 values don't wrap around."""
-    import numpy as np
-
-    return float(np.abs(found.astype("float64") - expected.astype("float64")).max())
-
-
-def psnr(found: "np.ndarray", expected: "np.ndarray") -> float:
-    """Peak signal-to-noise ratio in dB; the peak is 255 for uint8, else the range of `expected`, 1 at least."""
-    import numpy as np
-
-    peak = 255.0 if expected.dtype == np.uint8 else max(1.0, float(np.ptp(expected)))
-    error = float(np.mean(np.square(found.astype("float64") - expected)))
-    return float(10 * np.log10(peak**2 / max(error, 1e-20)))
+    exact = f"at most {LEVELS} level of 255" if pictures else f"at most {TOLERANCE:.0e}, relative to values above 1"
+    if variant.rounded:
+        return f"at least {variant.least_psnr:.0f} dB PSNR from a float32 form that is {exact} from Keras"
+    return exact

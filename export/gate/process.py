@@ -19,7 +19,19 @@ _RUNNER = Path(__file__).with_name("runner.py")
 
 
 class RuntimeFailure(RuntimeError):
-    """The raw runtime couldn't load or run an artifact; the message is the end of what it said."""
+    """The raw runtime couldn't load or run an artifact; the message is the end of what it said.
+
+    Attributes:
+        died: whether a signal ended the process, as after a crash in native code.
+    """
+
+    def __init__(self, message: str, died: bool = False) -> None:
+        super().__init__(message)
+        self.died = died
+
+
+class ForeignOperators(RuntimeFailure):
+    """An artifact holds operators that are not on its format's list; nothing of it was run."""
 
 
 class FreshProcess:
@@ -28,6 +40,7 @@ class FreshProcess:
     Use it as a context manager; leaving it ends the process, Ctrl-C included.
 
     Raises:
+        ForeignOperators: the file holds operators that are not on its format's list; nothing of it was run.
         RuntimeFailure: the runtime can't load the file, or crashes while it runs it.
     """
 
@@ -49,7 +62,10 @@ class FreshProcess:
             start_new_session=True,  # Ctrl-C reaches the parent alone, which ends this process
         )
         try:
-            self.description: dict = self._answer()
+            contents = self._answer()
+            if contents["foreign"]:
+                raise ForeignOperators(f"foreign operators: {', '.join(contents['foreign'])}")
+            self.description: dict = contents | self._answer()
         except BaseException:
             self._close()
             raise
@@ -89,10 +105,11 @@ class FreshProcess:
             if line.startswith(b"\x1e"):
                 return json.loads(line[1:])
         code = self._process.wait()
-        ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if code < 0:
+            raise RuntimeFailure(f"it crashed (signal {signal.Signals(-code).name})", died=True)
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip().splitlines()
-        raise RuntimeFailure(f"{said[-1].strip() if said else 'it said nothing'} ({ended})")
+        raise RuntimeFailure(f"{said[-1].strip() if said else 'it said nothing'} (exit code {code})")
 
     def _close(self) -> None:
         with contextlib.suppress(BrokenPipeError):

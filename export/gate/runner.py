@@ -2,9 +2,10 @@
 
     python -P runner.py FORMAT ARTIFACT THREADS
 
-The first line of the answer describes the artifact. Each line of the input is then a request, a JSON object:
-`signature`, `inputs` (an .npz file), `outputs` (the .npz file to write, or null) and `repeats`; its answer is
-the list of seconds that each run took.
+The artifact's operators are looked at before anything of it is run: the first line of the answer describes what it
+holds, and a foreign operator ends the process there. The second describes the loaded artifact. Each line of the input
+is then a request, a JSON object: `signature`, `inputs` (an .npz file), `outputs` (the .npz file to write, or null)
+and `repeats`; its answer is the list of seconds that each run took.
 """
 
 import importlib
@@ -22,7 +23,12 @@ def main(format_name: str, artifact: str, threads: str) -> None:
     package = types.ModuleType("raw_export")
     package.__path__ = [str(Path(__file__).parents[1])]
     sys.modules["raw_export"] = package
-    loaded = importlib.import_module(f"raw_export.formats.{format_name}").load(artifact, int(threads))
+    format_module = importlib.import_module(f"raw_export.formats.{format_name}")
+    contents = format_module.contents(artifact)
+    answer(vars(contents))
+    if contents.foreign:
+        return
+    loaded = format_module.load(artifact, int(threads))
     description = {name: value for name, value in vars(loaded).items() if name != "run"}
     description["ours"] = [m for m in ("keras", "kerasgen") if sys.modules.get(m) is not None]
     answer(description)

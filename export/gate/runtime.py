@@ -1,4 +1,4 @@
-"""What `load()` of every format returns. Used in fresh processes too, so it imports nothing of ours."""
+"""What `contents()` and `load()` of every format return. Fresh processes use it too: it imports nothing of ours."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is in an artifact, read without running any of it.
+
+    Attributes:
+        operators: how often the graph has each operator, those of inner graphs and functions included.
+        foreign: the operators that are not on the format's list of those that only compute: custom ones, Flex,
+            Python, files.
+        weight_bytes: the bytes that the artifact spends on weights.
+        runtime_floor: the oldest runtime that reads the artifact, as far as it says so.
+        notes: what the export wrote into the artifact for its clients.
+    """
+
+    operators: dict[str, int]
+    foreign: list[str]
+    weight_bytes: int
+    runtime_floor: str
+    notes: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -17,10 +37,6 @@ class Loaded:
         signatures: by name, `{"inputs": {name: {"shape": [...], "dtype": "float32"}}, "outputs": {...}}`;
             None in a shape stands for any size.
         run: `run(signature, inputs) -> outputs`, both as arrays by name.
-        operators: how often the file's graph has each operator.
-        foreign: the operators that the plain runtime doesn't promise to have (custom, Flex, Python ...).
-        weight_bytes: the bytes that the file spends on weights.
-        runtime_floor: the oldest runtime that reads the file, as far as the file says.
         load_seconds: how long the runtime took until the first run was possible.
         partitions: into how many pieces LiteRT's CPU delegate took the graph; None for other runtimes.
     """
@@ -28,9 +44,5 @@ class Loaded:
     runtime: str
     signatures: dict[str, dict]
     run: Callable[[str, Arrays], Arrays]
-    operators: dict[str, int]
-    foreign: list[str]
-    weight_bytes: int
-    runtime_floor: str
     load_seconds: float
     partitions: int | None = None

@@ -127,10 +127,10 @@ def is_batchable(tensors: Mapping[str, Mapping[str, Any]]) -> bool:
 def _requests(model: Any, inputs: Any, image: ImageSpec | None, also: Mapping[str, Any] | None) -> dict[str, Arrays]:
     """Return what a client sends to each signature: the batches that the gate compares on."""
     pairs = {name: other if isinstance(other, tuple) else (other, None) for name, other in (also or {}).items()}
-    network, arrays = network_and_inputs(model, inputs, image)
-    others = {name: network_and_inputs(*pair, image) for name, pair in pairs.items()}
-    module = find_format("saved_model", "float32", {})
-    signatures = signatures_of(module, network, image, {name: other for name, (other, _) in others.items()}, "nhwc")
+    form = find_format("saved_model").FORMAT
+    network, arrays = network_and_inputs(model, inputs, image, form)
+    others = {name: network_and_inputs(*pair, image, form) for name, pair in pairs.items()}
+    signatures = signatures_of(form, network, image, {name: other for name, (other, _) in others.items()}, "nhwc")
     return {name: s.examples(others[name][1] if name in others else arrays) for name, s in signatures.items()}
 
 

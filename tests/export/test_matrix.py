@@ -7,7 +7,7 @@ from keras import layers
 
 from kerasgen.errors import UserError
 from kerasgen.export import available_formats, export_model
-from kerasgen.export.gate.gate import psnr
+from kerasgen.export.gate.parity import psnr
 from kerasgen.export.gate.process import FreshProcess
 from kerasgen.networks import conv_decoder, conv_encoder, resnet_generator, unet_generator
 

@@ -1,11 +1,14 @@
 """TFLite with rounded weights: smaller files, as near to Keras as the gate demands."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
 from kerasgen.export import GateError, export_model, verify
-from kerasgen.export.gate import gate
+from kerasgen.export.formats import tflite
+from kerasgen.export.gate.parity import psnr
 from kerasgen.networks import resnet_generator
 
 
@@ -32,8 +35,9 @@ def test_a_rounded_variant_is_small_and_near(generator, variant, share, least, t
 
 
 def test_a_variant_that_is_too_far_is_not_published(generator, tmp_path, monkeypatch):
-    monkeypatch.setitem(gate._ROUNDED, "dynamic_int8", (0.25, 90.0))
-    with pytest.raises(GateError, match=r"parity: .* dB from Keras"):
+    strict = tuple(replace(v, least_psnr=90.0) if v.rounded else v for v in tflite.FORMAT.variants)
+    monkeypatch.setattr(tflite, "FORMAT", replace(tflite.FORMAT, variants=strict))
+    with pytest.raises(GateError, match=r"parity: .* dB from the float32 form"):
         export_model(generator, tmp_path / "net", format="tflite", variant="dynamic_int8", inputs=photos(2))
     assert not list(tmp_path.iterdir())
 
@@ -41,4 +45,4 @@ def test_a_variant_that_is_too_far_is_not_published(generator, tmp_path, monkeyp
 def test_psnr_is_the_formula():
     expected = np.array([0.0, 1.0, 2.0])
     found = expected + np.array([0.1, -0.1, 0.1])
-    assert gate.psnr(found, expected) == pytest.approx(20 * np.log10(2 / 0.1))
+    assert psnr(found, expected) == pytest.approx(20 * np.log10(2 / 0.1))

@@ -7,19 +7,40 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...gate.runtime import Arrays, Loaded
+from ...contract.format import Format, Option, Variant
+from ...gate.runtime import Arrays, Contents, Loaded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import onnx
+
     from ..registry import Request
 
-SUFFIX = ".onnx"
-VARIANTS = ("float32", "float16", "dynamic_int8", "static_int8")
-OPTIONS = ("layout", "opset")
+FORMAT = Format(
+    title="ONNX",
+    suffix=".onnx",
+    variants=(
+        Variant("float32"),
+        Variant("float16", share=0.5, least_psnr=60.0),
+        Variant("dynamic_int8", share=0.25, least_psnr=33.0),
+        Variant("static_int8", share=0.25, least_psnr=29.0, calibrated=True),
+    ),
+    options=(
+        Option("layout", str, "nhwc, Keras' own and the default, or nchw.", choices=("nhwc", "nchw")),
+        Option("opset", int, "13 to 22; 18 by default."),
+    ),
+    modules=("onnx", "onnxruntime", "tf2onnx"),
+    packages=("onnx", "tf2onnx", "onnxruntime"),
+)
 OPSET = 18
 
 # The first ONNX Runtime that reads an opset.
 _RUNTIMES = {13: "1.6", 14: "1.8", 15: "1.10", 16: "1.11", 17: "1.12", 18: "1.14", 19: "1.15", 20: "1.17"}
 _RUNTIMES |= {21: "1.18", 22: "1.20"}
+
+_STANDARD = ("", "ai.onnx")  # the domains of the operators that every runtime has
+_NOTES = "kerasgen"
 
 _LOG = logging.getLogger("kerasgen.export")
 
@@ -31,22 +52,18 @@ def export(request: "Request", path: Path) -> None:
     tf2onnx, and the log says which layer sent it there.
 
     Raises:
-        UserError: the network draws random numbers, has nothing that the variant could round, or the opset is none
-            that can be written.
+        UserError: the network draws random numbers, or the opset is none that can be written.
     """
-    import onnx
-
     from kerasgen.errors import UserError
 
     from ..saved_model import traced
     from ..tf_graph import refuse_randomness
     from .graph import Unsupported
-    from .quantize import quantized
     from .tf2onnx import convert
     from .traversal import IR_VERSIONS, emit
 
     signature = request.signatures["serving_default"]
-    opset = request.opset or OPSET
+    opset = request.options.get("opset") or OPSET
     if opset not in IR_VERSIONS:
         raise UserError(f"Opset {opset} can't be written: choose one from {min(IR_VERSIONS)} to {max(IR_VERSIONS)}.")
     try:
@@ -55,11 +72,57 @@ def export(request: "Request", path: Path) -> None:
         refuse_randomness(traced(signature).graph, signature.model.name, "ONNX")
         _LOG.warning("Converting %r by tf2onnx, because %s.", signature.model.name, reason)
         model = convert(signature, opset)
-    if request.variant != "float32":
-        model = quantized(model, request.variant, request.calibration)
-    onnx.helper.set_model_props(model, {"kerasgen": json.dumps(request.notes)})
+    _write(model, request, path)
+
+
+def rounded(request: "Request", source: Path, path: Path) -> None:
+    """Write the request's variant of the float32 file `source`.
+
+    Raises:
+        UserError: the network has nothing that the variant could round.
+    """
+    import onnx
+
+    from .quantize import quantized
+
+    _write(quantized(onnx.load(source), request.variant, request.calibration), request, path)
+
+
+def _write(model: "onnx.ModelProto", request: "Request", path: Path) -> None:
+    import onnx
+
+    onnx.helper.set_model_props(model, {_NOTES: json.dumps(request.notes)})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+
+
+def contents(path: str) -> Contents:
+    """Look into the file without running anything of it."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    nodes = list(_nodes(model.graph.node)) + [node for f in model.functions for node in _nodes(f.node)]
+    foreign = {node.op_type for node in nodes if node.domain not in _STANDARD}
+    # A file of its own could be any file.
+    stored = model.graph.initializer
+    foreign |= {"external data" for tensor in stored if tensor.external_data}
+    opset = next(entry.version for entry in model.opset_import if entry.domain in _STANDARD)
+    return Contents(
+        operators=dict(sorted(Counter(node.op_type for node in nodes).items())),
+        foreign=sorted(foreign),
+        weight_bytes=sum(onnx.numpy_helper.to_array(t).nbytes for t in stored if not t.external_data),
+        runtime_floor=f"onnxruntime {_RUNTIMES.get(opset, '?')} (opset {opset})",
+        notes=next((json.loads(prop.value) for prop in model.metadata_props if prop.key == _NOTES), {}),
+    )
+
+
+def _nodes(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[onnx.NodeProto]":
+    """Yield nodes with those of the graphs inside them: branches and loops."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in [attribute.g, *attribute.graphs]:
+                yield from _nodes(graph.node)
 
 
 def load(path: str, threads: int = 0) -> Loaded:
@@ -86,7 +149,6 @@ def load(path: str, threads: int = 0) -> Loaded:
             for t in tensors
         }
 
-    operators, foreign, weight_bytes, opset = _inspect(path)
     return Loaded(
         runtime=f"onnxruntime {onnxruntime.__version__}",
         signatures={
@@ -96,21 +158,5 @@ def load(path: str, threads: int = 0) -> Loaded:
             }
         },
         run=run,
-        operators=operators,
-        foreign=foreign,
-        weight_bytes=weight_bytes,
-        runtime_floor=f"onnxruntime {_RUNTIMES.get(opset, '?')} (opset {opset})",
         load_seconds=seconds,
     )
-
-
-def _inspect(path: str) -> tuple[dict[str, int], list[str], int, int]:
-    """Return a file's operators with their counts, those outside the standard, its weights' bytes and its opset."""
-    import onnx
-
-    model = onnx.load(path)
-    nodes = list(model.graph.node)
-    foreign = sorted({node.op_type for node in nodes if node.domain not in ("", "ai.onnx")})
-    weight_bytes = sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer)
-    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    return dict(sorted(Counter(node.op_type for node in nodes).items())), foreign, weight_bytes, opset

@@ -7,6 +7,7 @@ without weights or without a signature.
 import dataclasses
 import io
 import json
+import keyword
 import time
 import zipfile
 from collections import Counter
@@ -14,13 +15,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...gate.runtime import Arrays, Loaded
+from ...contract.format import Format, Variant
+from ...gate.runtime import Arrays, Contents, Loaded
 
 if TYPE_CHECKING:
     from ..registry import Request
 
-SUFFIX = ".tflite"
-VARIANTS = ("float32", "float16", "dynamic_int8", "static_int8")
+FORMAT = Format(
+    title="TFLite",
+    suffix=".tflite",
+    variants=(
+        Variant("float32"),
+        Variant("float16", share=0.5, least_psnr=60.0),
+        Variant("dynamic_int8", share=0.25, least_psnr=33.0),
+        Variant("static_int8", share=0.25, least_psnr=29.0, calibrated=True),
+    ),
+    modules=("tensorflow", "ai_edge_litert", "ai_edge_quantizer"),
+    packages=("tensorflow", "ai-edge-litert", "ai-edge-quantizer"),
+    # As a SavedModel, which it is converted from.
+    names=r"[A-Za-z]\w*",
+    reserved=(*keyword.kwlist, "self"),
+)
+_NOTES = "metadata.json"
+# Builtin operators that do more than compute: they keep values from one run to the next, or call unknown code.
+_NOT_COMPUTING = frozenset(
+    {
+        *("CUSTOM", "DELEGATE", "CALL", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"),
+        *("HASHTABLE", "HASHTABLE_FIND", "HASHTABLE_IMPORT", "HASHTABLE_SIZE"),
+    }
+)
 
 
 def export(request: "Request", path: Path) -> None:
@@ -29,18 +52,16 @@ def export(request: "Request", path: Path) -> None:
     A zip with `metadata.json` follows the model in the file: LiteRT reads the one, unzip the other.
 
     Raises:
-        UserError: the network draws random numbers, or has nothing that the variant could round.
+        UserError: the network draws random numbers.
     """
     import tensorflow as tf
 
     from kerasgen.files import scratch
     from kerasgen.keras_hooks import require_litert_hooks
 
-    from ...contract.calibration import refuse_without_weights
     from ...contract.inputs import fixed_shapes
     from ..saved_model import save, traced
     from ..tf_graph import quiet_tensorflow, refuse_randomness
-    from .quantize import ROUNDABLE, quantized
     from .rewrite import rewritten
 
     require_litert_hooks()  # `load` runs without kerasgen
@@ -51,13 +72,21 @@ def export(request: "Request", path: Path) -> None:
     with scratch() as folder, quiet_tensorflow():
         save(folder, {"serving_default": function})
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=["serving_default"])
-        if request.variant == "float16":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
-    if request.variant.endswith("int8"):
-        refuse_without_weights(request.variant, _inspect(content)[0], ROUNDABLE)
-        content = quantized(content, request.variant, request.calibration)
+    path.write_bytes(content + _zipped(request.notes))
+
+
+def rounded(request: "Request", source: Path, path: Path) -> None:
+    """Write the request's variant of the float32 file `source`.
+
+    Raises:
+        UserError: the network has nothing that the variant could round.
+    """
+    from ...contract.calibration import refuse_without_weights
+    from .quantize import ROUNDABLE, quantized
+
+    refuse_without_weights(request.variant, contents(str(source)).operators, ROUNDABLE)
+    content = quantized(_model(source.read_bytes()), request.variant, request.calibration)
     path.write_bytes(content + _zipped(request.notes))
 
 
@@ -65,8 +94,31 @@ def _zipped(notes: "Mapping[str, Any]") -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         # A date of its own, because the same model must give the same file.
-        archive.writestr(zipfile.ZipInfo("metadata.json", (1980, 1, 1, 0, 0, 0)), json.dumps(notes, indent=2))
+        archive.writestr(zipfile.ZipInfo(_NOTES, (1980, 1, 1, 0, 0, 0)), json.dumps(notes, indent=2))
     return stream.getvalue()
+
+
+def _model(content: bytes) -> bytes:
+    """Return a file without the zip behind the model."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return content[: min(entry.header_offset for entry in archive.infolist())]
+
+
+def contents(path: str) -> Contents:
+    """Look into the file without running anything of it."""
+    content = Path(path).read_bytes()
+    operators, foreign, weight_bytes = _graph(content)
+    notes = {}
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            notes = json.loads(archive.read(_NOTES)) if _NOTES in archive.namelist() else {}
+    return Contents(
+        operators=operators,
+        foreign=foreign,
+        weight_bytes=weight_bytes,
+        runtime_floor=f"LiteRT or TensorFlow Lite {_least_runtime(content)}",
+        notes=notes,
+    )
 
 
 def load(path: str, threads: int = 0) -> Loaded:
@@ -99,8 +151,6 @@ def load(path: str, threads: int = 0) -> Loaded:
             for name, detail in sorted(details.items())
         }
 
-    content = Path(path).read_bytes()
-    operators, foreign, weight_bytes = _inspect(content)
     return Loaded(
         runtime=f"ai-edge-litert {version('ai-edge-litert')}",
         signatures={
@@ -108,35 +158,31 @@ def load(path: str, threads: int = 0) -> Loaded:
             for name, r in runners.items()
         },
         run=run,
-        operators=operators,
-        foreign=foreign,
-        weight_bytes=weight_bytes,
-        runtime_floor=f"LiteRT or TensorFlow Lite {_least_runtime(content)}",
         load_seconds=seconds,
         # LiteRT has no public word for it.
         partitions=sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details()),
     )
 
 
-def _inspect(content: bytes) -> tuple[dict[str, int], list[str], int]:
-    """Return a file's operators with their counts, those that are not builtins, and its weights' bytes."""
+def _graph(content: bytes) -> tuple[dict[str, int], list[str], int]:
+    """Return a file's operators with their counts, those that do more than compute, and its weights' bytes."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(content, 0)
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
-    codes, foreign = [], []
+    codes, foreign = [], set()
     for i in range(model.OperatorCodesLength()):
         code = model.OperatorCodes(i)
-        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        if builtin == schema.BuiltinOperator.CUSTOM:
-            foreign.append(code.CustomCode().decode())
-        codes.append(foreign[-1] if builtin == schema.BuiltinOperator.CUSTOM else names[builtin])
+        name = names.get(max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), "CUSTOM")
+        codes.append(code.CustomCode().decode() if name == "CUSTOM" and code.CustomCode() else name)
+        if name in _NOT_COMPUTING:
+            foreign.add(codes[-1])
     count = Counter()
     for s in range(model.SubgraphsLength()):
         graph = model.Subgraphs(s)
         count.update(codes[graph.Operators(i).OpcodeIndex()] for i in range(graph.OperatorsLength()))
     weight_bytes = sum(model.Buffers(i).DataLength() for i in range(model.BuffersLength()))
-    return dict(sorted(count.items())), foreign, weight_bytes
+    return dict(sorted(count.items())), sorted(foreign), weight_bytes
 
 
 def _least_runtime(content: bytes) -> str:

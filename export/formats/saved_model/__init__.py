@@ -5,48 +5,49 @@ which is how TensorFlow Serving works; a module that holds nothing but the varia
 """
 
 import json
+import keyword
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..gate.runtime import Arrays, Loaded
+from ...contract.format import Format, Variant
+from ...gate.runtime import Arrays, Contents, Loaded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
 
     import tensorflow as tf
 
-    from ..contract.served import Entry
-    from ..contract.signature import Signature
-    from ..contract.spec import ImageSpec
-    from .registry import Request
+    from ...contract.served import Entry
+    from ...contract.signature import Signature
+    from ..registry import Request
 
-# The ending tells a person, a shell pattern and `verify` what the folder is.
-SUFFIX = ".saved_model"
-VARIANTS = ("float32",)
-OPTIONS = ("also",)
-
-# They run Python or print, which no server does.
-_FOREIGN = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "PrintV2", "DebugIdentityV2"}
-
-
-def signatures(
-    network: "Signature", image: "ImageSpec | None", also: "Mapping[str, Signature]"
-) -> "dict[str, Signature | Entry]":
-    """Return all that the SavedModel offers."""
-    from ..contract.served import served_signatures
-
-    return served_signatures(network, image, also)
+FORMAT = Format(
+    title="SavedModel",
+    # The ending tells a person, a shell pattern and `verify` what the folder is.
+    suffix=".saved_model",
+    variants=(Variant("float32"),),
+    modules=("tensorflow",),
+    packages=("tensorflow",),
+    # tf.function makes Python parameters of the names, and operations.
+    names=r"[A-Za-z]\w*",
+    reserved=(*keyword.kwlist, "self"),
+    several_signatures=True,
+    most_weight_bytes=1.1,
+    crash=(
+        "TensorFlow's own rewriting of graphs for oneDNN crashes on some, in any SavedModel: set "
+        "TF_ENABLE_ONEDNN_OPTS=0 here, and for the server"
+    ),
+)
+_NOTES = Path("assets.extra") / "kerasgen.json"  # TensorFlow Serving ignores what else lies in this folder
 
 
 def export(request: "Request", path: Path) -> None:
     """Write the folder `path` with all signatures of the request."""
     save(path, {name: traced(signature) for name, signature in request.signatures.items()})
-    # TensorFlow Serving ignores what else lies in this folder.
-    extra = path / "assets.extra"
-    extra.mkdir()
-    (extra / "kerasgen.json").write_text(json.dumps(request.notes, indent=2) + "\n")
+    (path / _NOTES).parent.mkdir()
+    (path / _NOTES).write_text(json.dumps(request.notes, indent=2) + "\n")
 
 
 def save(path: Path, functions: "Mapping[str, tf.types.experimental.ConcreteFunction]") -> None:
@@ -78,11 +79,27 @@ def traced(signature: "Signature | Entry") -> "tf.types.experimental.ConcreteFun
     return tf.function(served, autograph=False).get_concrete_function(**specs)
 
 
-def load(path: str, threads: int = 0) -> Loaded:
-    """Load the folder in a V1 session, as TensorFlow Serving does."""
+def contents(path: str) -> Contents:
+    """Look into the folder without running anything of it."""
+    _tensorflow()
+    from .operators import look_at, read_graph
+
+    folder = Path(path)
+    saved = read_graph(folder)
+    operators, foreign = look_at(folder, saved)
+    return Contents(
+        operators=operators,
+        foreign=foreign,
+        weight_bytes=sum(f.stat().st_size for f in (folder / "variables").glob("variables.data*")),
+        runtime_floor=f"tensorflow {saved.meta_graphs[0].meta_info_def.tensorflow_version}",
+        notes=json.loads((folder / _NOTES).read_text()) if (folder / _NOTES).is_file() else {},
+    )
+
+
+def _tensorflow() -> "ModuleType":
+    """Import TensorFlow without Keras, which it imports if it is there; a server has none."""
     import sys
 
-    # TensorFlow imports Keras if it is there; a server has none.
     hidden = "keras" not in sys.modules
     if hidden:
         sys.modules["keras"] = None
@@ -90,6 +107,12 @@ def load(path: str, threads: int = 0) -> Loaded:
 
     if hidden:
         del sys.modules["keras"]
+    return tf
+
+
+def load(path: str, threads: int = 0) -> Loaded:
+    """Load the folder in a V1 session, as TensorFlow Serving does."""
+    tf = _tensorflow()
     config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
     start = time.perf_counter()
     session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
@@ -114,17 +137,11 @@ def load(path: str, threads: int = 0) -> Loaded:
             for name, info in sorted(tensors.items())
         }
 
-    nodes = [*meta.graph_def.node, *(n for f in meta.graph_def.library.function for n in f.node_def)]
-    operators = dict(sorted(Counter(node.op for node in nodes).items()))
     return Loaded(
         runtime=f"tensorflow {tf.__version__} (V1 session)",
         signatures={
             name: {"inputs": described(d.inputs), "outputs": described(d.outputs)} for name, d in definitions.items()
         },
         run=run,
-        operators=operators,
-        foreign=sorted(_FOREIGN & set(operators)),
-        weight_bytes=sum(f.stat().st_size for f in Path(path, "variables").glob("variables.data*")),
-        runtime_floor=f"tensorflow {meta.meta_info_def.tensorflow_version}",
         load_seconds=seconds,
     )
