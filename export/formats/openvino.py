@@ -1,0 +1,166 @@
+"""OpenVINO: what Intel's CPUs, GPUs and NPUs run. A folder with the graph, the weights and the notes.
+
+It is converted from the SavedModel of `saved_model.save`; batch, height and width may stay open.
+"""
+
+import contextlib
+import io
+import json
+import keyword
+import logging
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contract.format import Format, Variant
+from ..gate.runtime import Arrays, Contents, Loaded
+
+if TYPE_CHECKING:
+    import openvino
+
+    from .registry import Request
+
+FORMAT = Format(
+    title="OpenVINO",
+    suffix=".openvino",
+    variants=(
+        Variant("float32"),
+        Variant("float16", share=0.5, least_psnr=60.0),
+        Variant("static_int8", share=0.25, least_psnr=29.0, calibrated=True),
+    ),
+    modules=("openvino", "nncf"),
+    extra="openvino",
+    packages=("tensorflow", "openvino", "nncf"),
+    names=r"[A-Za-z]\w*",  # as a SavedModel, which it is converted from
+    reserved=(*keyword.kwlist, "self"),
+)
+_GRAPH, _WEIGHTS, _NOTES = "model.xml", "model.bin", "kerasgen.json"
+_ROUNDABLE = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "MatMul")
+
+
+def export(request: "Request", path: Path) -> None:
+    """Write the folder `path`.
+
+    Raises:
+        UserError: the network draws random numbers.
+    """
+    import openvino
+
+    from kerasgen.files import scratch
+
+    from .saved_model import save, traced
+    from .tf_graph import quiet_tensorflow, refuse_randomness
+
+    signature = request.signatures["serving_default"]
+    function = traced(signature)
+    refuse_randomness(function.graph, signature.model.name, FORMAT.title)
+    with scratch() as folder, quiet_tensorflow():
+        save(folder / "saved", {"serving_default": function})
+        model = openvino.convert_model(folder / "saved")
+        for ports, names in ((model.inputs, signature.inputs), (model.outputs, signature.outputs)):
+            for port, name in zip(_in_order(ports, list(names)), names, strict=True):
+                port.get_tensor().set_names({name})
+        _write(model, request, path, half=False)
+
+
+def rounded(request: "Request", source: Path, path: Path) -> None:
+    """Write the request's variant of the float32 folder `source`.
+
+    Raises:
+        UserError: the network has nothing that the variant could round.
+    """
+    import openvino
+
+    from ..contract.calibration import refuse_without_weights
+
+    model = openvino.Core().read_model(source / _GRAPH)
+    if request.variant == "float16":
+        _write(model, request, path, half=True)
+        return
+    refuse_without_weights(request.variant, contents(str(source)).operators, _ROUNDABLE)
+    _write(_quantized(model, request.calibration.examples), request, path, half=False)
+
+
+def _quantized(model: "openvino.Model", examples: list[Arrays]) -> "openvino.Model":
+    """Return the model with its convolutions and dense layers in 8 bits, in ranges that the examples showed."""
+    import nncf
+
+    nncf.set_log_level(logging.ERROR)
+    # All else stays in float: a decomposed instance norm of rounded numbers loses many dB.
+    kinds = {operation.get_type_name() for operation in model.get_ordered_ops()}
+    scope = nncf.IgnoredScope(types=sorted(kinds - {*_ROUNDABLE, "Parameter", "Result", "Constant"}), validate=False)
+    with contextlib.redirect_stdout(io.StringIO()):  # its progress bar
+        return nncf.quantize(model, nncf.Dataset(examples), subset_size=len(examples), ignored_scope=scope)
+
+
+def _in_order(ports: list, names: list[str]) -> list:
+    """Return a converted model's ports in the order of the signature's names, which are among the tensors' names."""
+    by_name = {name: port for port in ports for tensor in port.get_names() for name in [tensor.split(":")[0]]}
+    return [by_name.get(name) or by_name[f"serving_default_{name}"] for name in names]
+
+
+def _write(model: "openvino.Model", request: "Request", path: Path, half: bool) -> None:
+    import openvino
+
+    path.mkdir()
+    openvino.save_model(model, path / _GRAPH, compress_to_fp16=half)
+    (path / _NOTES).write_text(json.dumps(request.notes, indent=2) + "\n")
+
+
+def contents(path: str) -> Contents:
+    """Look into the folder without running anything of it."""
+    from xml.etree import ElementTree
+
+    folder = Path(path)
+    layers = ElementTree.parse(folder / _GRAPH).getroot().findall(".//layer")
+    versions = {layer.get("version", "") for layer in layers}
+    return Contents(
+        operators=dict(sorted(Counter(layer.get("type", "") for layer in layers).items())),
+        # An extension is code that somebody else would have to bring.
+        foreign=sorted({f"{x.get('type')} of {x.get('version')}" for x in layers if not _standard(x.get("version"))}),
+        weight_bytes=(folder / _WEIGHTS).stat().st_size,
+        runtime_floor=f"openvino with {max(versions, key=_number)}",
+        notes=json.loads((folder / _NOTES).read_text()) if (folder / _NOTES).is_file() else {},
+    )
+
+
+def _standard(version: str | None) -> bool:
+    return (version or "").startswith("opset")
+
+
+def _number(version: str) -> int:
+    return int(version.removeprefix("opset")) if version.removeprefix("opset").isdecimal() else 0
+
+
+def load(path: str, threads: int = 0) -> Loaded:
+    """Load the folder in OpenVINO on the CPU, which computes in float32 where the graph does."""
+    import openvino
+
+    start = time.perf_counter()
+    settings: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32"}
+    settings |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
+    compiled = openvino.Core().compile_model(Path(path, _GRAPH), "CPU", settings)
+    seconds = time.perf_counter() - start
+
+    def run(signature: str, inputs: Arrays) -> Arrays:
+        results = compiled(inputs)
+        return {port.any_name: results[port] for port in compiled.outputs}
+
+    def described(ports: list) -> dict:
+        return {
+            port.any_name: {
+                "shape": [None if size.is_dynamic else size.get_length() for size in port.partial_shape],
+                "dtype": port.element_type.to_dtype().name,
+            }
+            for port in ports
+        }
+
+    return Loaded(
+        runtime=f"openvino {openvino.__version__}",
+        signatures={
+            "serving_default": {"inputs": described(compiled.inputs), "outputs": described(compiled.outputs)}
+        },
+        run=run,
+        load_seconds=seconds,
+    )
