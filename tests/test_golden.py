@@ -86,6 +86,23 @@ def test_a_run_of_the_first_layout_is_measured_and_generates(kerasgen, tmp_path)
     assert (tmp_path / "new" / "0001.png").is_file()
 
 
+@pytest.mark.slow
+def test_a_run_of_the_first_layout_goes_on(tmp_path):
+    from kerasgen.commands.settings import read_settings
+    from kerasgen.commands.train import train
+
+    run = RunFolder(shutil.copytree(GOLDEN / "vae_run", tmp_path / "run"))
+    arguments = {"seed": 3, "settings": read_settings(run.config_file, "vae_digits"), "resume": True}
+    former = run.log_file.read_text().splitlines()
+    history = train("vae_digits", run.path, **arguments).history
+    assert len(history["loss"]) == 2
+    longer = train("vae_digits", run.path, epochs=3, schedule="extend", **arguments).history
+    assert longer["val_elbo"][:2] == history["val_elbo"]
+    assert longer["val_elbo"][2] > history["val_elbo"][1]
+    names = former[0].split(",")
+    assert float(former[2].split(",")[names.index("val_elbo")]) == history["val_elbo"][1]
+
+
 def test_a_layout_of_the_future_gets_a_sentence(tmp_path):
     run = RunFolder(tmp_path)
     run.config_file.write_text(json.dumps({"layout": LAYOUT + 1, "data": {}}))

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _LARGEST = 10_000  # test pictures at most
 
+# One row of a table, by name; None where a number is not defined. A report is tables, and texts about them.
+Row: TypeAlias = dict[str, float | str | None]
+Report: TypeAlias = dict[str, object]
+
 
 def evaluate(
     run: str | os.PathLike,
@@ -26,7 +30,7 @@ def evaluate(
     k: int = 50,
     features: str = "auto",
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Report:
     """Evaluate a run on the test split of a data source.
 
     A VAE is measured by its likelihood (ELBO and its parts, the IWAE bound of K samples, active units, bits per
@@ -55,7 +59,7 @@ def evaluate(
     model = load_model(run)
     if not isinstance(model, GenerativeModel):
         raise UserError(f"{run} holds a {type(model).__name__}, which has no evaluation: give a model of kerasgen.")
-    report: dict[str, Any] = {"model": type(model).__name__, "run": str(run), "seed": seed}
+    report: Report = {"model": type(model).__name__, "run": str(run), "seed": seed}
     return report | _EVALUATIONS[model.evaluation](model, run, data, Settings(samplers, k, features, seed))
 
 
@@ -69,7 +73,7 @@ class Settings:
     seed: int
 
 
-def save_report(report: dict[str, Any], path: str | os.PathLike) -> None:
+def save_report(report: Report, path: str | os.PathLike) -> None:
     """Write what `evaluate` returned as JSON.
 
     Raises:
@@ -81,7 +85,7 @@ def save_report(report: dict[str, Any], path: str | os.PathLike) -> None:
 # -- VAE ----------------------------------------------------------------------------------------------------
 
 
-def _generation(vae: "VAE", run: str | os.PathLike, data: str | None, settings: Settings) -> dict[str, Any]:
+def _generation(vae: "VAE", run: str | os.PathLike, data: str | None, settings: Settings) -> Report:
     from kerasgen.commands.generate import source_of
 
     source = source_of(run, data)
@@ -139,7 +143,7 @@ def _pictures(
     labels: np.ndarray | None,
     extractor: "Extractor | None",
     settings: Settings,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Row]:
     """Measures of real training pictures and of each sampler's, against the same test pictures."""
     from kerasgen.commands.generate import encode_source, fitted_sampler, generate_pictures
 
@@ -160,11 +164,11 @@ def _pictures(
     return rows
 
 
-def compare(pictures: np.ndarray, real: np.ndarray, extractor: "Extractor | None") -> dict[str, Any]:
+def compare(pictures: np.ndarray, real: np.ndarray, extractor: "Extractor | None") -> Row:
     """Distances of pictures [n, height, width, channels] in [0, 1] from real ones, in an extractor's features."""
     from kerasgen.metrics.distances import frechet_distance, kernel_distance, neighbors
 
-    row: dict[str, Any] = {"n": len(pictures)}
+    row: Row = {"n": len(pictures)}
     if extractor is None:
         return row
     ours, theirs = extractor.features(pictures), extractor.features(real)
@@ -208,11 +212,11 @@ def _test_split(
     return LOADERS[loader.name](**arguments, split="test"), {name: arguments[name] for name in loader.sources}
 
 
-def _translation(model: "CycleGAN", run: str | os.PathLike, data: str | None, settings: Settings) -> dict[str, Any]:
+def _translation(model: "CycleGAN", run: str | os.PathLike, data: str | None, settings: Settings) -> Report:
     batches, sources = _test_split(model, run, data)
     batches = list(batches)
     images = {name: np.concatenate([b[name] for b in batches]) / 2 + 0.5 for name in batches[0]}
-    report = {"data": ",".join(sources.values()), "split": "test", "translation": {}}
+    rows: dict[str, Row] = {}
     named = []
     for direction, (source, target) in {"a2b": ("a", "b"), "b2a": ("b", "a")}.items():
         extractor, why_not = _extractor(sources[f"source_{target}"], settings.features)
@@ -220,14 +224,15 @@ def _translation(model: "CycleGAN", run: str | os.PathLike, data: str | None, se
         translated = model.translate(images[source] * 2 - 1, direction) / 2 + 0.5
         for name, pictures in ((direction, translated), (f"{direction}, untouched", images[source])):
             row = _fidelity(pictures, images.get(f"truth_{target}"))
-            report["translation"][name] = row | _to_target(pictures, images[target], extractor)
-    return report | {"features": "; ".join(named)}
+            rows[name] = row | _to_target(pictures, images[target], extractor)
+    report = {"data": ",".join(sources.values()), "split": "test"}
+    return report | {"translation": rows, "features": "; ".join(named)}
 
 
-def _fidelity(pictures: np.ndarray, truth: np.ndarray | None) -> dict[str, Any]:
+def _fidelity(pictures: np.ndarray, truth: np.ndarray | None) -> Row:
     from kerasgen.metrics.images import psnr, ssim
 
-    row: dict[str, Any] = {"n": len(pictures), "psnr": None, "ssim": None}
+    row: Row = {"n": len(pictures), "psnr": None, "ssim": None}
     if truth is not None:
         row["psnr"] = float(psnr(pictures, truth).mean())
         if min(pictures.shape[1:3]) >= 11:
@@ -246,14 +251,14 @@ def _to_target(pictures: np.ndarray, target: np.ndarray, extractor: "Extractor |
 # -- a model's own score ------------------------------------------------------------------------------------
 
 
-def _score(model: "GenerativeModel", run: str | os.PathLike, data: str | None, settings: Settings) -> dict[str, Any]:
+def _score(model: "GenerativeModel", run: str | os.PathLike, data: str | None, settings: Settings) -> Report:
     """Return what a model says of itself, on the test split of its data."""
     batches, sources = _test_split(model, run, data)
     return {"data": ",".join(sources.values()), "split": "test", "score": model.score(batches)}
 
 
 # By what models declare; a new kind of evaluation is a function, and its line here.
-_EVALUATIONS: dict[str, Callable[..., dict[str, Any]]] = {
+_EVALUATIONS: dict[str, Callable[..., Report]] = {
     "generation": _generation,
     "translation": _translation,
     "score": _score,

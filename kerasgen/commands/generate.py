@@ -5,13 +5,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.runs import RunFolder, load_model
+from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
     from kerasgen.models import VAE
@@ -153,7 +154,7 @@ def generate_pictures(
     n: int,
     seed: int = 0,
     where: Mapping[str, int] | None = None,
-    labels: Any = None,
+    labels: Tensor = None,
     encoded: Encoded | None = None,
 ) -> Generated:
     """Draw latents and decode them.

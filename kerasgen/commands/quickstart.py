@@ -4,10 +4,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kerasgen.commands.train import Run, train
 from kerasgen.errors import UserError
+
+if TYPE_CHECKING:
+    from kerasgen.export import Measurement
 
 PRESETS = {"vae": ("vae_digits",), "cyclegan": ("cyclegan_digits_ink", "cyclegan_photo_dusk")}
 
@@ -18,11 +21,11 @@ class Result:
 
     preset: str
     run: Run
-    measurements: list[Any]
+    measurements: "list[Measurement]"
 
 
 def quickstart(
-    output: str | os.PathLike, model: str = "vae", epochs: int | None = None, say: Callable[[str], Any] = print
+    output: str | os.PathLike, model: str = "vae", epochs: int | None = None, say: Callable[[str], object] = print
 ) -> list[Result]:
     """Train small presets, draw what they do, export them in each format, and measure the artifacts.
 
@@ -40,7 +43,7 @@ def quickstart(
     return [_one(preset, Path(output) / preset, epochs, say) for preset in PRESETS[model]]
 
 
-def _one(preset: str, folder: Path, epochs: int | None, say: Callable[[str], Any]) -> Result:
+def _one(preset: str, folder: Path, epochs: int | None, say: Callable[[str], object]) -> Result:
     from kerasgen.commands.ship import shipments
     from kerasgen.drawing import grid, save_png
     from kerasgen.export import available_formats, benchmark, export_model

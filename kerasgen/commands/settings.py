@@ -48,7 +48,8 @@ class Setting:
     @property
     def wanted(self) -> str:
         """The kinds in words."""
-        return " or ".join(dict.fromkeys(_WORDS.get(kind.__name__, kind.__name__) for kind in self.kinds))
+        kinds = [kind for kind in self.kinds if not (kind is int and float in self.kinds)]
+        return " or ".join(dict.fromkeys(_WORDS.get(kind.__name__, kind.__name__) for kind in kinds))
 
 
 def settings_of(model_class: type[GenerativeModel], preset: Preset, loader: Loader) -> dict[str, Setting]:

@@ -5,18 +5,20 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kerasgen.commands.translate import ranges_of
 from kerasgen.errors import UserError
 from kerasgen.runs import RunFolder, load_model
+from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
     import keras
 
     from kerasgen.export import ImageSpec, Measurement, Report
+    from kerasgen.models import GenerativeModel
 
 _COMPARED, _CALIBRATED = 16, 100  # examples
 _SIDE = 256  # pixels, for a network of any size and pictures of any size
@@ -37,12 +39,12 @@ class Shipment:
 
     name: str
     network: "keras.Model"
-    inputs: Any = None
+    inputs: Tensor = None
     image: "ImageSpec | None" = None
-    also: dict[str, Any] = field(default_factory=dict)
-    calibration: Any = None
+    also: "dict[str, tuple[keras.Model, Tensor]]" = field(default_factory=dict)
+    calibration: Tensor = None
 
-    def options(self, format: str, variant: str = "float32") -> dict[str, Any]:
+    def options(self, format: str, variant: str = "float32") -> dict[str, Tensor]:
         """Arguments of `export_model` for an artifact of this network."""
         options = {"inputs": self.inputs, "image": self.image}
         options |= {"also": self.also or None} if format == "saved_model" else {}
@@ -93,7 +95,13 @@ def shipments(
     ]
 
 
-def _foreign(path: Path, model: Any, images: Any, size: int | None, value_range: Any) -> Shipment:
+def _foreign(
+    path: Path,
+    model: "keras.Model",
+    images: str | os.PathLike | None,
+    size: int | None,
+    value_range: tuple[float, float] | None,
+) -> Shipment:
     """Return a Keras model that this zoo doesn't know: with pictures if they are asked for."""
     shape = getattr(model, "input_shape", None)
     takes_pictures = isinstance(shape, tuple) and len(shape) == 4
@@ -110,7 +118,7 @@ def _foreign(path: Path, model: Any, images: Any, size: int | None, value_range:
     return Shipment(path.stem, model, inputs, spec, calibration=calibration)
 
 
-def _multiple(model: Any) -> int:
+def _multiple(model: "keras.Model") -> int:
     from kerasgen.models.translation import size_multiple
 
     return size_multiple(model) if None in model.input_shape[1:3] else 1
@@ -122,7 +130,9 @@ def _spec(size: int | None, value_range: tuple[float, float], multiple: int) -> 
     return ImageSpec(size, value_range, multiple)
 
 
-def _batches(path: Path, model: Any, images: Any, size: int | None) -> list[dict[str, Any] | None]:
+def _batches(
+    path: Path, model: "GenerativeModel", images: str | os.PathLike | None, size: int | None
+) -> list[dict[str, np.ndarray] | None]:
     """Two batches as the model trains on, to compare and to calibrate on: of the folder, or of the run's own data."""
     if images is not None:
         height, width, channels = model.picture_shape

@@ -130,7 +130,7 @@ def train(
     history = _fit(model, data, folder, config, options)
     run = Run(folder.path, model, history, data.validation)
     if is_chief():
-        _finish(run)
+        finish(run)
     wait_for_workers(strategy)
     return run
 
@@ -302,7 +302,8 @@ def _keep_config(folder: RunFolder, config: RunConfig) -> None:
         folder.write_config(config)
 
 
-def _finish(run: Run) -> None:
+def finish(run: Run) -> None:
+    """Write what a finished training leaves: the model, its curves, and a picture of what it does."""
     from kerasgen.drawing import plot_history, save_png, side_by_side
 
     folder = RunFolder(run.folder)

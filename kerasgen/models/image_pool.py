@@ -1,9 +1,9 @@
 """The history of generated images from which CycleGAN's discriminators learn."""
 
-from typing import Any
-
 import keras
 import tensorflow as tf
+
+from kerasgen.typing import Tensor
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
@@ -23,17 +23,17 @@ class ImagePool(keras.layers.Layer):
         seed: of the draws.
     """
 
-    def __init__(self, size: int = 50, seed: int = 0, **kwargs: Any):
+    def __init__(self, size: int = 50, seed: int = 0, **kwargs: object):
         super().__init__(**{"dtype": "float32", "trainable": False, **kwargs})
         self.size, self.seed = size, seed
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Tensor) -> None:
         options = {"initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
         if self.size:
             self.images = self.add_weight(name="images", shape=(self.size, *input_shape[1:]), **options)
             self.seen = self.add_weight(name="seen", shape=(), dtype="int32", **options)
 
-    def call(self, images: Any) -> Any:
+    def call(self, images: Tensor) -> Tensor:
         images = tf.stop_gradient(images)
         if not self.size:
             return images
@@ -49,11 +49,11 @@ class ImagePool(keras.layers.Layer):
         start = context.replica_id_in_sync_group * own
         return tf.ensure_shape(answers[start : start + own], images.shape)
 
-    def _exchange(self, images: Any) -> tuple[Any, Any, Any]:
+    def _exchange(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One image after the other: answers, the pool's content and count afterwards."""
         start = tf.convert_to_tensor(self.seen.value)
 
-        def step(i: Any, answers: Any, held: Any) -> tuple[Any, Any, Any]:
+        def step(i: Tensor, answers: Tensor, held: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             number = start + i
             keep, slot = self._draw(number)
             filling = number < self.size
@@ -73,10 +73,10 @@ class ImagePool(keras.layers.Layer):
         )
         return answers.stack(), held, start + count
 
-    def _draw(self, number: Any) -> tuple[Any, Any]:
+    def _draw(self, number: Tensor) -> tuple[Tensor, Tensor]:
         """Whether image `number` comes back itself, and the slot it is exchanged with if not."""
         coin, slot = tf.unstack(tf.random.stateless_uniform([2], seed=tf.stack([self.seed, number])))
         return coin < 0.5, tf.minimum(tf.cast(slot * self.size, tf.int32), self.size - 1)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "size": self.size, "seed": self.seed}

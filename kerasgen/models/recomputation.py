@@ -1,12 +1,13 @@
 """Gradient checkpointing: computing activations again instead of keeping them (Chen et al. 2016, 1604.06174)."""
 
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
+from kerasgen.typing import Tensor
 
-def recomputed(*functions: Callable[[Any], Any]) -> list[Callable[[Any], Any]]:
+
+def recomputed(*functions: Callable[[Tensor], Tensor]) -> list[Callable[[Tensor], Tensor]]:
     """Functions with the same values and gradients, which compute again, one at a time, when a gradient is due.
 
     tf.recompute_grad does so too, but nothing keeps a graph from running several such computations at once, whose
@@ -19,12 +20,12 @@ def recomputed(*functions: Callable[[Any], Any]) -> list[Callable[[Any], Any]]:
     return [_recomputed(function, finished) for function in functions]
 
 
-def _recomputed(function: Callable[[Any], Any], finished: list) -> Callable[[Any], Any]:
+def _recomputed(function: Callable[[Tensor], Tensor], finished: list) -> Callable[[Tensor], Tensor]:
     """`finished` holds the weights' gradients of the latest computation; those of the inputs may not be needed."""
 
     @tf.custom_gradient
-    def run(x: Any) -> Any:
-        def gradient(upstream: Any, variables: Any = ()) -> tuple[Any, list]:
+    def run(x: Tensor) -> Tensor:
+        def gradient(upstream: Tensor, variables: Tensor = ()) -> tuple[Tensor, list]:
             # The identity also keeps TensorFlow from seeing that it has computed the same before.
             with tf.control_dependencies([upstream, *finished]):
                 again = tf.identity(x)

@@ -2,18 +2,18 @@
 
 import weakref
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 _TRACED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def translate_images(generator: keras.Model, images: Any, batch_size: int = 8) -> np.ndarray:
+def translate_images(generator: keras.Model, images: Tensor, batch_size: int = 8) -> np.ndarray:
     """Images in [-1, 1] through any generator of this zoo; see `CycleGAN.translate`."""
     images = np.asarray(images)
     single = images.ndim == 3
@@ -45,7 +45,7 @@ def size_multiple(generator: keras.Model) -> int:
     return int(np.prod([layer.strides[0] for layer in convolutions], dtype=int))
 
 
-def _traced(generator: keras.Model) -> Callable[[Any], Any]:
+def _traced(generator: keras.Model) -> Callable[[Tensor], Tensor]:
     """Return the generator at inference as a graph, which gives memory back layer by layer.
 
     Keras' own call keeps what every layer gives until its end: gigabytes for a photograph.

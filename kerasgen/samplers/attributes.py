@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 LABEL = "label"
 
@@ -24,7 +25,7 @@ class Attributes:
         self.names, self.values, self.codes = names, values, codes
 
     @classmethod
-    def of(cls, count: int, labels: Any, attributes: Mapping[str, Any] | None) -> Self:
+    def of(cls, count: int, labels: Tensor, attributes: Mapping[str, Tensor] | None) -> Self:
         """Return the table of `count` pictures.
 
         Raises:

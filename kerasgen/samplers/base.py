@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -79,7 +79,7 @@ class Sampler:
         self.temperature = float(temperature)
         self.latent_dim: int | None = None
 
-    def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
+    def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
         """Fit to latents [n, latent_dim], or to a posterior with `mean` and `log_var` of that shape.
 
         Args:
@@ -115,7 +115,7 @@ class Sampler:
         """
         raise NotImplementedError
 
-    def log_prob(self, z: Any, where: Mapping[str, int] | None = None) -> np.ndarray:
+    def log_prob(self, z: Tensor, where: Mapping[str, int] | None = None) -> np.ndarray:
         """Log-density of latents [n, latent_dim] in nats, given the evidence: float64 [n]."""
         raise NotImplementedError
 
@@ -128,7 +128,7 @@ class Sampler:
         """
         raise NotImplementedError(f"A {type(self).__name__} has no rules to draw.")
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         """Return the constructor's arguments, as JSON can hold them."""
         return {"temperature": self.temperature}
 
@@ -170,14 +170,14 @@ class Sampler:
                 "decision_tree, class_gaussian, gaussian_mixture or posterior."
             )
 
-    def _checked(self, z: Any) -> np.ndarray:
+    def _checked(self, z: Tensor) -> np.ndarray:
         z = np.asarray(z, np.float64)
         if z.ndim != 2 or z.shape[1] != self._require_fit():
             raise UserError(f"z has the shape {z.shape}, but [n, {self.latent_dim}] is needed.")
         return z
 
 
-def means_of(latents: Any) -> np.ndarray:
+def means_of(latents: Tensor) -> np.ndarray:
     """Latents as float64 [n, latent_dim]: an array, or the means of a posterior.
 
     Raises:
@@ -186,7 +186,7 @@ def means_of(latents: Any) -> np.ndarray:
     return moments_of(latents)[0]
 
 
-def moments_of(latents: Any) -> tuple[np.ndarray, np.ndarray]:
+def moments_of(latents: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Means and variances of latents, float64 [n, latent_dim] each; the variances of a plain array are 0.
 
     Raises:

@@ -1,7 +1,7 @@
 """One Gaussian for each class."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from kerasgen.samplers.attributes import Attributes
 from kerasgen.samplers.base import moments_of
 from kerasgen.samplers.gaussians import Moments
 from kerasgen.samplers.mixture import MixtureSampler
+from kerasgen.typing import Tensor
 
 
 class ClassGaussianSampler(MixtureSampler):
@@ -26,7 +27,7 @@ class ClassGaussianSampler(MixtureSampler):
         super().__init__(temperature)
         self.shrinkage = shrinkage
 
-    def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
+    def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
         mean, variance = moments_of(latents)
         table = Attributes.of(len(mean), labels, attributes)
         combinations, place = np.unique(table.codes, axis=0, return_inverse=True)
@@ -46,5 +47,5 @@ class ClassGaussianSampler(MixtureSampler):
         self._set(members.mean(axis=0), means, covariances, parts, table, tables)
         return self
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         return {**super().config(), "shrinkage": self.shrinkage}

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from kerasgen.samplers.attributes import Attributes, likelihood_of
 from kerasgen.samplers.base import Sampler, Samples, moments_of
 from kerasgen.samplers.gaussians import choose, full_log_density, kernel_log_density, log_sum_exp
 from kerasgen.samplers.tree import Split, Tree
+from kerasgen.typing import Tensor
 
 _DEFAULT_LEAVES = 64
 _HELD_OUT = 600  # pictures at most that decide the tree's size and its leaves' density
@@ -65,7 +66,7 @@ class DecisionTreeSampler(Sampler):
             raise UserError(f"shrinkage is {shrinkage}: give a positive number, or a leaf can collapse to a point.")
         self.max_leaves, self.min_leaf, self.shrinkage, self.seed = max_leaves, min_leaf, shrinkage, seed
 
-    def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
+    def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
         mean, variance = moments_of(latents)
         if len(mean) < (least := max(2, self.max_leaves or 2)):
             raise UserError(
@@ -135,7 +136,7 @@ class DecisionTreeSampler(Sampler):
         leaf[~from_leaf] = self._leaf_of[chosen]
         return Samples(self, z.astype(np.float32), leaf, [self._rules[i] for i in leaf], where)
 
-    def log_prob(self, z: Any, where: Mapping[str, int] | None = None) -> np.ndarray:
+    def log_prob(self, z: Tensor, where: Mapping[str, int] | None = None) -> np.ndarray:
         z = self._checked(z)
         gaussian, member = self._weights(where)
         total = gaussian.sum() + member.sum()
@@ -203,7 +204,7 @@ class DecisionTreeSampler(Sampler):
         shares = self._leaf_count / self._leaf_count.sum()
         return [f"{rule} ({share:.1%})" for rule, share in zip(self._rules, shares, strict=True)]
 
-    def plot(self, path: str | os.PathLike, decode: Callable[[np.ndarray], Any]) -> None:
+    def plot(self, path: str | os.PathLike, decode: Callable[[np.ndarray], Tensor]) -> None:
         """Draw the tree with the decoded mean picture of each leaf, as PNG.
 
         Args:
@@ -219,7 +220,7 @@ class DecisionTreeSampler(Sampler):
 
         plot_tree(path, self._tree, decode(self._leaf_mean.astype(np.float32)))
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         own = {"max_leaves": self.max_leaves, "min_leaf": self.min_leaf, "shrinkage": self.shrinkage}
         return {**super().config(), **own, "seed": self.seed}
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -10,8 +10,13 @@ from kerasgen.errors import UserError
 from kerasgen.samplers.attributes import Attributes
 from kerasgen.samplers.base import moments_of
 from kerasgen.samplers.mixture import MixtureSampler
+from kerasgen.typing import Tensor
 
 _LARGEST = 20_000  # latents that EM sees: more cost time and move no component of 50 noticeably
+
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 
 class GaussianMixtureSampler(MixtureSampler):
@@ -37,7 +42,7 @@ class GaussianMixtureSampler(MixtureSampler):
         super().__init__(temperature)
         self.components, self.candidates, self.seed = components, tuple(candidates), seed
 
-    def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
+    def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
         mean, variance = moments_of(latents)
         table = Attributes.of(len(mean), labels, attributes)
         least = max(self.components or 1, 2)
@@ -58,7 +63,7 @@ class GaussianMixtureSampler(MixtureSampler):
         numbers = [k for k in self.candidates if k == 1 or k * 2 * z.shape[1] <= len(rest)] or [1]
         return max(numbers, key=lambda k: self._fitted(k, rest).score(held_out))
 
-    def _fitted(self, components: int, z: np.ndarray) -> Any:
+    def _fitted(self, components: int, z: np.ndarray) -> "GaussianMixture":
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
@@ -69,6 +74,6 @@ class GaussianMixtureSampler(MixtureSampler):
             warnings.simplefilter("ignore", ConvergenceWarning)
             return mixture.fit(z)
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         own = {"components": self.components, "candidates": self.candidates, "seed": self.seed}
         return {**super().config(), **own}

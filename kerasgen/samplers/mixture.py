@@ -1,7 +1,6 @@
 """Mixtures of Gaussians with full covariances, whose parts know labels and attributes."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from kerasgen.errors import UserError
 from kerasgen.samplers.attributes import Attributes, likelihood_of
 from kerasgen.samplers.base import Sampler, Samples
 from kerasgen.samplers.gaussians import choose, full_log_density, log_sum_exp
+from kerasgen.typing import Tensor
 
 
 class MixtureSampler(Sampler):
@@ -40,7 +40,7 @@ class MixtureSampler(Sampler):
         z = self._arrays["means"][part] + np.einsum("nij,nj->ni", factors[part], noise)
         return Samples(self, z.astype(np.float32), part, [str(self._arrays["parts"][k]) for k in part], where)
 
-    def log_prob(self, z: Any, where: Mapping[str, int] | None = None) -> np.ndarray:
+    def log_prob(self, z: Tensor, where: Mapping[str, int] | None = None) -> np.ndarray:
         z = self._checked(z)
         weights = self._part_weights(where)
         used = weights > 0

@@ -1,7 +1,7 @@
 """Sampling near given pictures ("VAE sampling"), and directions between kinds of pictures."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from kerasgen.errors import UserError
 from kerasgen.samplers.attributes import Attributes
 from kerasgen.samplers.base import Sampler, Samples, means_of, moments_of
 from kerasgen.samplers.gaussians import kernel_log_density
+from kerasgen.typing import Tensor
 
 
 class PosteriorSampler(Sampler):
@@ -21,7 +22,7 @@ class PosteriorSampler(Sampler):
         temperature: the scale of the neighborhood, in posterior standard deviations.
     """
 
-    def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
+    def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
         mean, variance = moments_of(latents)
         if not (variance > 0).all():
             raise UserError(
@@ -40,7 +41,7 @@ class PosteriorSampler(Sampler):
         z = self._mean[member] + np.sqrt(self._variance[member]) * noise
         return Samples(self, z.astype(np.float32), member, [f"near picture {i}" for i in member], where)
 
-    def log_prob(self, z: Any, where: Mapping[str, int] | None = None) -> np.ndarray:
+    def log_prob(self, z: Tensor, where: Mapping[str, int] | None = None) -> np.ndarray:
         z, members = self._checked(z), self._members(where)
         weight = np.full(len(members), -np.log(len(members)))
         scales = np.array([self.temperature**2])
@@ -61,7 +62,7 @@ class PosteriorSampler(Sampler):
         self._attributes = Attributes.restored(state)
 
 
-def attribute_directions(latents: Any, attributes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def attribute_directions(latents: Tensor, attributes: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Return the way through latent space along which an attribute appears: add multiples of it to a picture's z.
 
     It is the coefficient vector of a least-squares fit of the latents to all attributes at once, so that attributes

@@ -1,11 +1,12 @@
 """Random sampling of the latent space: the VAE's prior, with a temperature."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from kerasgen.samplers.base import Sampler, Samples, means_of
+from kerasgen.typing import Tensor
 
 
 class PriorSampler(Sampler):
@@ -28,7 +29,7 @@ class PriorSampler(Sampler):
     def of_dimension(cls, latent_dim: int, temperature: float = 1.0) -> Self:
         return cls(latent_dim, temperature)
 
-    def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
+    def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
         """Take the latents' dimension, and nothing else."""
         self.latent_dim = means_of(latents).shape[1]
         return self
@@ -41,7 +42,7 @@ class PriorSampler(Sampler):
         z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.float32(self.temperature)
         return Samples(self, z, np.zeros(n, np.int64), [f"prior, temperature {self.temperature:g}"] * n)
 
-    def log_prob(self, z: Any, where: Mapping[str, int] | None = None) -> np.ndarray:
+    def log_prob(self, z: Tensor, where: Mapping[str, int] | None = None) -> np.ndarray:
         self._refuse_evidence(where)
         scaled = self._checked(z) / self.temperature
         constant = np.log(2 * np.pi) + 2 * np.log(self.temperature)

@@ -1,16 +1,16 @@
 """A picture of a decision tree, for people."""
 
 import os
-from typing import Any
 
 import numpy as np
 
 from kerasgen.drawing import to_uint8
 from kerasgen.files import atomic_write
 from kerasgen.samplers.tree import Tree
+from kerasgen.typing import Tensor
 
 
-def plot_tree(path: str | os.PathLike, tree: Tree, images: Any) -> None:
+def plot_tree(path: str | os.PathLike, tree: Tree, images: Tensor) -> None:
     """Draw the tree from left to right, each leaf with its picture, its rule and its share, as PNG.
 
     Args:

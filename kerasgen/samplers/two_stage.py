@@ -1,12 +1,13 @@
 """The two-stage VAE: a second VAE learns the distribution of the first one's latents."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.samplers.base import Sampler, Samples, moments_of
+from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
     from kerasgen.models import VAE
@@ -41,7 +42,7 @@ class TwoStageSampler(Sampler):
         super().__init__(temperature)
         self.hidden_units, self.epochs, self.bound_samples, self.seed = hidden_units, epochs, bound_samples, seed
 
-    def fit(self, latents: Any, labels: Any = None, attributes: Mapping[str, Any] | None = None) -> Self:
+    def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
         """Train the second VAE, with new posterior samples in each epoch; labels are not used."""
         import keras
 
@@ -70,13 +71,13 @@ class TwoStageSampler(Sampler):
 
         from kerasgen.models import VAE
 
-        def hidden(x: Any, seed: int) -> Any:
+        def hidden(x: Tensor, seed: int) -> Tensor:
             for i in range(2):
                 initializer = keras.initializers.GlorotUniform(seed=seed + i)
                 x = keras.layers.Dense(self.hidden_units, "relu", kernel_initializer=initializer)(x)
             return x
 
-        def dense(size: int, name: str, x: Any, seed: int) -> Any:
+        def dense(size: int, name: str, x: Tensor, seed: int) -> Tensor:
             return keras.layers.Dense(
                 size, name=name, kernel_initializer=keras.initializers.GlorotUniform(seed=seed)
             )(x)
@@ -103,7 +104,7 @@ class TwoStageSampler(Sampler):
         z = (self._center + self._spread * z).astype(np.float32)
         return Samples(self, z, np.zeros(n, np.int64), [f"second stage, temperature {self.temperature:g}"] * n)
 
-    def log_prob(self, z: Any, where: Mapping[str, int] | None = None) -> np.ndarray:
+    def log_prob(self, z: Tensor, where: Mapping[str, int] | None = None) -> np.ndarray:
         """Return a lower bound on the log-density in nats (IWAE with `bound_samples`): float64 [n].
 
         It is NaN at another temperature than 1, at which the encoder's bound is not the sampled density's.
@@ -118,7 +119,7 @@ class TwoStageSampler(Sampler):
         weights = self._vae.log_weights(scaled, samples=self.bound_samples, seed=self.seed)
         return iwae_bound(weights) - np.log(self._spread).sum()
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, object]:
         own = {"hidden_units": self.hidden_units, "epochs": self.epochs, "bound_samples": self.bound_samples}
         return {**super().config(), **own, "seed": self.seed}
 

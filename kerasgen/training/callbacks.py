@@ -5,9 +5,8 @@ Under several workers only the chief writes. `kerasgen.training.checkpoints` hol
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +15,7 @@ from kerasgen.drawing import save_png, side_by_side
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.training.distribute import is_chief
+from kerasgen.typing import Tensor
 
 
 class ImageGrid(keras.callbacks.Callback):
@@ -30,7 +30,9 @@ class ImageGrid(keras.callbacks.Callback):
         seed: of the noise.
     """
 
-    def __init__(self, folder: str | os.PathLike, inputs: Any = None, n: int = 64, seed: int = 0):
+    def __init__(
+        self, folder: str | os.PathLike, inputs: Mapping[str, Tensor] | None = None, n: int = 64, seed: int = 0
+    ):
         super().__init__()
         self.folder, self.inputs, self.n, self.seed = Path(folder), inputs, n, seed
 

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import keras
 import numpy as np
@@ -16,6 +16,24 @@ import tensorflow as tf
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.training.distribute import is_chief
+from kerasgen.typing import Tensor
+
+
+class Best(TypedDict):
+    """The best checkpoint so far: its step, and the metric that says so."""
+
+    step: int
+    metric: str
+    value: float
+
+
+class Header(TypedDict):
+    """What a file says besides the variables: its place in the training, and the logs up to it."""
+
+    step: int
+    steps_per_epoch: int
+    logs: list[dict[str, float]]
+    best: Best | None
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -65,7 +83,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.monitor = (monitor,) if isinstance(monitor, str) else tuple(monitor or ())
         # What the header of each file says besides the step.
         self.logs: list[dict[str, float]] = []
-        self.best: dict[str, Any] | None = None
+        self.best: Best | None = None
         self._restored_step, self._metrics, self._read_metrics = 0, None, None
 
     # -- writing --------------------------------------------------------------------------------------------
@@ -163,7 +181,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.npz"))
 
 
-def _newest(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]] | None:
+def _newest(folder: Path) -> tuple[Path, Header, dict[str, np.ndarray]] | None:
     error = None
     for path in reversed(checkpoint_files(folder)):
         try:
@@ -176,7 +194,7 @@ def _newest(folder: Path) -> tuple[Path, dict[str, Any], dict[str, np.ndarray]] 
     return None
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
     try:
         # NumPy leaves a file open that it can't read, hence the outer `open`.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -204,7 +222,7 @@ def _assign(model: keras.Model, path: Path, arrays: dict[str, np.ndarray]) -> No
         variable.assign(arrays[key])
 
 
-def _storable(variable: Any) -> np.ndarray:
+def _storable(variable: keras.Variable) -> np.ndarray:
     """Return a variable's value in a type that NumPy's format knows; bfloat16 fits into float32 exactly."""
     value = keras.ops.convert_to_numpy(variable)
     return value.astype(np.float32) if value.dtype.kind == "V" or value.dtype.name == "bfloat16" else value
@@ -214,11 +232,11 @@ def _metric_variables(model: keras.Model) -> list:
     return [v for metric in model.metrics for v in metric.variables]
 
 
-def _metrics_reader(model: keras.Model) -> Callable[[], Any]:
+def _metrics_reader(model: keras.Model) -> Callable[[], Tensor]:
     """Return a function that gives the metrics' sums of each replica: [replicas, numbers]."""
     strategy = model.distribute_strategy
 
-    def own() -> Any:
+    def own() -> Tensor:
         parts = [tf.reshape(tf.convert_to_tensor(v.value), [-1]) for v in _metric_variables(model)]
         return tf.concat(parts, axis=0)[None]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kerasgen.commands.settings import changed, parse_settings, read_settings, settings_of
-from kerasgen.commands.train import sources_of, stages_of, train
+from kerasgen.commands.train import Run, finish, sources_of, stages_of, train
 from kerasgen.commands.warm_start import start_from
 from kerasgen.errors import UserError
 from kerasgen.models import VAE, CycleGAN, find, presets
@@ -172,3 +172,19 @@ def test_a_run_that_is_made_longer_equals_one_that_was_begun_so(schedule, tmp_pa
         finished.fit(longer.validation, epochs=1, verbose=0)
     finished.compile(keras.optimizers.Adam(1e-3))
     finished.fit(longer.validation.take(1), epochs=1, verbose=0)
+
+
+class OneTitle(VAE):
+    """A model whose preview has one title only."""
+
+    def preview(self, n=64, seed=0, inputs=None):
+        return {"generated": self.generate(n, seed=seed)}
+
+
+def test_a_preview_of_one_title_ends_a_training_too(tmp_path):
+    import tensorflow as tf
+
+    model = OneTitle((8, 8, 1), 2, filters=(4,), hidden_units=8)
+    validation = tf.data.Dataset.from_tensors({"image": np.zeros((2, 8, 8, 1), "float32")})
+    finish(Run(tmp_path, model, {"loss": [1.0]}, validation))
+    assert {"model.keras", "curves.png", "reconstructions.png"} <= {path.name for path in tmp_path.iterdir()}
