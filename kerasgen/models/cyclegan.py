@@ -396,8 +396,9 @@ class CycleGAN(GenerativeModel):
     @classmethod
     def upgraded_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
         found = super().upgraded_config(config)
-        if "checkpoint" in config and config["image_size"][0] == config["image_size"][1]:
-            found["image_size"] = config["image_size"][0]  # which the first layout wrote as (height, width)
+        size = config.get("image_size")
+        if "checkpoint" in config and isinstance(size, list | tuple) and size[0] == size[1]:
+            found["image_size"] = size[0]  # which the first layout wrote as (height, width)
         return found
 
     def get_compile_config(self) -> dict[str, Any] | None:

@@ -137,7 +137,7 @@ def test_a_vae_that_is_conditional_on_attributes(small_vae, digits):
     label = digits["label"]
     names = {"odd": label % 2, "large": (label >= 5).astype(int)}
     vectors = np.stack(list(names.values()), axis=1)
-    vae = small_vae(num_classes=2, beta=0.3)
+    vae = small_vae(num_classes=None, num_attributes=2, beta=0.3)
     vae.compile(optimizer=keras.optimizers.Adam(5e-3))
     vae.fit({"image": digits["image"], "label": vectors}, batch_size=64, epochs=20, verbose=0)
     encoded = Encoded(*vae.encode(digits["image"], vectors), None, names)

@@ -200,6 +200,20 @@ def test_preview_is_the_same_each_time(small_vae, digits):
     }
 
 
+def test_attributes_are_shown_in_real_combinations(small_vae, digits):
+    labels = np.array([[1, 1], [0, 1], [0, 0]], np.float32)
+    vae = small_vae(num_classes=None, num_attributes=2)
+    assert vae.previews_inputs
+    pictures = vae.preview(3, inputs={"image": digits["image"][:3], "label": labels})
+    np.testing.assert_array_equal(pictures["generated"], vae.generate(3, labels=labels, seed=0))
+    np.testing.assert_array_equal(vae.generate(2, labels=[1, 1]), vae.generate(2, labels=[[1, 1], [1, 1]]))
+    assert not np.allclose(vae.generate(1, labels=[1, 1]), vae.generate(1, labels=[0, 1]))
+    with pytest.raises(UserError, match="2 attributes, which come in combinations: give labels"):
+        vae.generate(3)
+    with pytest.raises(UserError, match="num_classes is 10 and num_attributes is 2: give one"):
+        small_vae(num_attributes=2)
+
+
 def test_mixed_precision_computes_losses_in_float32(digits):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
