@@ -13,8 +13,10 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from kerasgen.commands.arguments import parse_settings, read_json, sources_of
 from kerasgen.commands.options import Options
 from kerasgen.errors import UserError, sentence
+from kerasgen.runs import RunFolder
 from kerasgen.tables import (
     print_benchmark,
     print_comparison,
@@ -107,20 +109,21 @@ def train(
     options: Options,
 ) -> None:
     """Train a preset on a data source, or on two."""
+    sources, given = sources_of(data, data_a, data_b, swap), read_json(config) if config else {}
+    own = {"image_size": image_size, "recipe.learning_rate": learning_rate}
+    own = {name: value for name, value in own.items() if value is not None} | parse_settings(changes or ())
+    if output is not None:
+        RunFolder(output).check(resume)
+    elif not show:
+        raise UserError("Nothing says where to: give --output, the run folder.")
     with _quiet_import():
-        from kerasgen.commands.settings import parse_settings, read_settings, shown_settings
-        from kerasgen.commands.train import sources_of
+        from kerasgen.commands.settings import settings_in, shown_settings
         from kerasgen.commands.train import train as run_training
 
-    sources = sources_of(data, data_a, data_b, swap)
     if show:
         print_table("Setting", shown_settings(preset, sources))
         return
-    if output is None:
-        raise UserError("Nothing says where to: give --output, the run folder.")
-    short = {"image_size": image_size, "recipe.learning_rate": learning_rate}
-    settings = read_settings(config, preset) if config else {}
-    settings |= {name: value for name, value in short.items() if value is not None} | parse_settings(changes or ())
+    settings = settings_in(given, preset) | own
     more = {"batch_size": batch_size, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
     more |= {"settings": settings, "schedule": schedule, "start": start}
     run = run_training(preset, output, sources, epochs, seed, resume=resume, options=options, **more)
@@ -190,7 +193,6 @@ def evaluate(
     with _quiet_import():
         from kerasgen.commands.evaluate import evaluate as run_evaluation
         from kerasgen.commands.evaluate import save_report
-        from kerasgen.runs import RunFolder
 
     report = run_evaluation(model, data, [name.strip() for name in sampler.split(",")], k, features, seed)
     target = output or RunFolder(model if model.is_dir() else model.parent).evaluation_file

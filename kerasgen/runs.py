@@ -160,6 +160,24 @@ class RunFolder:
         """
         return dict(self.config()["data"])
 
+    def check(self, resume: bool = False, overwrite: bool = False) -> None:
+        """See that a run can be begun here, or resumed.
+
+        Args:
+            resume: whether there must be one.
+            overwrite: whether one that stands here may be replaced.
+
+        Raises:
+            UserError: a run stands here already, or there is none to resume.
+        """
+        if resume and not self.exists():
+            raise UserError(f"{self.path} holds no run to resume: leave --resume out to begin one.")
+        if self.exists() and not (resume or overwrite):
+            raise UserError(
+                f"{self.path} holds a run already: go on with it by --resume, choose another --output, "
+                "or remove that folder."
+            )
+
     def begin(self, config: RunConfig, overwrite: bool = False) -> None:
         """Make the folder of a new run.
 
@@ -170,11 +188,7 @@ class RunFolder:
         Raises:
             UserError: a run stands here already, or the folder can't be written.
         """
-        if self.exists() and not overwrite:
-            raise UserError(
-                f"{self.path} holds a run already: go on with it by --resume, choose another --output, "
-                "or remove that folder."
-            )
+        self.check(overwrite=overwrite)
         self._clear([*self.pictures.glob("epoch_*.png"), *self.checkpoints.glob("step_*.npz"), self.log_file])
         self.write_config(config)
 

@@ -3,12 +3,10 @@
 import difflib
 import inspect
 import json
-import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from kerasgen.errors import UserError
 from kerasgen.models import GenerativeModel, find
@@ -109,46 +107,20 @@ def changed(
     return replace(preset, config=parts[""], data=parts["data"], recipe=parts["recipe"])
 
 
-def parse_settings(texts: Sequence[str]) -> dict[str, object]:
-    """Return values by name of texts such as "latent_dim=32" or "recipe.learning_rate=1e-4".
-
-    A value is read as JSON; what isn't JSON is text.
-
-    Raises:
-        UserError: there is no "=".
-    """
-    found: dict[str, object] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not (equals and name.strip()):
-            raise UserError(f"--set is {text!r}: write it as NAME=VALUE, such as latent_dim=32.")
-        try:
-            found[name.strip()] = json.loads(value)
-        except ValueError:
-            found[name.strip()] = {"True": True, "False": False, "None": None}.get(value.strip(), value.strip())
-    return found
-
-
-def read_settings(path: str | os.PathLike, preset: str) -> dict[str, object]:
-    """Return the settings in a JSON file: by name, or those of a run of the same preset, by its config.json.
+def settings_in(found: dict[str, object], preset: str) -> dict[str, object]:
+    """Return the settings by name that a file of settings holds, or a run's config.json.
 
     Args:
-        path: of the file.
+        found: what `read_json` gave.
         preset: the one that is to be trained.
 
     Raises:
-        UserError: the file can't be read, or is of a run of another preset.
+        UserError: it is of a run of another preset.
     """
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read as JSON ({error}): give a file of settings by name.") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds a {type(found).__name__}: give a file of settings by name.")
     if "preset" not in found:
         return found
     if found["preset"] != preset:
-        raise UserError(f"{path} is of the preset {found['preset']!r}, not of {preset!r}: train that one.")
+        raise UserError(f"The settings are of the preset {found['preset']!r}, not of {preset!r}: train that one.")
     model_class, declared = find(preset)
     loader = model_class.loader_for(found["data"]) or model_class.loaders[0]
     groups = {"": model_class.upgraded_config(found["config"]), "data.": found["data"], "recipe.": found["recipe"]}

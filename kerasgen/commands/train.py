@@ -95,6 +95,7 @@ def train(
     from kerasgen.training.distribute import get_strategy, is_chief, wait_for_workers, worker_count
 
     options, folder = options or Options(), RunFolder(output)
+    folder.check(resume, overwrite)
     model_class, found = find(preset)
     loader, found = with_sources(model_class, preset, found, data)
     sizes = {} if batch_size is None else {"data.batch_size": batch_size}
@@ -181,40 +182,8 @@ def stages_of(
 
 
 def _former_stages(run: RunFolder) -> tuple[Stage, ...]:
-    if not run.exists():
-        raise UserError(f"{run.path} holds no run to resume: leave --resume out to begin one.")
     config = run.config()
     return tuple(Stage(**stage) for stage in config.get("stages") or [{"epochs": config["epochs"]}])
-
-
-def sources_of(
-    data: str | None, data_a: str | None, data_b: str | None, swap: bool = False
-) -> str | tuple[str, str] | None:
-    """Return the sources that three options of the command line name, as `train` takes them.
-
-    Args:
-        data: the one source.
-        data_a: domain A.
-        data_b: domain B.
-        swap: whether A and B change places.
-
-    Raises:
-        UserError: one domain lacks the other, both ways are used at once, or there are no two to be swapped.
-    """
-    from kerasgen.data.loading import halves_of
-
-    if data is not None and (data_a or data_b) is not None:
-        raise UserError("Both --data and --data-a or --data-b were given: give --data, or the other two.")
-    if (data_a is None) != (data_b is None):
-        missing = "--data-b" if data_b is None else "--data-a"
-        raise UserError(f"Only one of two domains was given: give {missing} too.")
-    if data_a is not None and data_b is not None:
-        return (data_b, data_a) if swap else (data_a, data_b)
-    if swap and data is None:
-        raise UserError(
-            "--swap changes the places of A and B: give --data side_by_side:PATH, or --data-a and --data-b."
-        )
-    return halves_of(data)[::-1] if swap and data is not None else data
 
 
 def _check_options(options: Options, strategy: "tf.distribute.Strategy", model_class: type[GenerativeModel]) -> None:

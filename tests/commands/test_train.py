@@ -1,14 +1,17 @@
 """What can be set about a training, other weights to begin with, and more epochs."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from kerasgen.commands.settings import changed, parse_settings, read_settings, settings_of
-from kerasgen.commands.train import Run, finish, sources_of, stages_of, train
+from kerasgen.commands.arguments import parse_settings, read_json, sources_of
+from kerasgen.commands.settings import changed, settings_in, settings_of
+from kerasgen.commands.train import Run, finish, stages_of, train
 from kerasgen.commands.warm_start import start_from
 from kerasgen.errors import UserError
 from kerasgen.models import VAE, CycleGAN, find, presets
@@ -65,17 +68,17 @@ def test_a_wrong_setting_gets_a_sentence(text, message):
 
 def test_a_runs_config_is_a_file_of_settings(tmp_path):
     run = RunFolder(GOLDEN / "vae_run")
-    found = changed(*preset("vae_digits"), read_settings(run.config_file, "vae_digits"))
+    found = changed(*preset("vae_digits"), settings_in(read_json(run.config_file), "vae_digits"))
     former = run.config()
     assert found.config["latent_dim"] == former["config"]["latent_dim"] == 3
     assert found.recipe["epochs"] == 2
     with pytest.raises(UserError, match="is of the preset 'vae_digits', not of 'vae_64'"):
-        read_settings(run.config_file, "vae_64")
+        settings_in(read_json(run.config_file), "vae_64")
     (tmp_path / "own.json").write_text(json.dumps({"latent_dim": 5}))
-    assert read_settings(tmp_path / "own.json", "vae_digits") == {"latent_dim": 5}
+    assert settings_in(read_json(tmp_path / "own.json"), "vae_digits") == {"latent_dim": 5}
     (tmp_path / "own.json").write_text("latent_dim = 5")
     with pytest.raises(UserError, match="can't be read as JSON"):
-        read_settings(tmp_path / "own.json", "vae_digits")
+        read_json(tmp_path / "own.json")
 
 
 @pytest.mark.parametrize(
@@ -188,3 +191,36 @@ def test_a_preview_of_one_title_ends_a_training_too(tmp_path):
     validation = tf.data.Dataset.from_tensors({"image": np.zeros((2, 8, 8, 1), "float32")})
     finish(Run(tmp_path, model, {"loss": [1.0]}, validation))
     assert {"model.keras", "curves.png", "reconstructions.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+EARLY = """
+import sys
+from kerasgen.cli import main
+for line in sys.stdin.read().splitlines():
+    sys.argv = ["kerasgen", "train", "vae_digits", *line.split()]
+    try:
+        main()
+    except SystemExit as stopped:
+        assert stopped.code == 2, line
+assert "tensorflow" not in sys.modules
+"""
+
+
+def test_what_can_be_answered_without_tensorflow_is(tmp_path):
+    lines = [
+        f"--output {tmp_path} --data digits --data-a digits --data-b digits",
+        f"--output {tmp_path} --data-b digits",
+        f"--output {tmp_path} --set latent_dim",
+        f"--output {tmp_path} --config /nowhere.json",
+        f"--output {tmp_path} --resume",
+        f"--output {GOLDEN / 'vae_run'}",
+        f"--output {tmp_path} --epochs many",
+        "--epochs 1",
+    ]
+    result = subprocess.run(
+        [sys.executable, "-c", EARLY], input="\n".join(lines), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("Error: ") >= len(lines) - 1
+    assert "holds a run already" in result.stderr
+    assert "Traceback" not in result.stderr

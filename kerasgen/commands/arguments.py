@@ -1,0 +1,76 @@
+"""What the command line's arguments say, as far as it can be read before TensorFlow is imported."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from kerasgen.errors import UserError
+
+
+def sources_of(
+    data: str | None, data_a: str | None, data_b: str | None, swap: bool = False
+) -> str | tuple[str, str] | None:
+    """Return the sources that three options of the command line name, as `train` takes them.
+
+    Args:
+        data: the one source.
+        data_a: domain A.
+        data_b: domain B.
+        swap: whether A and B change places.
+
+    Raises:
+        UserError: one domain lacks the other, both ways are used at once, or there are no two to be swapped.
+    """
+    from kerasgen.data.loading import halves_of
+
+    if data is not None and (data_a or data_b) is not None:
+        raise UserError("Both --data and --data-a or --data-b were given: give --data, or the other two.")
+    if (data_a is None) != (data_b is None):
+        missing = "--data-b" if data_b is None else "--data-a"
+        raise UserError(f"Only one of two domains was given: give {missing} too.")
+    if data_a is not None and data_b is not None:
+        return (data_b, data_a) if swap else (data_a, data_b)
+    if swap and data is None:
+        raise UserError(
+            "--swap changes the places of A and B: give --data side_by_side:PATH, or --data-a and --data-b."
+        )
+    return halves_of(data)[::-1] if swap and data is not None else data
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, object]:
+    """Return values by name of texts such as "latent_dim=32" or "recipe.learning_rate=1e-4".
+
+    A value is read as JSON; what isn't JSON is text.
+
+    Raises:
+        UserError: there is no "=".
+    """
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and name.strip()):
+            raise UserError(f"--set is {text!r}: write it as NAME=VALUE, such as latent_dim=32.")
+        try:
+            found[name.strip()] = json.loads(value)
+        except ValueError:
+            found[name.strip()] = {"True": True, "False": False, "None": None}.get(value.strip(), value.strip())
+    return found
+
+
+def read_json(path: str | os.PathLike) -> dict[str, object]:
+    """Return what a JSON file of settings holds; a run's config.json is one.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} can't be read as JSON ({error}): give a file of settings by name.") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds a {type(found).__name__}: give a file of settings by name.")
+    return found
