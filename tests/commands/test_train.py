@@ -72,7 +72,7 @@ def test_a_runs_config_is_a_file_of_settings(tmp_path):
     former = run.config()
     assert found.config["latent_dim"] == former["config"]["latent_dim"] == 3
     assert found.recipe["epochs"] == 2
-    with pytest.raises(UserError, match="is of the preset 'vae_digits', not of 'vae_64'"):
+    with pytest.raises(UserError, match="are of the preset 'vae_digits', not of 'vae_64'"):
         settings_in(read_json(run.config_file), "vae_64")
     (tmp_path / "own.json").write_text(json.dumps({"latent_dim": 5}))
     assert settings_in(read_json(tmp_path / "own.json"), "vae_digits") == {"latent_dim": 5}

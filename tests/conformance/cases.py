@@ -127,7 +127,7 @@ PRESETS: dict[str, PresetCase] = {
     "denoising": PresetCase({**_PAIRS, "generator_options": {"filters": 4, "blocks": 1}}, _FOLDER),
     "enhancement": PresetCase({**_PAIRS, "generator_options": {"filters": 4, "blocks": 1, "curve": True}}, _FOLDER),
     "inpainting": PresetCase({**_PAIRS, "generator_options": {"filters": [4, 4]}}, _FOLDER),
-    "pix2pix_256": PresetCase(
+    "pix2pix_256": PresetCase(  # a picture is its own answer
         {
             **_PAIRS,
             "generator_options": {"downsamplings": 3, "filters": 4},
