@@ -93,7 +93,7 @@ def _erfc(graph: "Graph", node: "Node", name: str, args: list) -> None:
 def _refuse_unknown(model: onnx.ModelProto, network: str) -> None:
     for node in model.graph.node:
         if not onnx.defs.has(node.op_type, node.domain):
-            layer = (node.name.split("/")[-2:] or [node.name])[0]
+            layer = "/".join(node.name.split("/")[1:-1]) or node.name
             raise UserError(
                 f"{network!r} computes {node.op_type} in {layer!r}, for which ONNX has no operator: replace that "
                 "layer, or export another format."
