@@ -78,7 +78,7 @@ class Staged(LearningRateSchedule):
 
 def ended_at(optimizer: keras.optimizers.Optimizer) -> int | None:
     """Return the step at which an optimizer's schedule stands, if it has brought the learning rate to 0 for good."""
-    described, step = optimizer.get_config()["learning_rate"], int(optimizer.iterations)
+    described, step = optimizer.get_config()["learning_rate"], int(ops.convert_to_numpy(optimizer.iterations))
     if not isinstance(described, dict) or not step:
         return None
     schedule = keras.optimizers.schedules.deserialize(described)
