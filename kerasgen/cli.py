@@ -133,7 +133,7 @@ def train(
 
 @app.command()
 def generate(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file.")],
+    model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or a trained preset.")],
     output: Annotated[Path, typer.Option(help="Folder for grid.png and the single pictures.")],
     n: Annotated[int, typer.Option(help="How many pictures.")] = 64,
     sampler: Annotated[str, typer.Option(help="Where latents come from; `kerasgen list` shows the names.")] = "prior",
@@ -177,7 +177,7 @@ def generate(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file.")],
+    model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or a trained preset.")],
     data: Annotated[
         str | None, typer.Option(help="A data source (two, by a comma, to translate); else the run's.")
     ] = None,
@@ -203,7 +203,7 @@ def evaluate(
 
 @app.command()
 def translate(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file of a generator.")],
+    model: Annotated[Path, typer.Argument(help="A run folder, a trained preset, or a .keras file of a generator.")],
     input: Annotated[
         Path,
         typer.Option(help="Of pictures; PATH?range=0..4095: black and white of deep ones."),
@@ -246,7 +246,7 @@ def _with_format_options(command: Callable[..., None]) -> Callable[..., None]:
 @app.command()
 @_with_format_options
 def export(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a .keras file of any Keras model.")],
+    model: Annotated[Path, typer.Argument(help="A run folder, a trained preset, or a .keras file of any model.")],
     output: Annotated[Path | None, typer.Option(help="Folder for the artifacts.")] = None,
     format: Annotated[str, typer.Option(help="Formats, separated by commas; `kerasgen list` shows them.")] = (
         "saved_model,tflite,onnx"
@@ -343,6 +343,17 @@ def import_torch_checkpoint(
     typer.echo(f"{checkpoint} holds a {description}; it is now {output}.")
 
 
+@app.command()
+def card(
+    target: Annotated[Path, typer.Argument(help="A run folder, or a preset with trained weights (name or folder).")],
+) -> None:
+    """Write README.md beside trained weights: what they do, how they were trained, what they are worth."""
+    with _quiet_import():
+        from kerasgen.commands.card import write_card
+
+    typer.echo(f"The card is {write_card(target)}.")
+
+
 @app.command("list")
 def list_names() -> None:
     """Show the presets, data sources and export formats."""
@@ -350,9 +361,11 @@ def list_names() -> None:
         from kerasgen.data import available_sources
         from kerasgen.export import available_formats
         from kerasgen.models import presets
+        from kerasgen.presets import shipped
         from kerasgen.samplers import SAMPLERS
 
-    print_table("Preset", {name: preset.description for name, (_, preset) in presets().items()})
+    trained = {name for name in presets() if shipped(name).exists()}
+    print_table("Preset", {n: "trained: " * (n in trained) + p.description for n, (_, p) in presets().items()})
     print_table("Data source", available_sources())
     print_table("Sampler", {name: c.__doc__.partition("\n")[0] for name, c in SAMPLERS.items()})
     print_table("Format", {name: ", ".join(variants) for name, variants in available_formats().items()})

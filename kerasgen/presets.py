@@ -49,6 +49,7 @@ class Metadata(TypedDict):
         command: one line that trains them again.
         license: of the weights.
         attribution: the line to show wherever the weights, or pictures made with them, are shown.
+        fails: what they don't do well, in a sentence or two.
         numbers: what was measured, by name.
     """
 
@@ -64,6 +65,7 @@ class Metadata(TypedDict):
     command: NotRequired[str]
     license: NotRequired[str]
     attribution: NotRequired[str]
+    fails: NotRequired[str]
     numbers: NotRequired[dict[str, Any]]
 
 
@@ -116,6 +118,14 @@ class PresetFolder:
                 f"use {content.get('model')}.from_preset."
             )
         return content["config"]
+
+    def model_name(self) -> str:
+        """Read the name of the model's class.
+
+        Raises:
+            UserError: config.json is missing or can't be read.
+        """
+        return str(self._json(self.config_file).get("model"))
 
     def metadata(self) -> Metadata:
         """Read metadata.json.

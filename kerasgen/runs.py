@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 from kerasgen import values
 from kerasgen.errors import UserError, reason
 from kerasgen.files import atomic_write, held
+from kerasgen.presets import PresetFolder
 from kerasgen.untrusted import load_keras, read_json
 
 if TYPE_CHECKING:
@@ -247,18 +248,46 @@ def save_model(model: "keras.Model", path: str | os.PathLike) -> None:
 
 
 def load_model(path: str | os.PathLike) -> "keras.Model":
-    """Return the model of a run folder, or of a `.keras` file.
+    """Return the model of a run folder, of a `.keras` file, or of a preset with trained weights (a name or a folder).
+
+    A file or folder of that name goes before a preset.
 
     Raises:
         UserError: there is none, or it can't be read.
     """
-    import kerasgen.models  # noqa: F401  registers the classes that the file names
+    from kerasgen.models import find, model_named, presets
 
     path = values.path("model", path)
+    if not path.exists() and str(path) in presets():
+        return find(str(path))[0].from_preset(str(path))
+    if PresetFolder(path).exists():
+        return model_named(PresetFolder(path).model_name()).from_preset(path)
     file = RunFolder(path).model_file if path.is_dir() else path
     if not file.is_file():
-        raise UserError(f"There is no model at {path}: give a run folder of `kerasgen train`, or a .keras file.")
+        raise UserError(
+            f"There is no model at {path}: give a run folder of `kerasgen train`, a .keras file, or a preset that "
+            "`kerasgen list` shows as trained."
+        )
     return load_keras(file)
+
+
+def data_of(path: str | os.PathLike) -> dict[str, object] | None:
+    """Return the arguments of the loader that a model was trained with; None for a file, which doesn't say.
+
+    Args:
+        path: as for `load_model`.
+
+    Raises:
+        UserError: the run's or the preset's own file is damaged.
+    """
+    from kerasgen.models import presets
+
+    path = values.path("model", path)
+    if not path.exists() and str(path) in presets():
+        return dict(presets()[str(path)][1].data)
+    if PresetFolder(path).exists():
+        return dict(PresetFolder(path).metadata().get("data", {})) or None
+    return RunFolder(path).data() if RunFolder(path).exists() else None
 
 
 def write_json(path: str | os.PathLike, value: Mapping[str, object]) -> None:

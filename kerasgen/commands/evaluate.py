@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from kerasgen.errors import UserError
-from kerasgen.runs import RunFolder, load_model, write_json
+from kerasgen.runs import data_of, load_model, write_json
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -199,7 +199,9 @@ def _test_split(
     from kerasgen.data import LOADERS
     from kerasgen.data.loading import halves_of
 
-    arguments = RunFolder(run).data()
+    arguments = data_of(run)
+    if arguments is None:
+        raise UserError(f"{run} doesn't say how its data was loaded: give a run folder, or a preset's name.")
     loader = model.loader_for(arguments)
     given = data.split(",") if data else []
     if len(given) == 1 < len(loader.sources) and given[0].startswith("side_by_side:"):

@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
-from kerasgen.runs import RunFolder, load_model
+from kerasgen.runs import data_of, load_model
 from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
@@ -91,12 +91,12 @@ def source_of(run: str | os.PathLike, data: str | None) -> str:
     """
     if data is not None:
         return data
-    folder = RunFolder(run)
-    if not folder.exists():
+    arguments = data_of(run)
+    if arguments is None or "source" not in arguments:
         raise UserError(
             f"{run} doesn't name its data source, but this needs its pictures: give --data, such as folder:PATH."
         )
-    return str(folder.data()["source"])
+    return str(arguments["source"])
 
 
 def encode_source(vae: "VAE", source: str, label: int | None = None) -> Encoded:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasgen.commands.translate import ranges_of
 from kerasgen.errors import UserError
-from kerasgen.runs import RunFolder, load_model
+from kerasgen.runs import data_of, load_model
 from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
@@ -140,12 +140,11 @@ def _batches(
         sides = (size or height or _SIDE, size or width or _SIDE)
         pictures = read_pictures(images, sides, channels, ranges_of(path)[0])
         return [{"image": part * (high - low) + low} for part in _parted(pictures)]
-    run = RunFolder(path)
-    if not run.exists():
+    arguments = data_of(path)
+    if arguments is None:
         return [None, None]
     from kerasgen.data import LOADERS
 
-    arguments = run.data()
     load = LOADERS[model.loader_for(arguments).name]
     batches = []
     for split, count in (("test", _COMPARED), ("train", _CALIBRATED)):

@@ -16,7 +16,7 @@ from kerasgen.data.sources.source import Fit
 from kerasgen.data.targets import Translated, targets, with_bar
 from kerasgen.drawing import save_png, to_uint8
 from kerasgen.errors import UserError
-from kerasgen.runs import RunFolder
+from kerasgen.runs import data_of
 
 if TYPE_CHECKING:
     import keras
@@ -78,10 +78,9 @@ def ranges_of(
     run: str | os.PathLike, direction: str = "a2b"
 ) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
     """Return black and white of the deep pictures that a run takes and makes; None where its data says none."""
-    folder = RunFolder(run)
-    if not folder.exists():
+    data = data_of(run)
+    if data is None:
         return None, None
-    data = folder.data()
     first, second = data.get("source_a", data.get("source")), data.get("source_b", data.get("source"))
     if direction == "b2a":
         first, second = second, first

@@ -21,6 +21,7 @@ __all__ = [
     "Posterior",
     "Registration",
     "find",
+    "model_named",
     "presets",
 ]
 
@@ -39,6 +40,18 @@ def find(name: str) -> tuple[type[GenerativeModel], Preset]:
     known = presets()
     if name not in known:
         raise UserError(f"There is no preset {name!r}: choose one of {', '.join(sorted(known))}.")
+    return known[name]
+
+
+def model_named(name: str) -> type[GenerativeModel]:
+    """Return the model's class of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    known = {module.MODEL.__name__: module.MODEL for module in MODEL_MODULES}
+    if name not in known:
+        raise UserError(f"There is no model {name!r} in kerasgen: choose one of {', '.join(known)}.")
     return known[name]
 
 

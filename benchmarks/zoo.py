@@ -1,0 +1,107 @@
+"""Train a preset of the zoo anew, measure it, and put its weights and card into saved_models/.
+
+    python benchmarks/zoo.py NAME [--seed 0] [--runs runs/zoo]
+
+It trains by the preset's own recipe (or goes on with the run that stands in RUNS/NAME), evaluates, exports every
+network in every format and variant, measures those side by side, and writes `saved_models/NAME/`: config.json,
+model.weights.h5, metadata.json, evaluation.json, artifacts.json, strip.png and README.md, the card.
+"""
+
+import argparse
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+SAVED = Path(__file__).parents[1] / "saved_models"
+DIGITS = (
+    "The digits come with scikit-learn (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, CC BY 4.0).",
+    "CC BY 4.0",
+)
+PHOTOS = (
+    "Trained on china.jpg by danielbuechele and flower.jpg by vultilion, which come with scikit-learn.",
+    "CC BY 2.0",
+)
+# By preset: attribution and license of what it was trained on, and what it doesn't do well.
+SAID = {
+    "vae_digits": (*DIGITS, "Strokes are softer than real ones; one digit in a hundred can't be told."),
+    "cyclegan_digits_ink": (*DIGITS, "It knows 16-pixel digits and nothing else."),
+    "cyclegan_photo_dusk": (*PHOTOS, "It learned from pieces of two photographs; other scenes get their colors."),
+}
+
+
+def artifacts_of(run: Path) -> list[dict[str, Any]]:
+    """Every network in every format and variant: bytes, milliseconds with one thread, and PSNR against Keras."""
+    from kerasgen.commands.ship import shipments
+    from kerasgen.export import GateError, available_formats, benchmark, export_model
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for shipment in shipments(run):
+            mine, paths = [], []
+            for format_name, variants in available_formats().items():
+                for variant in variants:
+                    row = {"network": shipment.name, "format": format_name, "variant": variant}
+                    target = Path(folder, shipment.name)
+                    try:
+                        made = export_model(
+                            shipment.network, target, format_name, variant, **shipment.options(format_name, variant)
+                        )
+                    except GateError as error:
+                        rows.append(row | {"refused": str(error)})
+                        continue
+                    found = re.match(r"([\d.]+) dB", made.parity["checks"].get("parity", ""))
+                    mine.append(row | {"bytes": made.bytes, "psnr_db": float(found[1]) if found else None})
+                    paths.append(made.path)
+            measured = benchmark(paths, shipment.network, shipment.inputs)
+            rows += [row | {"one_thread_ms": m.single_ms} for row, m in zip(mine, measured, strict=True)]
+    return rows
+
+
+def strip_of(model: Any, arguments: dict[str, Any]) -> np.ndarray:
+    """What a person should see first: generated pictures, or held-out inputs and what becomes of them."""
+    from kerasgen.data import LOADERS
+    from kerasgen.drawing import grid, side_by_side
+
+    if model.generates:
+        return grid(model.generate(40, seed=0), columns=10)
+    batches = LOADERS[model.loader_for(arguments).name](split="test", **{**arguments, "batch_size": 14})
+    return side_by_side(model.preview(14, inputs=next(iter(batches))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=sorted(SAID))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--runs", type=Path, default=Path("runs/zoo"))
+    asked = parser.parse_args()
+    from kerasgen.commands.card import ARTIFACTS, EVALUATION, STRIP, write_card
+    from kerasgen.commands.evaluate import evaluate, save_report
+    from kerasgen.commands.train import train
+    from kerasgen.drawing import save_png
+    from kerasgen.runs import RunFolder, write_json
+
+    run = RunFolder(asked.runs / asked.name)
+    train(asked.name, run.path, seed=asked.seed, resume=run.exists())
+    config, model = run.config(), run.model()
+    report = evaluate(run.path)
+    del report["run"]
+    attribution, license_, fails = SAID[asked.name]
+    target = SAVED / asked.name
+    metadata = {name: config[name] for name in ("preset", "data", "seed", "recipe")}
+    metadata |= {"recipe": {"epochs": config["epochs"], **config["recipe"]}, "numbers": report}
+    metadata |= {"command": f"python benchmarks/zoo.py {asked.name} --seed {asked.seed}", "fails": fails}
+    model.save_to_preset(target, metadata | {"license": license_, "attribution": attribution})
+    save_report(report, target / EVALUATION)
+    write_json(target / ARTIFACTS, artifacts_of(run.path))
+    save_png(target / STRIP, strip_of(model, config["data"]))
+    print(f"Look at {write_card(target)}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The card of trained weights: what they do, how they were trained, what they are worth, all from JSON."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kerasgen.errors import UserError
+from kerasgen.files import atomic_write
+from kerasgen.presets import PresetFolder, shipped
+from kerasgen.runs import RunFolder, load_model
+
+EVALUATION, ARTIFACTS, STRIP = "evaluation.json", "artifacts.json", "strip.png"
+
+
+class Facts(NamedTuple):
+    """What a card says of some weights.
+
+    Attributes:
+        name: of the preset or of the run.
+        picture: a file beside the card.
+        caption: what the picture shows.
+        training: how they were trained, by name.
+        command: one line that trains them again.
+        said: license, attribution and what fails, by name; all may be missing.
+    """
+
+    name: str
+    picture: str
+    caption: str
+    training: Mapping[str, Any]
+    command: str
+    said: Mapping[str, Any]
+
+
+def write_card(target: str | os.PathLike) -> Path:
+    """Write README.md into the folder of a run or of a preset's weights, from the JSON that lies there.
+
+    It tells what `evaluation.json` (of `kerasgen evaluate`) and `artifacts.json` (of `benchmarks/zoo.py`) hold, where
+    they lie there.
+
+    Args:
+        target: a preset with trained weights, a folder that `save_to_preset` wrote, or a run folder.
+
+    Returns:
+        The card's path.
+
+    Raises:
+        UserError: there is neither a run nor a preset's weights, or the folder can't be written.
+
+    Example:
+        write_card("runs/digits")
+    """
+    from kerasgen.models import presets
+
+    path = Path(target)
+    folder = shipped(str(target)) if not path.exists() and str(target) in presets() else PresetFolder(path)
+    if folder.exists():
+        facts = _of_preset(folder)
+    elif RunFolder(path).exists():
+        facts = _of_run(RunFolder(path))
+    else:
+        raise UserError(f"{target} is neither a run folder nor a preset with trained weights: give one of them.")
+    with atomic_write(folder.card_file) as temporary:
+        temporary.write_text(_text(folder.path, facts), encoding="utf-8")
+    return folder.card_file
+
+
+def _of_preset(folder: PresetFolder) -> Facts:
+    said = folder.metadata()
+    known = ("data", "recipe", "seed", "parameter_count", "date_saved", "versions")
+    training = {name: said[name] for name in known if name in said}  # type: ignore[literal-required]
+    return Facts(folder.path.name, STRIP, said.get("caption", ""), training, said.get("command", ""), said)
+
+
+def _of_run(run: RunFolder) -> Facts:
+    config, model = run.config(), load_model(run.path)
+    known = ("preset", "data", "epochs", "recipe", "seed", "versions", "git_commit")
+    training = {name: config[name] for name in known if name in config}  # type: ignore[literal-required]
+    return Facts(run.path.resolve().name, model.preview_file, "", training, "", {})
+
+
+def _text(folder: Path, facts: Facts) -> str:
+    """Return the whole card as Markdown."""
+    parts = [f"# {facts.name}", _description(facts)]
+    if (folder / facts.picture).is_file():
+        parts += [f"![{facts.caption or facts.name}]({facts.picture})", facts.caption and f"*{facts.caption}*"]
+    parts += ["## Use", _use(folder, facts.name)]
+    parts += ["## Training", _table(("", ""), ((_words(name), _value(v)) for name, v in facts.training.items()))]
+    if facts.command:
+        parts += ["The same again:", f"```sh\n{facts.command}\n```"]
+    evaluation, artifacts = _read(folder / EVALUATION), _read(folder / ARTIFACTS)
+    if evaluation:
+        parts += ["## Numbers", *_numbers(evaluation)]
+    if artifacts:
+        parts += ["## Artifacts", _artifacts(artifacts)]
+    if facts.said.get("fails"):
+        parts += ["## What fails", str(facts.said["fails"])]
+    license_and_thanks = [facts.said.get("license"), facts.said.get("attribution")]
+    if any(license_and_thanks):
+        parts += ["## License", *(str(line) for line in license_and_thanks if line)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _description(facts: Facts) -> str:
+    from kerasgen.models import presets
+
+    preset = str(facts.training.get("preset") or facts.said.get("preset") or facts.name)
+    return f"{preset}: {presets()[preset][1].description}." if preset in presets() else ""
+
+
+def _use(folder: Path, name: str) -> str:
+    model = load_model(folder)
+    known = name if shipped(name).path.resolve() == folder.resolve() else str(folder)
+    if model.generates:
+        return f"```sh\nkerasgen generate {known} --output pictures\n```"
+    if model.translators():
+        return f"```sh\nkerasgen translate {known} --input FOLDER --output pictures\n```"
+    return f'```python\nmodel = kerasgen.models.{type(model).__name__}.from_preset("{known}")\n```'
+
+
+def _numbers(evaluation: Mapping[str, Any]) -> Iterable[str]:
+    """Yield a table for each group of numbers: rows of rows, or one row of numbers."""
+    of = ", ".join(f"{name} `{evaluation[name]}`" for name in ("data", "split", "features") if evaluation.get(name))
+    yield f"On {of}." if of else ""
+    for title, group in evaluation.items():
+        if not isinstance(group, Mapping):
+            continue
+        rows = group if all(isinstance(row, Mapping) for row in group.values()) else {title: group}
+        names = list(dict.fromkeys(name for row in rows.values() for name in row))
+        yield _table(
+            (_words(title), *(_words(name) for name in names)),
+            ((_words(row), *(_value(numbers.get(name)) for name in names)) for row, numbers in rows.items()),
+        )
+
+
+def _artifacts(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of sizes, times and distances from Keras, one row an artifact."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return _table(tuple(map(_words, names)), (tuple(_value(row.get(name)) for name in names) for row in rows))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(part)}" for name, part in value.items())
+    return str(value)
+
+
+def _read(path: Path) -> Any:
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} can't be read ({type(error).__name__}): write it again, or remove it.") from error
