@@ -155,6 +155,7 @@ def generate(
             generate_pictures,
             generating_model,
             needs_data,
+            origin_of,
             save_generated,
             source_of,
         )
@@ -162,7 +163,9 @@ def generate(
 
     vae = generating_model(model)
     asked = parse_where(where) if where else None
-    encoded = encode_source(vae, source_of(model, data), label) if needs_data(vae, sampler, asked) else None
+    encoded = None
+    if needs_data(vae, sampler, asked):
+        encoded = encode_source(vae, source_of(model, data), label, origin_of(model, data))
     fitted = fitted_sampler(vae, sampler, encoded, temperature)
     evidence = (asked or {}) | ({} if label is None else {"label": label})
     generated = generate_pictures(vae, fitted, n, seed, evidence or None, encoded=encoded)

@@ -1,7 +1,7 @@
 """The evaluation of a trained model: what it is worth on pictures that it was not trained on, and a table of it."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,6 +13,7 @@ from kerasgen.runs import data_of, load_model, write_json
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from kerasgen.commands.generate import Encoded
     from kerasgen.metrics.features import Extractor
     from kerasgen.models import VAE, CycleGAN, GenerativeModel
 
@@ -86,21 +87,23 @@ def save_report(report: Report, path: str | os.PathLike) -> None:
 
 
 def _generation(vae: "VAE", run: str | os.PathLike, data: str | None, settings: Settings) -> Report:
-    from kerasgen.commands.generate import source_of
+    from kerasgen.commands.generate import encode_source, origin_of, source_of
 
-    source = source_of(run, data)
-    images, labels = _examples(vae, source, "test")
+    source, origin = source_of(run, data), origin_of(run, data)
+    images, labels = _examples(vae, source, "test", origin)
+    training, _ = _examples(vae, source, "train", origin)
+    encoded = encode_source(vae, source, origin=origin)
     report = {"data": source, "split": "test", "likelihood": {"test": _likelihood(vae, images, labels, settings)}}
     extractor, why_not = _extractor(source, settings.features)
     report["features"] = extractor.name if extractor else why_not
-    return report | {"pictures": _pictures(vae, source, images, labels, extractor, settings)}
+    return report | {"pictures": _pictures(vae, encoded, training, (images, labels), extractor, settings)}
 
 
-def _examples(vae: "VAE", source: str, split: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _examples(vae: "VAE", source: str, split: str, origin: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray | None]:
     """Images and labels of a split, 10,000 at most."""
     from kerasgen.data import load
 
-    shape = {"image_size": tuple(vae.image_shape[:2]), "channels": vae.image_shape[2]}
+    shape = {"image_size": tuple(vae.image_shape[:2]), "channels": vae.image_shape[2], **origin}
     batches = list(load(source, split, shuffle=False, batch_size=250, **shape).take(_LARGEST // 250))
     images = np.concatenate([batch["image"] for batch in batches])
     return images, np.concatenate([batch["label"] for batch in batches]) if "label" in batches[0] else None
@@ -138,22 +141,21 @@ def _extractor(source: str, features: str) -> tuple["Extractor | None", str]:
 
 def _pictures(
     vae: "VAE",
-    source: str,
-    images: np.ndarray,
-    labels: np.ndarray | None,
+    encoded: "Encoded",
+    training: np.ndarray,
+    test: tuple[np.ndarray, np.ndarray | None],
     extractor: "Extractor | None",
     settings: Settings,
 ) -> dict[str, Row]:
     """Measures of real training pictures and of each sampler's, against the same test pictures."""
-    from kerasgen.commands.generate import encode_source, fitted_sampler, generate_pictures
+    from kerasgen.commands.generate import fitted_sampler, generate_pictures
 
-    training, _ = _examples(vae, source, "train")
+    images, labels = test
     classes = labels if labels is not None and labels.ndim == 1 else None
     chosen = np.random.default_rng(settings.seed).permutation(len(training))[: len(images)]
     rows = {"real": compare(training[chosen], images, extractor)}
     rows["real"]["nearest_training"] = _nearest(images, training)
     rows["real"]["conditional_accuracy"] = _accuracy(images, classes, extractor)
-    encoded = encode_source(vae, source)
     for name in settings.samplers:
         sampler = fitted_sampler(vae, name, encoded)
         told = classes if vae.num_classes or sampler.knows_labels else None

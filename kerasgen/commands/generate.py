@@ -99,18 +99,28 @@ def source_of(run: str | os.PathLike, data: str | None) -> str:
     return str(arguments["source"])
 
 
-def encode_source(vae: "VAE", source: str, label: int | None = None) -> Encoded:
+def origin_of(run: str | os.PathLike, data: str | None) -> dict[str, str]:
+    """Return where a run's own source lies, for a "tfds:NAME", as an argument of `kerasgen.data.load`."""
+    folder = RunFolder(run)
+    own = folder.data() if data is None and folder.exists() else {}
+    return {"data_dir": str(own["data_dir"])} if "data_dir" in own else {}
+
+
+def encode_source(
+    vae: "VAE", source: str, label: int | None = None, origin: Mapping[str, str] | None = None
+) -> Encoded:
     """Return the posteriors, labels and attributes of a source's training split, 50,000 pictures at most.
 
     A label that is a vector of zeros and ones is taken as attributes, named as the source names them. `label` is
     the class of all pictures of a source that has no labels, such as a folder with a few pictures to sample around.
+    `origin` is what `origin_of` gives.
 
     Raises:
         UserError: there is no such source, or it lacks the labels that a conditional model needs.
     """
     from kerasgen.data import load, open_source
 
-    shape = {"image_size": tuple(vae.image_shape[:2]), "channels": vae.image_shape[2]}
+    shape = {"image_size": tuple(vae.image_shape[:2]), "channels": vae.image_shape[2], **(origin or {})}
     means, log_vars, labels = [], [], []
     for batch in load(source, "train", shuffle=False, batch_size=256, **shape).take(-(-_LARGEST // 256)):
         if "label" not in batch and label is not None:

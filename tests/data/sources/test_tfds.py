@@ -138,6 +138,18 @@ def test_a_set_on_disk_is_read_exactly_in_either_format(prepared):
     assert source.class_names == ("china", "flower")
 
 
+def test_a_runs_own_set_is_found_again_where_it_lies(prepared, tmp_path):
+    from kerasgen.commands.generate import encode_source, origin_of, source_of
+    from kerasgen.models import VAE
+    from kerasgen.runs import RunFolder
+
+    RunFolder(tmp_path).write_config({"preset": "vae_64", "data": {"source": "tfds:crops", "data_dir": prepared}})
+    vae = VAE((16, 16, 3), 2, filters=(4,), hidden_units=4)
+    encoded = encode_source(vae, source_of(tmp_path, None), origin=origin_of(tmp_path, None))
+    assert sorted(encoded.labels) == [0] * 6 + [1] * 6
+    assert origin_of(tmp_path, "digits") == {}
+
+
 def test_the_order_of_a_set_on_disk_is_that_of_every_source(prepared):
     def batches(start):
         dataset = load("tfds:crops", image_size=48, batch_size=4, seed=3, start_step=start, data_dir=prepared)
