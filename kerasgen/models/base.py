@@ -2,9 +2,9 @@
 
 import copy
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import keras
 import numpy as np
@@ -16,9 +16,13 @@ from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Re
 from kerasgen.models.pretrained import Pretrained
 from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
 from kerasgen.training.schedules import Stage, ended_at
+from kerasgen.typing import Batch, Config, Tensor
 
 require_tensorflow("Training with kerasgen.models")
 require_training_hooks()
+
+# What Keras runs for each step: from an iterator over batches to logs.
+StepFunction = Callable[[Iterator], dict[str, Tensor]]
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
@@ -65,9 +69,9 @@ class GenerativeModel(Pretrained, keras.Model):
     image_multiple = 1
     former_arguments: ClassVar[dict[str, str]] = {}
 
-    _arguments: dict[str, Any]
+    _arguments: dict[str, Config]
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls, *args: Config, **kwargs: Config) -> Self:
         model = super().__new__(cls, *args, **kwargs)
         signature = inspect.signature(cls.__init__)
         bound = signature.bind(model, *args, **kwargs)
@@ -78,7 +82,7 @@ class GenerativeModel(Pretrained, keras.Model):
         object.__setattr__(model, "_arguments", {n: _kept(value) for n, value in arguments.items()})
         return model
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, **kwargs: Config):
         super().__init__(**kwargs)
         self._trackers = {reported.name: keras.metrics.Mean(name=reported.name) for reported in self.reports}
         self._accumulation_steps, self._accumulators = 1, []
@@ -95,7 +99,12 @@ class GenerativeModel(Pretrained, keras.Model):
         """Every optimizer of the compiled model, for checkpoints; empty before `compile`."""
         return [] if self.optimizer is None else [self.optimizer]
 
-    def compile(self, optimizer: Any = "rmsprop", gradient_accumulation_steps: int = 1, **kwargs: Any) -> None:
+    def compile(
+        self,
+        optimizer: keras.optimizers.Optimizer | str = "rmsprop",
+        gradient_accumulation_steps: int = 1,
+        **kwargs: Config,
+    ) -> None:
         """Set the optimizer, as Keras does.
 
         Args:
@@ -112,11 +121,11 @@ class GenerativeModel(Pretrained, keras.Model):
         super().compile(optimizer=optimizer, **kwargs)
         self._accumulation_steps, self._accumulators = gradient_accumulation_steps, []
 
-    def get_compile_config(self) -> dict[str, Any] | None:
+    def get_compile_config(self) -> dict[str, Config] | None:
         config = super().get_compile_config()
         return config and {**config, "gradient_accumulation_steps": self._accumulation_steps}
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
+    def compile_from_config(self, config: dict[str, Config]) -> None:
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
@@ -127,8 +136,8 @@ class GenerativeModel(Pretrained, keras.Model):
         if self.steps_to_skip:
             self.train_function = self._after_skipped(self.train_function)
 
-    def _after_skipped(self, function: Any) -> Any:
-        def skipping(iterator: Any) -> dict[str, Any]:
+    def _after_skipped(self, function: StepFunction) -> StepFunction:
+        def skipping(iterator: Iterator) -> dict[str, Tensor]:
             if self.steps_to_skip:
                 self.steps_to_skip -= 1
                 return {}
@@ -136,12 +145,12 @@ class GenerativeModel(Pretrained, keras.Model):
 
         return skipping
 
-    def _make_function(self, step_function: Any) -> Any:
+    def _make_function(self, step_function: StepFunction) -> StepFunction:
         if worker_count(self.distribute_strategy) > 1:
             return several_workers_function(self, step_function)
         return super()._make_function(step_function)
 
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+    def fit(self, *args: Config, **kwargs: Config) -> keras.callbacks.History:
         """Train as Keras does, under every strategy of tf.distribute, several workers included.
 
         Raises:
@@ -191,18 +200,18 @@ class GenerativeModel(Pretrained, keras.Model):
         groups = {"model": self.variables} | {f"optimizer_{i}": o.variables for i, o in enumerate(self.optimizers)}
         return {**groups, "accumulators": [v for a in self._accumulators for v in a.variables]}
 
-    def track(self, losses: dict[str, Any], sample_weight: Any = None) -> None:
+    def track(self, losses: dict[str, Tensor], sample_weight: Tensor = None) -> None:
         """Add per-example values ([batch] each, or scalars) to the means that are reported under their names."""
         for name, values in losses.items():
             values = tf.convert_to_tensor(values)
             self._trackers[name].update_state(values, None if values.shape.rank == 0 else sample_weight)
 
-    def results(self, *names: str) -> dict[str, Any]:
+    def results(self, *names: str) -> dict[str, Tensor]:
         """Return the present means of `names`, as `train_step` and `test_step` return them."""
         return {name: self._trackers[name].result() for name in names}
 
     def update(
-        self, tape: tf.GradientTape, loss: Any, variables: list, optimizer: keras.optimizers.Optimizer
+        self, tape: tf.GradientTape, loss: Tensor, variables: list, optimizer: keras.optimizers.Optimizer
     ) -> None:
         """One optimizer step on `loss`, a mean over this replica's examples that was computed inside the tape.
 
@@ -225,39 +234,39 @@ class GenerativeModel(Pretrained, keras.Model):
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         context.merge_call(_apply_summed, args=(gradients, variables, optimizer, accumulator))
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: object = None) -> None:
         """Nothing is left to build: the networks are, from the constructor on."""
         self.built = True
 
-    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+    def _maybe_symbolic_build(self, *args: Config, **kwargs: Config) -> None:
         """Do nothing: under a strategy Keras would take a batch to build by, which skips an epoch of the data's
         order, and which fails with several workers (keras#20585)."""
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, Config]:
         """Return the constructor's arguments, without the precision policy, which each network holds itself."""
         return {"name": self.name, **{name: _serialized(value) for name, value in self._arguments.items()}}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(cls, config: dict[str, Config]) -> Self:
         """Make a model of what `get_config` gave, in this version or in an earlier one."""
         return cls(**{name: _deserialized(value) for name, value in cls.upgraded_config(config).items()})
 
     @classmethod
-    def upgraded_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+    def upgraded_config(cls, config: Mapping[str, Config]) -> dict[str, Config]:
         """Return what `get_config` gave in an earlier version as this one would give it."""
         return {cls.former_arguments.get(name, name): value for name, value in config.items()}
 
     @classmethod
-    def resized(cls, config: Mapping[str, Any], size: int) -> dict[str, Any]:
+    def resized(cls, config: Mapping[str, Config], size: int) -> dict[str, Config]:
         """Return constructor arguments for square pictures of another size; most networks take any."""
         return dict(config)
 
-    def compile_for_recipe(self, steps_per_epoch: int, epochs: int | Sequence[Stage], **recipe: Any) -> None:
+    def compile_for_recipe(self, steps_per_epoch: int, epochs: int | Sequence[Stage], **recipe: Config) -> None:
         """Compile as the preset's recipe says, with schedules that end with the training."""
         raise NotImplementedError(f"{type(self).__name__} has no training recipe.")
 
     @classmethod
-    def loader_for(cls, arguments: Mapping[str, Any]) -> Loader | None:
+    def loader_for(cls, arguments: Mapping[str, Config]) -> Loader | None:
         """Return the first way to load whose sources and needs are all among the arguments, or None."""
         return next((known for known in cls.loaders if arguments.keys() >= {*known.sources, *known.needs}), None)
 
@@ -265,7 +274,7 @@ class GenerativeModel(Pretrained, keras.Model):
         """Return the networks worth an artifact, by name; `kerasgen.export.export_model` takes each."""
         raise NotImplementedError(f"{type(self).__name__} names no networks to export.")
 
-    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return inputs of the networks to export and of their further signatures, by name, for a batch of data."""
         return {}
 
@@ -283,7 +292,7 @@ class GenerativeModel(Pretrained, keras.Model):
         """Whether `preview` needs a batch to show what becomes of it."""
         return not self.generates
 
-    def preview(self, n: int = 64, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
+    def preview(self, n: int = 64, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
         """Pictures of what the model does now, the same for the same arguments and weights.
 
         Returns:
@@ -291,7 +300,7 @@ class GenerativeModel(Pretrained, keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} has no preview.")
 
-    def score(self, dataset: Iterable[Any]) -> dict[str, float]:
+    def score(self, dataset: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
         """Return measures of the whole test split by name, for a model whose `evaluation` is "score"."""
         raise NotImplementedError(f"{type(self).__name__} has no score.")
 
@@ -326,21 +335,21 @@ class GenerativeModel(Pretrained, keras.Model):
                 raise UserError(f"{name} is {self._arguments[name]}: give 0 or more.")
 
 
-def _kept(value: Any) -> Any:
+def _kept(value: Config) -> Config:
     """Return an argument that the caller can't change any more; networks are what they are."""
     return value if isinstance(value, keras.Model) else copy.deepcopy(value)
 
 
-def _serialized(value: Any) -> Any:
+def _serialized(value: Config) -> Config:
     return keras.saving.serialize_keras_object(value) if isinstance(value, keras.Model) else copy.deepcopy(value)
 
 
-def _deserialized(value: Any) -> Any:
+def _deserialized(value: Config) -> Config:
     network = isinstance(value, dict) and {"class_name", "config"} <= value.keys()
     return keras.saving.deserialize_keras_object(value) if network else value
 
 
-def weighted_mean(losses: Any, sample_weight: Any = None) -> Any:
+def weighted_mean(losses: Tensor, sample_weight: Tensor = None) -> Tensor:
     """Return the mean over the batch of losses [batch], each times its weight [batch] where there are weights."""
     return tf.reduce_mean(losses if sample_weight is None else losses * sample_weight)
 
@@ -389,7 +398,7 @@ def _apply_summed(
     It runs where all replicas meet, because a replica's own tf.cond can't contain an update.
     """
 
-    def on_replicas(function: Any) -> Any:
+    def on_replicas(function: Callable[[list, list], None]) -> Tensor:
         strategy.extended.call_for_each_replica(function, args=(gradients, variables))
         return tf.constant(0)
 

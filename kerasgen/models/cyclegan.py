@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
 from kerasgen.presets import Preset
 from kerasgen.training.schedules import LinearDecay, Stage, staged
+from kerasgen.typing import Batch, Config, Tensor
 
 _GENERATORS = {"resnet": resnet_generator, "unet": unet_generator}
 _DISCRIMINATORS = {"patchgan": patchgan, "pixel": pixel_discriminator}
@@ -95,9 +96,9 @@ class CycleGAN(GenerativeModel):
         channels: int = 3,
         *,
         generator_type: str = "resnet",
-        generator_options: dict[str, Any] | None = None,
+        generator_options: dict[str, Config] | None = None,
         discriminator_type: str = "patchgan",
-        discriminator_options: dict[str, Any] | None = None,
+        discriminator_options: dict[str, Config] | None = None,
         lambda_cycle: float = 10.0,
         lambda_identity: float = 0.5,
         adversarial_loss: str = "lsgan",
@@ -109,7 +110,7 @@ class CycleGAN(GenerativeModel):
         generator_b2a: keras.Model | None = None,
         discriminator_a: keras.Model | None = None,
         discriminator_b: keras.Model | None = None,
-        **kwargs: Any,
+        **kwargs: Config,
     ):
         super().__init__(**kwargs)
         self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
@@ -170,7 +171,7 @@ class CycleGAN(GenerativeModel):
         self,
         generator_optimizer: keras.optimizers.Optimizer | None = None,
         discriminator_optimizer: keras.optimizers.Optimizer | None = None,
-        **kwargs: Any,
+        **kwargs: Config,
     ) -> None:
         """Set the optimizers; each updates both generators or both discriminators.
 
@@ -195,7 +196,7 @@ class CycleGAN(GenerativeModel):
         """What the discriminators' optimizer updates."""
         return self.discriminator_a.trainable_variables + self.discriminator_b.trainable_variables
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: Batch) -> dict[str, Tensor]:
         data, _, weight = keras.utils.unpack_x_y_sample_weight(data)
         a, b = self._domains(data)
         weight = data.get("sample_weight", weight)
@@ -218,7 +219,7 @@ class CycleGAN(GenerativeModel):
         self.track(tracked, weight)
         return self.results(*tracked)
 
-    def _check_image_size(self, *batches: Any) -> None:
+    def _check_image_size(self, *batches: Tensor) -> None:
         for images in batches:
             if tuple(images.shape[1:3]) != self.image_size:
                 raise UserError(
@@ -226,7 +227,7 @@ class CycleGAN(GenerativeModel):
                     f"{images.shape[1]}×{images.shape[2]}: load them so, or give the model another image_size."
                 )
 
-    def _alternate(self, update_discriminators: Any, update_generators: Any) -> None:
+    def _alternate(self, update_discriminators: Callable[[], None], update_generators: Callable[[], None]) -> None:
         if not self.alternate_every:
             update_generators()
             update_discriminators()
@@ -237,7 +238,9 @@ class CycleGAN(GenerativeModel):
         tf.cond(generators_turn, _returning_zero(update_generators), _returning_zero(update_discriminators))
         self.step.assign_add(1)
 
-    def generator_losses(self, a: Any, b: Any, training: bool = False) -> tuple[dict[str, Any], Any, Any]:
+    def generator_losses(
+        self, a: Tensor, b: Tensor, training: bool = False
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Return the generators' losses on images of both domains, and the translations that they came from.
 
         Returns:
@@ -263,12 +266,12 @@ class CycleGAN(GenerativeModel):
             total += self.lambda_cycle * self.lambda_identity * (terms["identity_a"] + terms["identity_b"])
         return {"generator_loss": total, **terms}, fake_a, fake_b
 
-    def _translations(self, training: bool) -> list[Callable[[Any], Any]]:
+    def _translations(self, training: bool) -> list[Callable[[Tensor], Tensor]]:
         """Both generators as functions of images."""
         translations = [partial(g, training=training) for g in (self.generator_a2b, self.generator_b2a)]
         return recomputed(*translations) if training and self.recompute else translations
 
-    def discriminator_losses(self, a: Any, b: Any, fake_a: Any, fake_b: Any) -> dict[str, Any]:
+    def discriminator_losses(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor) -> dict[str, Tensor]:
         """Return the discriminators' losses [batch] by name; "discriminator_loss" is their sum."""
         loss_a = self._discriminator_loss(self.discriminator_a, a, tf.stop_gradient(fake_a))
         loss_b = self._discriminator_loss(self.discriminator_b, b, tf.stop_gradient(fake_b))
@@ -278,7 +281,7 @@ class CycleGAN(GenerativeModel):
             "discriminator_b_loss": loss_b,
         }
 
-    def _discriminator_loss(self, discriminator: keras.Model, real: Any, fake: Any) -> Any:
+    def _discriminator_loss(self, discriminator: keras.Model, real: Tensor, fake: Tensor) -> Tensor:
         loss = losses.adversarial_discriminator_loss(
             discriminator(real, training=True), discriminator(fake, training=True), self.adversarial_loss
         )
@@ -287,7 +290,7 @@ class CycleGAN(GenerativeModel):
             loss += _GRADIENT_PENALTY * _gradient_penalty(discriminator, real, fake, seed)
         return loss
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: Batch) -> dict[str, Tensor]:
         data, _, weight = keras.utils.unpack_x_y_sample_weight(data)
         a, b = self._domains(data)
         values, fake_a, fake_b = self.generator_losses(a, b)
@@ -297,7 +300,7 @@ class CycleGAN(GenerativeModel):
         self.track(values, data.get("sample_weight", weight))
         return self.results(*values)
 
-    def _domains(self, data: Any) -> tuple[Any, Any]:
+    def _domains(self, data: Batch) -> tuple[Tensor, Tensor]:
         if not isinstance(data, dict) or not {"a", "b"} <= set(data):
             raise UserError(
                 'CycleGAN trains on dicts {"a": images, "b": images}, but got '
@@ -314,7 +317,7 @@ class CycleGAN(GenerativeModel):
 
     # -- use ------------------------------------------------------------------------------------------------
 
-    def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
+    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
         """Translate {"a", "b"} images to {"a2b", "b2a"}, their translations; either domain may be missing."""
         domains = {"a2b": "a", "b2a": "b"}
         return {
@@ -326,7 +329,7 @@ class CycleGAN(GenerativeModel):
     def translators(self) -> dict[str, keras.Model]:
         return {"a2b": self.generator_a2b, "b2a": self.generator_b2a}
 
-    def translate(self, images: Any, direction: str = "a2b") -> np.ndarray:
+    def translate(self, images: Tensor, direction: str = "a2b") -> np.ndarray:
         """Translate images of any size.
 
         Args:
@@ -345,7 +348,7 @@ class CycleGAN(GenerativeModel):
             raise UserError(f"direction={direction!r} is unknown: choose 'a2b' or 'b2a'.")
         return translate_images(networks[direction], images)
 
-    def preview(self, n: int = 8, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
+    def preview(self, n: int = 8, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
         if inputs is None:
             raise UserError("A CycleGAN has pictures only of inputs: give ImageGrid a batch, inputs=….")
         a = np.asarray(inputs["a"][:n])
@@ -362,7 +365,7 @@ class CycleGAN(GenerativeModel):
         return {name: ExportedNetwork(network) for name, network in generators.items()}
 
     @classmethod
-    def resized(cls, config: Mapping[str, Any], size: int) -> dict[str, Any]:
+    def resized(cls, config: Mapping[str, Config], size: int) -> dict[str, Config]:
         return {**config, "image_size": size}
 
     @property
@@ -374,7 +377,7 @@ class CycleGAN(GenerativeModel):
         """What height and width must be divisible by."""
         return max(size_multiple(self.generator_a2b), size_multiple(self.generator_b2a))
 
-    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Each generator's own domain; {"image"} serves both."""
         a, b = (batch.get(name, batch.get("image")) for name in ("a", "b"))
         return {"generator_a2b": np.asarray(a), "generator_b2a": np.asarray(b)}
@@ -394,25 +397,25 @@ class CycleGAN(GenerativeModel):
         self.compile(_adam(schedule), _adam(schedule))
 
     @classmethod
-    def upgraded_config(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+    def upgraded_config(cls, config: Mapping[str, Config]) -> dict[str, Config]:
         found = super().upgraded_config(config)
         size = config.get("image_size")
         if "checkpoint" in config and isinstance(size, list | tuple) and size[0] == size[1]:
             found["image_size"] = size[0]  # which the first layout wrote as (height, width)
         return found
 
-    def get_compile_config(self) -> dict[str, Any] | None:
+    def get_compile_config(self) -> dict[str, Config] | None:
         if not self.compiled:
             return None
         names = ("generator_optimizer", "discriminator_optimizer")
         optimizers = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
         return {**optimizers, "gradient_accumulation_steps": self._accumulation_steps}
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
+    def compile_from_config(self, config: dict[str, Config]) -> None:
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
-def _adam(learning_rate: Any = 2e-4) -> keras.optimizers.Adam:
+def _adam(learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 2e-4) -> keras.optimizers.Adam:
     return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.999, epsilon=1e-8)
 
 
@@ -426,15 +429,15 @@ def _prepared(optimizer: keras.optimizers.Optimizer | None, variables: list) -> 
     return optimizer
 
 
-def _returning_zero(update: Any) -> Any:
-    def branch() -> Any:
+def _returning_zero(update: Callable[[], None]) -> Callable[[], Tensor]:
+    def branch() -> Tensor:
         update()
         return tf.constant(0)
 
     return branch
 
 
-def _gradient_penalty(discriminator: keras.Model, real: Any, fake: Any, seed: Any) -> Any:
+def _gradient_penalty(discriminator: keras.Model, real: Tensor, fake: Tensor, seed: Tensor) -> Tensor:
     """(‖∇ mean logit‖₂ - 1)² at a random point between each real and generated image: [batch]."""
     share = tf.random.stateless_uniform([tf.shape(real)[0], 1, 1, 1], seed=seed)
     between = real + share * (fake - real)
@@ -445,7 +448,7 @@ def _gradient_penalty(discriminator: keras.Model, real: Any, fake: Any, seed: An
     return tf.square(tf.sqrt(slope + 1e-12) - 1.0)
 
 
-def _paired_quality(fake: Any, truth: Any, direction: str) -> dict[str, Any]:
+def _paired_quality(fake: Tensor, truth: Tensor, direction: str) -> dict[str, Tensor]:
     fake, truth = tf.clip_by_value(fake, -1.0, 1.0) + 1.0, tf.cast(truth, tf.float32) + 1.0
     values = {f"psnr_{direction}": tf.image.psnr(fake, truth, max_val=2.0)}
     if min(fake.shape[1:3]) >= 11:  # the size of SSIM's window

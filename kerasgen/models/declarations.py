@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
 
 if TYPE_CHECKING:
     import keras
@@ -10,6 +12,19 @@ if TYPE_CHECKING:
 Better = Literal["lower", "higher"]
 # How `kerasgen evaluate` measures a model; `kerasgen.commands.evaluate` has a function for each.
 Evaluation = Literal["generation", "translation", "score"]
+
+
+class Latents(Protocol):
+    """What a sampler of `kerasgen.samplers` draws: `z`, float32 [n, latent_dim]."""
+
+    z: np.ndarray
+
+
+class LatentSampler(Protocol):
+    """Any sampler of `kerasgen.samplers`, as a model sees it."""
+
+    def sample(self, n: int, seed: int | None = None) -> Latents:
+        """Draw n latents."""
 
 
 @dataclass(frozen=True)

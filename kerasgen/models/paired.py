@@ -1,8 +1,8 @@
 """Paired image-to-image translation: super-resolution, denoising, enhancement, inpainting, and pix2pix."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -21,6 +21,7 @@ from kerasgen.networks.restoration import restorer, super_resolver
 from kerasgen.networks.unet import unet_generator
 from kerasgen.presets import Preset
 from kerasgen.training.schedules import Stage, staged, warmed_up_cosine
+from kerasgen.typing import Batch, Config, Tensor
 
 _GENERATORS = {
     "restorer": restorer,
@@ -78,15 +79,15 @@ class PairedTranslator(GenerativeModel):
         self,
         generator_type: str = "restorer",
         *,
-        generator_options: dict[str, Any] | None = None,
-        discriminator_options: dict[str, Any] | None = None,
+        generator_options: dict[str, Config] | None = None,
+        discriminator_options: dict[str, Config] | None = None,
         lambda_l1: float = 1.0,
         lambda_l2: float = 0.0,
         lambda_adversarial: float = 0.0,
         adversarial_loss: str = "vanilla",
         task: str | None = None,
         generator_a2b: keras.Model | None = None,
-        **kwargs: Any,
+        **kwargs: Config,
     ):
         super().__init__(**kwargs)
         self.generator_type, self.generator_options = generator_type, dict(generator_options or {})
@@ -117,7 +118,7 @@ class PairedTranslator(GenerativeModel):
         self,
         optimizer: keras.optimizers.Optimizer | None = None,
         discriminator_optimizer: keras.optimizers.Optimizer | None = None,
-        **kwargs: Any,
+        **kwargs: Config,
     ) -> None:
         """Set the optimizers; left out, they are Adam with pix2pix' learning rate 2e-4 and beta_1 0.5."""
         super().compile(optimizer=optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5), **kwargs)
@@ -133,7 +134,7 @@ class PairedTranslator(GenerativeModel):
             return []
         return [o for o in (self.optimizer, self.discriminator_optimizer) if o is not None]
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: Batch) -> dict[str, Tensor]:
         a, b, weight = self._pair(data)
         with tf.GradientTape() as tape:
             values, fake = self.generator_losses(a, b, training=True)
@@ -148,7 +149,7 @@ class PairedTranslator(GenerativeModel):
         self.track(values, weight)
         return self.results(*values)
 
-    def generator_losses(self, a: Any, b: Any, training: bool = False) -> tuple[dict[str, Any], Any]:
+    def generator_losses(self, a: Tensor, b: Tensor, training: bool = False) -> tuple[dict[str, Tensor], Tensor]:
         """Losses [batch] by name, of which "loss" is the weighted sum, and the generator's output."""
         fake = self.generator_a2b(a, training=training)
         values = {"l1_loss": losses.absolute_error(b, fake)}
@@ -161,12 +162,12 @@ class PairedTranslator(GenerativeModel):
             total += self.lambda_adversarial * values["adversarial_loss"]
         return {"loss": total, **values}, fake
 
-    def _discriminator_loss(self, a: Any, b: Any, fake: Any) -> Any:
+    def _discriminator_loss(self, a: Tensor, b: Tensor, fake: Tensor) -> Tensor:
         real_logits = self.discriminator(_beside(b, a), training=True)
         fake_logits = self.discriminator(_beside(fake, a), training=True)
         return losses.adversarial_discriminator_loss(real_logits, fake_logits, self.adversarial_loss)
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: Batch) -> dict[str, Tensor]:
         a, b, weight = self._pair(data)
         values, fake = self.generator_losses(a, b)
         values |= {"psnr": psnr(fake, b), "psnr_input": psnr(untouched(a, b), b)}
@@ -175,7 +176,7 @@ class PairedTranslator(GenerativeModel):
         self.track(values, weight)
         return self.results(*values)
 
-    def _pair(self, data: Any) -> tuple[Any, Any, Any]:
+    def _pair(self, data: Batch) -> tuple[Tensor, Tensor, Tensor]:
         data, _, weight = keras.utils.unpack_x_y_sample_weight(data)
         if not isinstance(data, dict) or not {"a", "b"} <= set(data):
             raise UserError(
@@ -193,12 +194,12 @@ class PairedTranslator(GenerativeModel):
 
     # -- use ------------------------------------------------------------------------------------------------
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Images as the generator takes them, or a dict with them as "a", to the generator's output."""
         images = inputs["a"] if isinstance(inputs, dict) else inputs
         return self.generator_a2b(images, training=training)
 
-    def translate(self, images: Any) -> np.ndarray:
+    def translate(self, images: Tensor) -> np.ndarray:
         """Images [n, height, width, channels], or one [height, width, channels], of any size in [-1, 1].
 
         Returns:
@@ -209,7 +210,7 @@ class PairedTranslator(GenerativeModel):
         """
         return translate_images(self.generator_a2b, images)
 
-    def score(self, dataset: Iterable[Any]) -> dict[str, float]:
+    def score(self, dataset: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
         """PSNR in dB of a dataset's pairs, beside that of the untouched input and of the usual baseline.
 
         PSNR is that of each picture, averaged. Super-resolution is measured on luma, without a rim of 4 pixels, and
@@ -222,7 +223,7 @@ class PairedTranslator(GenerativeModel):
         """
         return TASKS[self.task].score(self.translate, dataset)
 
-    def preview(self, n: int = 8, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
+    def preview(self, n: int = 8, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
         if inputs is None:
             raise UserError("This model has pictures only of inputs: give ImageGrid a batch, inputs=….")
         a, b = np.asarray(inputs["a"][:n]), np.asarray(inputs["b"][:n])
@@ -247,7 +248,7 @@ class PairedTranslator(GenerativeModel):
         """What height and width must be divisible by."""
         return size_multiple(self.generator_a2b)
 
-    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the degraded pictures, or those of {"image"}; none for a generator that takes a mask beside them."""
         images = np.asarray(batch.get("a", batch.get("image")))
         return {"generator_a2b": images} if images.shape[-1] == self.generator_a2b.input_shape[-1] else {}
@@ -265,18 +266,18 @@ class PairedTranslator(GenerativeModel):
         schedule = staged(partial(warmed_up_cosine, learning_rate, warmup_steps), steps_per_epoch, epochs)
         self.compile(keras.optimizers.Adam(schedule, clipnorm=1.0))
 
-    def get_compile_config(self) -> dict[str, Any] | None:
+    def get_compile_config(self) -> dict[str, Config] | None:
         if not self.compiled:
             return None
         found = {"optimizer": self.optimizer, "discriminator_optimizer": self.discriminator_optimizer}
         optimizers = {name: keras.saving.serialize_keras_object(o) for name, o in found.items() if o is not None}
         return {**optimizers, "gradient_accumulation_steps": self._accumulation_steps}
 
-    def compile_from_config(self, config: dict[str, Any]) -> None:
+    def compile_from_config(self, config: dict[str, Config]) -> None:
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
-def _beside(images: Any, condition: Any) -> Any:
+def _beside(images: Tensor, condition: Tensor) -> Tensor:
     """Return a picture and its condition, enlarged to its size, as the discriminator sees them."""
     if condition.shape[1:3] != images.shape[1:3]:
         condition = tf.image.resize(condition, tf.shape(images)[1:3], "nearest")

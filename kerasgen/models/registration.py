@@ -1,8 +1,7 @@
 """Registration: bring one picture into the place of another, without ever being shown how."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +14,7 @@ from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.networks.registration import registration_network
 from kerasgen.presets import Preset
 from kerasgen.training.schedules import Stage, staged, warmed_up_cosine
+from kerasgen.typing import Batch, Config, Tensor
 
 _WINDOW = 9
 
@@ -58,7 +58,7 @@ class Registration(GenerativeModel):
         similarity: str = "mse",
         smoothness: float = 0.005,
         filters: tuple[int, ...] = (32, 48, 64, 64),
-        **kwargs: Any,
+        **kwargs: Config,
     ):
         super().__init__(**kwargs)
         self._check_choice("similarity", ("mse", "ncc"))
@@ -68,7 +68,7 @@ class Registration(GenerativeModel):
         self.network = registration_network(channels, filters=self.filters)
         self.built = True
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: Batch) -> dict[str, Tensor]:
         pair = self._pair(data)
         with tf.GradientTape() as tape:
             values, _ = self.pair_losses(pair, training=True)
@@ -77,7 +77,7 @@ class Registration(GenerativeModel):
         self.track(values)
         return self.results(*values)
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: Batch) -> dict[str, Tensor]:
         pair = self._pair(data)
         values, flow = self.pair_losses(pair)
         values["negative_jacobian"] = _negative_jacobian(flow)
@@ -87,7 +87,7 @@ class Registration(GenerativeModel):
         self.track(values)
         return self.results(*values)
 
-    def pair_losses(self, pair: dict[str, Any], training: bool = False) -> tuple[dict[str, Any], Any]:
+    def pair_losses(self, pair: dict[str, Tensor], training: bool = False) -> tuple[dict[str, Tensor], Tensor]:
         """Losses [batch] by name, of which "loss" is the weighted sum, and the flow."""
         out = self.network({"moving": pair["moving"], "fixed": pair["fixed"]}, training=training)
         measure = losses.squared_error if self.similarity == "mse" else local_ncc_loss
@@ -95,7 +95,7 @@ class Registration(GenerativeModel):
         total = similarity + self.smoothness * smoothness
         return {"loss": total, "similarity_loss": similarity, "smoothness_loss": smoothness}, out["flow"]
 
-    def _pair(self, data: Any) -> dict[str, Any]:
+    def _pair(self, data: Batch) -> dict[str, Tensor]:
         data = keras.utils.unpack_x_y_sample_weight(data)[0]
         if not isinstance(data, dict) or not {"moving", "fixed"} <= set(data):
             raise UserError(
@@ -105,11 +105,11 @@ class Registration(GenerativeModel):
             )
         return {name: tf.cast(value, tf.float32) for name, value in data.items()}
 
-    def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
+    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
         """Align {"moving", "fixed"}: give {"warped", "flow"}, as the network gives them."""
         return self.network({name: inputs[name] for name in ("moving", "fixed")}, training=training)
 
-    def align(self, moving: Any, fixed: Any) -> tuple[np.ndarray, np.ndarray]:
+    def align(self, moving: Tensor, fixed: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Bring `moving` into the place of `fixed`.
 
         Args:
@@ -138,7 +138,7 @@ class Registration(GenerativeModel):
         warped, flow = (out[name].numpy()[:, :height, :width] for name in ("warped", "flow"))
         return (warped[0], flow[0]) if single else (warped, flow)
 
-    def score(self, dataset: Iterable[Any]) -> dict[str, float]:
+    def score(self, dataset: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
         """Endpoint error in pixels on pairs whose flow is known, beside the identity warp's.
 
         Returns:
@@ -162,7 +162,7 @@ class Registration(GenerativeModel):
             "negative_jacobian": float(folded.mean()),
         }
 
-    def preview(self, n: int = 8, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
+    def preview(self, n: int = 8, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
         if inputs is None:
             raise UserError("Registration has pictures only of inputs: give ImageGrid a batch, inputs=….")
         moving, fixed = (np.asarray(inputs[name][:n]) for name in ("moving", "fixed"))
@@ -185,7 +185,7 @@ class Registration(GenerativeModel):
         """What height and width must be divisible by."""
         return 2 ** len(self.filters)
 
-    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the pair itself."""
         pair = {name: np.asarray(batch[name]) for name in ("moving", "fixed") if name in batch}
         return {"registration": pair} if len(pair) == 2 else {}
@@ -198,7 +198,7 @@ class Registration(GenerativeModel):
         self.compile(optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0))
 
 
-def local_ncc_loss(images: Any, others: Any, window: int = _WINDOW) -> Any:
+def local_ncc_loss(images: Tensor, others: Tensor, window: int = _WINDOW) -> Tensor:
     """1 - the squared normalized cross-correlation in windows, averaged: 0 if equal but for light and contrast.
 
     Args:
@@ -209,7 +209,7 @@ def local_ncc_loss(images: Any, others: Any, window: int = _WINDOW) -> Any:
         float32 [batch].
     """
 
-    def mean(values: Any) -> Any:
+    def mean(values: Tensor) -> Tensor:
         # First down, then across: the same means for a fifth of the work.
         return tf.nn.avg_pool2d(tf.nn.avg_pool2d(values, (window, 1), 1, "SAME"), (1, window), 1, "SAME")
 
@@ -220,17 +220,17 @@ def local_ncc_loss(images: Any, others: Any, window: int = _WINDOW) -> Any:
     return 1.0 - tf.reduce_mean(ratio, axis=[1, 2, 3])
 
 
-def _slope(flow: Any) -> Any:
+def _slope(flow: Tensor) -> Tensor:
     """Mean squared difference of neighboring displacements: [batch]."""
     down, right = flow[:, 1:] - flow[:, :-1], flow[:, :, 1:] - flow[:, :, :-1]
     return tf.reduce_mean(tf.square(down), [1, 2, 3]) + tf.reduce_mean(tf.square(right), [1, 2, 3])
 
 
-def _endpoint_error(flow: Any, truth: Any) -> Any:
+def _endpoint_error(flow: Tensor, truth: Tensor) -> Tensor:
     return tf.reduce_mean(tf.norm(flow - truth, axis=-1), axis=[1, 2])
 
 
-def _negative_jacobian(flow: Any) -> Any:
+def _negative_jacobian(flow: Tensor) -> Tensor:
     """Share of pixels at which x + flow(x) turns over: [batch]."""
     down = (flow[:, 1:] - flow[:, :-1])[:, :, :-1]
     right = (flow[:, :, 1:] - flow[:, :, :-1])[:, :-1]

@@ -1,7 +1,7 @@
 """The variational autoencoder, unconditional or conditional on labels."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -12,10 +12,11 @@ from kerasgen.errors import UserError
 from kerasgen.layers import Sampling, reparameterize
 from kerasgen.metrics.latent import ActiveUnits
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator, weighted_mean
-from kerasgen.models.declarations import ExportedNetwork, Reported
+from kerasgen.models.declarations import ExportedNetwork, LatentSampler, Reported
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.presets import Preset
 from kerasgen.training.schedules import Stage, staged
+from kerasgen.typing import Batch, Config, Tensor
 
 _EVALUATION_SEED = 20131220
 _BATCH = 256
@@ -110,7 +111,7 @@ class VAE(GenerativeModel):
         seed: int = 0,
         encoder: keras.Model | None = None,
         decoder: keras.Model | None = None,
-        **kwargs: Any,
+        **kwargs: Config,
     ):
         super().__init__(**kwargs)
         self.image_shape, self.latent_dim = tuple(image_shape), latent_dim
@@ -153,7 +154,7 @@ class VAE(GenerativeModel):
 
     # -- losses ---------------------------------------------------------------------------------------------
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: Batch) -> dict[str, Tensor]:
         inputs, sample_weight = self._unpack(data)
         with tf.GradientTape() as tape:
             posterior = self.encoder(inputs, training=True)
@@ -173,7 +174,7 @@ class VAE(GenerativeModel):
         )
         return self.results("loss", "reconstruction_loss", "kl_loss")
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: Batch) -> dict[str, Tensor]:
         inputs, sample_weight = self._unpack(data)
         posterior = self.encoder(inputs, training=False)
         active_units = self._trackers["active_units"]
@@ -193,7 +194,7 @@ class VAE(GenerativeModel):
         )
         return self.results("loss", "reconstruction_loss", "kl_loss", "elbo", "active_units")
 
-    def _reconstruction_loss(self, inputs: dict, z: Any, training: bool) -> Any:
+    def _reconstruction_loss(self, inputs: dict, z: Tensor, training: bool) -> Tensor:
         decoded = self._decode_for_loss(self._decoder_inputs(z, inputs), training=training)
         if self.likelihood == "bernoulli":
             return losses.bernoulli_nll(inputs["image"], decoded)
@@ -201,7 +202,7 @@ class VAE(GenerativeModel):
             return losses.gaussian_nll(inputs["image"], decoded, self._optimal_log_sigma(inputs["image"], decoded))
         return losses.gaussian_nll(inputs["image"], decoded, self.log_sigma)
 
-    def _optimal_log_sigma(self, image: Any, mean: Any) -> Any:
+    def _optimal_log_sigma(self, image: Tensor, mean: Tensor) -> Tensor:
         error = _replica_mean(tf.reduce_mean(losses.squared_error(image, mean)))
         # At the optimum the likelihood's derivative with respect to sigma is 0: none has to flow through it.
         log_sigma = tf.stop_gradient(0.5 * tf.math.log(error + 1e-8))
@@ -210,20 +211,20 @@ class VAE(GenerativeModel):
         self.log_sigma.assign(momentum * self.log_sigma + (1 - momentum) * log_sigma)
         return log_sigma
 
-    def _warm_beta(self) -> Any:
+    def _warm_beta(self) -> Tensor:
         if not self.kl_warmup_steps:
             return self.beta
         step = tf.cast(self.optimizer.iterations, tf.float32)
         return self.beta * tf.minimum(1.0, step / self.kl_warmup_steps)
 
-    def _free(self, kl: Any) -> Any:
+    def _free(self, kl: Tensor) -> Tensor:
         """KL [batch, latent_dim] with max(batch mean, free_bits) as its mean, over the batch of all replicas."""
         if not self.free_bits:
             return kl
         above = _replica_mean(tf.reduce_mean(kl, axis=0)) > self.free_bits
         return tf.where(above, kl, self.free_bits)
 
-    def _fixed_noise(self, start: Any, count: Any) -> Any:
+    def _fixed_noise(self, start: Tensor, count: Tensor) -> Tensor:
         """Noise [count, latent_dim] that depends on an example's place in the evaluation, not on its batch."""
         context = tf.distribute.get_replica_context()
         seed = _EVALUATION_SEED + tf.cast(context.replica_id_in_sync_group if context else 0, tf.int32)
@@ -236,14 +237,14 @@ class VAE(GenerativeModel):
 
     # -- inputs ---------------------------------------------------------------------------------------------
 
-    def _unpack(self, data: Any) -> tuple[dict[str, Any], Any]:
+    def _unpack(self, data: Batch) -> tuple[dict[str, Tensor], Tensor]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if isinstance(x, dict):
             y, sample_weight = x.get("label"), x.get("sample_weight", sample_weight)
             x = x["image"]
         return self._inputs(x, y), sample_weight
 
-    def _inputs(self, images: Any, labels: Any) -> dict[str, Any]:
+    def _inputs(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the encoder's inputs; labels become vectors."""
         images = tf.convert_to_tensor(images, tf.float32)
         if not images.shape[1:].is_compatible_with(self.image_shape) or images.shape.rank != 4:
@@ -253,7 +254,7 @@ class VAE(GenerativeModel):
             )
         return {"image": images, **self._label_input(labels)}
 
-    def _label_input(self, labels: Any) -> dict[str, Any]:
+    def _label_input(self, labels: Tensor) -> dict[str, Tensor]:
         if not self.conditional:
             return {}
         if labels is None:
@@ -272,10 +273,10 @@ class VAE(GenerativeModel):
             )
         return {"label": tf.cast(labels, tf.float32)}
 
-    def _decoder_inputs(self, z: Any, encoder_inputs: dict[str, Any]) -> dict[str, Any]:
+    def _decoder_inputs(self, z: Tensor, encoder_inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"z": z, **({"label": encoder_inputs["label"]} if self.conditional else {})}
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Reconstruct through the mean of the posterior; `predict` therefore gives reconstructions."""
         inputs, _ = self._unpack(inputs)
         posterior = self.encoder(inputs, training=training)
@@ -283,23 +284,25 @@ class VAE(GenerativeModel):
 
     # -- use ------------------------------------------------------------------------------------------------
 
-    def encode(self, images: Any, labels: Any = None) -> Posterior:
+    def encode(self, images: Tensor, labels: Tensor = None) -> Posterior:
         """Return the posterior of images [n, height, width, channels] in [0, 1]; labels for a conditional model."""
         out = _in_batches(self.encoder, self._inputs(images, labels))
         return Posterior(out["z_mean"], out["z_log_var"])
 
-    def decode(self, z: Any, labels: Any = None) -> np.ndarray:
+    def decode(self, z: Tensor, labels: Tensor = None) -> np.ndarray:
         """Images [n, height, width, channels] in [0, 1] from latents [n, latent_dim]."""
         z = tf.convert_to_tensor(z, tf.float32)
         if z.shape.rank != 2 or z.shape[1] != self.latent_dim:
             raise UserError(f"z has the shape {tuple(z.shape)}, but [n, {self.latent_dim}] is needed.")
         return _in_batches(self.decoder, {"z": z, **self._label_input(labels)})
 
-    def reconstruct(self, images: Any, labels: Any = None) -> np.ndarray:
+    def reconstruct(self, images: Tensor, labels: Tensor = None) -> np.ndarray:
         """Images through the encoder, the posterior's mean and the decoder, [n, height, width, channels]."""
         return self.decode(self.encode(images, labels).mean, labels)
 
-    def generate(self, n: int, labels: Any = None, seed: int | None = 0, sampler: Any = None) -> np.ndarray:
+    def generate(
+        self, n: int, labels: Tensor = None, seed: int | None = 0, sampler: LatentSampler | None = None
+    ) -> np.ndarray:
         """Make new images [n, height, width, channels] in [0, 1].
 
         Args:
@@ -317,7 +320,7 @@ class VAE(GenerativeModel):
             z = sampler.sample(n, seed=seed).z
         return self.decode(z, self._labels_for(n, labels))
 
-    def log_weights(self, images: Any, labels: Any = None, samples: int = 50, seed: int = 0) -> np.ndarray:
+    def log_weights(self, images: Tensor, labels: Tensor = None, samples: int = 50, seed: int = 0) -> np.ndarray:
         """log p(x, z) − log q(z|x) for samples of z from the posterior of each image, in nats.
 
         Their mean estimates the ELBO, `metrics.iwae_bound` the tighter bound of Burda et al. (2016, 1509.00519).
@@ -342,7 +345,7 @@ class VAE(GenerativeModel):
             ]
         )
 
-    def _log_weights(self, inputs: dict[str, Any], samples: int, rng: np.random.Generator) -> np.ndarray:
+    def _log_weights(self, inputs: dict[str, Tensor], samples: int, rng: np.random.Generator) -> np.ndarray:
         posterior = self.encoder(inputs, training=False)
         found = []
         for _ in range(samples):
@@ -355,7 +358,7 @@ class VAE(GenerativeModel):
         return np.stack(found, axis=1)
 
     def interpolate(
-        self, start: Any, end: Any, steps: int = 8, labels: Any = None, spherical: bool = True
+        self, start: Tensor, end: Tensor, steps: int = 8, labels: Tensor = None, spherical: bool = True
     ) -> np.ndarray:
         """Return a way from one picture to another through latent space.
 
@@ -374,7 +377,7 @@ class VAE(GenerativeModel):
         z = _slerp(a, b, t) if spherical else (1 - t) * a + t * b
         return self.decode(z, self._labels_for(steps, labels))
 
-    def _labels_for(self, n: int, labels: Any) -> np.ndarray | None:
+    def _labels_for(self, n: int, labels: Tensor) -> np.ndarray | None:
         if not self.conditional:
             if labels is not None:
                 raise UserError(
@@ -403,7 +406,7 @@ class VAE(GenerativeModel):
             )
         return np.arange(n) % self.num_classes
 
-    def preview(self, n: int = 64, seed: int = 0, inputs: Any = None) -> dict[str, np.ndarray]:
+    def preview(self, n: int = 64, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
         if inputs is None:
             return {"generated": self.generate(n, seed=seed)}
         inputs, _ = self._unpack(inputs)
@@ -446,14 +449,14 @@ class VAE(GenerativeModel):
         return f"{self.num_classes} classes" if self.num_classes else f"{self.num_attributes} attributes"
 
     @classmethod
-    def resized(cls, config: Mapping[str, Any], size: int) -> dict[str, Any]:
+    def resized(cls, config: Mapping[str, Config], size: int) -> dict[str, Config]:
         return {**config, "image_shape": (size, size, config["image_shape"][2])}
 
     @property
     def picture_shape(self) -> tuple[int | None, int | None, int]:
         return self.image_shape
 
-    def example_inputs(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return images for the encoder, their posteriors' means for the decoder; classes in turn if unlabeled."""
         images = np.asarray(batch["image"])
         labels = batch.get("label") if self.conditional else None
@@ -491,7 +494,7 @@ def _logits_network(decoder: keras.Model) -> Callable:
     return lambda inputs, training: network(inputs, training=training)
 
 
-def _replica_mean(value: Any) -> Any:
+def _replica_mean(value: Tensor) -> Tensor:
     """Return the mean of a value over the replicas of tf.distribute; itself on one device."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
@@ -499,7 +502,7 @@ def _replica_mean(value: Any) -> Any:
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.stop_gradient(value))
 
 
-def _in_batches(network: keras.Model, inputs: dict[str, Any]) -> Any:
+def _in_batches(network: keras.Model, inputs: dict[str, Tensor]) -> Tensor:
     count = len(next(iter(inputs.values())))
     parts = [
         network({name: value[i : i + _BATCH] for name, value in inputs.items()}, training=False)
