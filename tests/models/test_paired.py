@@ -177,7 +177,7 @@ def test_wrong_input_is_said():
     model.compile_for_recipe(1, 1)
     with pytest.raises(UserError, match="images \"a\" have 3 channels, but the generator 'inpainter' takes 4"):
         model.fit(load_paired("pictures", NOISE, batch_size=2), steps_per_epoch=1, verbose=0)
-    with pytest.raises(UserError, match=r"make them with kerasgen\.data\.load_paired"):
+    with pytest.raises(UserError, match=r"make them with kerasgen\.data\.load_pairs"):
         model.evaluate(tf.data.Dataset.from_tensors({"image": photo()}), verbose=0)
     with pytest.raises(UserError, match="at least one batch"):
         model.score([])
