@@ -101,8 +101,7 @@ def source_of(run: str | os.PathLike, data: str | None) -> str:
 
 def origin_of(run: str | os.PathLike, data: str | None) -> dict[str, str]:
     """Return where a run's own source lies, for a "tfds:NAME", as an argument of `kerasgen.data.load`."""
-    folder = RunFolder(run)
-    own = folder.data() if data is None and folder.exists() else {}
+    own = {} if data is not None else data_of(run) or {}
     return {"data_dir": str(own["data_dir"])} if "data_dir" in own else {}
 
 

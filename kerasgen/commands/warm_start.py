@@ -2,12 +2,11 @@
 
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import keras
 
 from kerasgen.errors import UserError
-from kerasgen.models import GenerativeModel, presets
+from kerasgen.models import GenerativeModel
 from kerasgen.runs import load_model
 
 _NAMED = 5  # weights at most in one warning
@@ -26,7 +25,7 @@ def start_from(model: GenerativeModel, origin: str) -> None:
     Raises:
         UserError: there is no such model, or none of its weights fits.
     """
-    given = dict(_named(_loaded(origin)))
+    given = dict(_named(load_model(origin)))
     alone = {name: value for (network, name), value in given.items() if network is None}
     taken, left = [], []
     for (network, name), variable in _named(model):
@@ -48,13 +47,6 @@ def start_from(model: GenerativeModel, origin: str) -> None:
             f"{', '.join(left[:_NAMED])}{more}.",
             stacklevel=2,
         )
-
-
-def _loaded(origin: str) -> keras.Model:
-    known = presets()
-    if origin in known and not Path(origin).exists():
-        return known[origin][0].from_preset(origin)
-    return load_model(origin)
 
 
 def _named(model: keras.Model) -> Iterator[tuple[tuple[str | None, str], keras.Variable]]:
