@@ -5,7 +5,6 @@ import functools
 import inspect
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from kerasgen import values
 from kerasgen.commands.arguments import parse_settings, read_json, sources_of
 from kerasgen.commands.options import Options
-from kerasgen.errors import UserError, sentence
+from kerasgen.entry import checked_command, run
+from kerasgen.errors import UserError
 from kerasgen.runs import RunFolder
 from kerasgen.tables import (
     print_benchmark,
@@ -33,10 +34,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+_command = functools.partial(checked_command, app)
 Seed = Annotated[int, typer.Option(help="Of the weights, the data's order and the noise.")]
 
 
-@app.command()
+@_command()
 def quickstart(
     output: Annotated[Path, typer.Option(help="Folder for the runs and the artifacts.")] = Path("quickstart"),
     model: Annotated[str, typer.Option(help="vae or cyclegan.")] = "vae",
@@ -77,7 +79,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-@app.command()
+@_command()
 @_with_options
 def train(
     preset: Annotated[str, typer.Argument(help="A name that `kerasgen list` shows.")],
@@ -131,7 +133,7 @@ def train(
     typer.echo(f"The model is {run.folder / 'model.keras'}; look at the pictures and curves.png beside it.")
 
 
-@app.command()
+@_command()
 def generate(
     model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or a trained preset.")],
     output: Annotated[Path, typer.Option(help="Folder for grid.png and the single pictures.")],
@@ -178,7 +180,7 @@ def generate(
     typer.echo(f"{n} pictures are in {output}; look at grid.png.")
 
 
-@app.command()
+@_command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or a trained preset.")],
     data: Annotated[
@@ -204,7 +206,7 @@ def evaluate(
     typer.echo(f"All of it is in {target}.")
 
 
-@app.command()
+@_command()
 def translate(
     model: Annotated[Path, typer.Argument(help="A run folder, a trained preset, or a .keras file of a generator.")],
     input: Annotated[
@@ -246,7 +248,7 @@ def _with_format_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-@app.command()
+@_command()
 @_with_format_options
 def export(
     model: Annotated[Path, typer.Argument(help="A run folder, a trained preset, or a .keras file of any model.")],
@@ -278,7 +280,7 @@ def export(
         from kerasgen.export.serving import export_serving
 
     wanted = _formats_and_variants(format, variant) if output else []
-    for shipment in shipments(model, images, size, floats, _pair(range)):
+    for shipment in shipments(model, images, size, floats, None if range is None else values.pair("--range", range)):
         if serving:
             given = {"inputs": shipment.inputs, "image": shipment.image, "also": shipment.also or None}
             served = export_serving(shipment.network, serving, shipment.name, label=label, license=license, **given)
@@ -292,7 +294,7 @@ def export(
         print_measurements(benchmark(paths, shipment.network, shipment.inputs))
 
 
-@app.command()
+@_command()
 def verify(
     artifact: Annotated[Path, typer.Argument(help="What `kerasgen export` wrote.")],
     against: Annotated[Path, typer.Option(help="The run folder or .keras file that it was exported from.")],
@@ -318,7 +320,7 @@ def verify(
     typer.echo(f"{artifact} passed: {'; '.join(check.found for check in report.checks if check.name == 'parity')}.")
 
 
-@app.command("benchmark")
+@_command("benchmark")
 def benchmark_artifacts(
     artifacts: Annotated[list[Path], typer.Argument(help="What `kerasgen export` wrote.")],
     against: Annotated[Path | None, typer.Option(help="The run or .keras file, for the parity.")] = None,
@@ -331,7 +333,7 @@ def benchmark_artifacts(
     print_benchmark(benchmark(artifacts) if against is None else measured_against(artifacts, against))
 
 
-@app.command("import-torch")
+@_command("import-torch")
 def import_torch_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A .pth file of pytorch-CycleGAN-and-pix2pix.")],
     output: Annotated[Path, typer.Option(help="The .keras file to write.")],
@@ -346,7 +348,7 @@ def import_torch_checkpoint(
     typer.echo(f"{checkpoint} holds a {description}; it is now {output}.")
 
 
-@app.command()
+@_command()
 def card(
     target: Annotated[Path, typer.Argument(help="A run folder, or a preset with trained weights (name or folder).")],
 ) -> None:
@@ -357,7 +359,7 @@ def card(
     typer.echo(f"The card is {write_card(target)}.")
 
 
-@app.command("list")
+@_command("list")
 def list_names() -> None:
     """Show the presets, data sources and export formats."""
     with _quiet_import():
@@ -374,7 +376,7 @@ def list_names() -> None:
     print_table("Format", {name: ", ".join(variants) for name, variants in available_formats().items()})
 
 
-@app.command()
+@_command()
 def serve(
     models: Annotated[Path, typer.Argument(help="What `kerasgen export --serving` wrote.")],
     grpc_port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 takes a free one.")] = 8500,
@@ -402,7 +404,7 @@ Models = Annotated[Path, typer.Argument(help="What `kerasgen export --serving` w
 Name = Annotated[str, typer.Argument(help="Of a model.")]
 
 
-@serving_app.command("list")
+@checked_command(serving_app, "list")
 def list_served(models: Models) -> None:
     """Show all versions, their labels, and which one a request gets that names none."""
     from kerasgen.export.serving import list_versions
@@ -414,7 +416,7 @@ def list_served(models: Models) -> None:
     print_table("Version", {f"{v.model} {v.number}": said(v) for v in list_versions(models)})
 
 
-@serving_app.command()
+@checked_command(serving_app)
 def rollback(
     models: Models,
     name: Name,
@@ -426,7 +428,7 @@ def rollback(
     typer.echo(f"{name} is served in version {roll_back(models, name, version)} again; newer ones are unloaded.")
 
 
-@serving_app.command("label")
+@checked_command(serving_app, "label")
 def label_served(
     models: Models,
     name: Name,
@@ -453,7 +455,7 @@ def client(
     context.obj = url
 
 
-@client_app.command("translate")
+@checked_command(client_app, "translate")
 def client_translate(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Of pictures.")],
@@ -486,16 +488,6 @@ def _formats_and_variants(formats: str, variants: str) -> list[tuple[str, str]]:
     return [(name, kind) for name in names for kind in kinds if kind in known[name]]
 
 
-def _pair(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        raise UserError(f"--range is {text!r}: give two numbers, such as --range=-1,1.") from None
-    return low, high
-
-
 @contextmanager
 def _quiet_import() -> Iterator[None]:
     """Import TensorFlow without the lines that its C++ side writes before any log level counts."""
@@ -513,18 +505,9 @@ def _quiet_import() -> Iterator[None]:
     yield
 
 
-def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    typer.echo(f"Warning: {sentence(message)}", err=True)
-
-
 def main() -> None:
     """Run the command line: a user's mistake is one sentence and exit code 2."""
-    warnings.showwarning = _show_warning
-    try:
-        app()
-    except UserError as error:
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+    sys.exit(run(app))
 
 
 if __name__ == "__main__":

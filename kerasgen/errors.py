@@ -10,8 +10,16 @@ class UserError(ValueError):
     neither make it long nor move the cursor: see `sentence`.
     """
 
+    exit_code = 2
+
     def __init__(self, message: str):
         super().__init__(sentence(message))
+
+
+class Stopped(UserError):
+    """The process was asked to end (SIGTERM), and says how to go on."""
+
+    exit_code = 128 + 15  # as shells count it
 
 
 def sentence(message: object) -> str:

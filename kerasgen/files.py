@@ -78,6 +78,21 @@ def scratch() -> Iterator[Path]:
 
 
 @contextmanager
+def scratch_for_all() -> Iterator[None]:
+    """Let all libraries put what is temporary where the next command removes it, should this one be killed."""
+    with scratch() as folder:
+        former, kept = tempfile.tempdir, os.environ.get("TMPDIR")
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = former
+            os.environ.pop("TMPDIR")
+            if kept is not None:
+                os.environ["TMPDIR"] = kept
+
+
+@contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a file or a folder that exists, after all processes that held it before."""
     lock = _lock(path, wait=True)

@@ -72,6 +72,7 @@ _SCHEMA = {
     "epochs?": int,
     "steps_per_epoch?": int,
     "seed?": int,
+    "stages?": (None, [{"epochs": int}]),
 }
 
 

@@ -15,7 +15,7 @@ def print_table(title: str, rows: Mapping[str, str]) -> None:
     table = Table(title, "")
     for name, text in rows.items():
         table.add_row(name, text)
-    Console().print(table)
+    _show(table)
 
 
 def print_report(report: Mapping[str, object]) -> None:
@@ -29,7 +29,7 @@ def print_report(report: Mapping[str, object]) -> None:
         table = Table(title, *rows)
         for name in names:
             table.add_row(name.replace("_", " "), *(_number(row.get(name)) for row in rows.values()))
-        Console().print(table)
+        _show(table)
     if "features" in report:
         print(f"Features: {report['features']}")
 
@@ -52,7 +52,7 @@ def print_measurements(rows: "Sequence[Measurement]") -> None:
     for row in rows:
         size = f"{row.bytes / 1e6:.2f} MB"
         table.add_row(row.format, row.path.name, size, _difference(row), f"{row.median_ms:.2f} ms")
-    Console().print(table)
+    _show(table)
 
 
 def print_benchmark(rows: "Sequence[Measurement]") -> None:
@@ -65,7 +65,7 @@ def print_benchmark(rows: "Sequence[Measurement]") -> None:
         pieces = "" if row.partitions is None else f" in {row.partitions}"
         cells = (f"{row.bytes / 1e6:.2f}", *(f"{ms:.3g}" for ms in times), f"{row.nodes}{pieces}", _difference(row))
         table.add_row(row.path.name, *cells)
-    Console().print(table)
+    _show(table)
 
 
 def _difference(row: "Measurement") -> str:
@@ -80,4 +80,8 @@ def print_comparison(compared: "Comparison") -> None:
     table.add_row("PSNR in dB", f"{compared.psnr.mean():.1f}", f"{compared.psnr.min():.1f}")
     if compared.ssim is not None:
         table.add_row("SSIM", f"{compared.ssim.mean():.5f}", f"{compared.ssim.min():.5f}")
-    Console().print(table)
+    _show(table)
+
+
+def _show(table: Table) -> None:
+    Console(markup=False).print(table)  # a file's name may look like markup

@@ -208,11 +208,18 @@ def _checked_zip(file: BinaryIO) -> zipfile.ZipFile:
 # -- NumPy --------------------------------------------------------------------------------------------------
 
 
-def read_npz(path: str | os.PathLike, kind: str, advice: str) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file by name; pickled ones are refused.
+def read_npz(
+    path: str | os.PathLike, schema: object, kind: str, advice: str
+) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    """Return what the JSON in the array "header" of an .npz file says, and the other arrays by name.
+
+    Args:
+        path: of the file.
+        schema: of the header; see `checked`.
+        kind, advice: see `reading`.
 
     Raises:
-        UserError: see `reading`; or an array's header asks for more than its member holds.
+        UserError: see `reading`; or an array is pickled, or says that it is larger than it is.
     """
     with reading(path, kind, advice) as file, _checked_zip(file) as archive:
         found = {}
@@ -221,7 +228,11 @@ def read_npz(path: str | os.PathLike, kind: str, advice: str) -> dict[str, np.nd
                 _check_header(stream, member.file_size)
             with archive.open(member) as stream:
                 found[member.filename.removesuffix(".npy")] = np.lib.format.read_array(stream, allow_pickle=False)
-        return found
+        header = found.pop("header", None)
+        if header is None or header.dtype.kind != "U" or header.size != 1:
+            raise UserError("it has no header")
+        said = checked(parse_json(str(header)), schema, "its header")
+        return cast("dict[str, object]", said), found
 
 
 def _check_header(stream: "zipfile.ZipExtFile", size: int) -> None:

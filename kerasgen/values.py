@@ -7,9 +7,7 @@ that it should have, or raises a `UserError` that names it.
 import math
 import operator
 import os
-from collections.abc import Collection
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from kerasgen.errors import UserError
 
@@ -65,31 +63,11 @@ def pair(name: str, value: object) -> tuple[float, float]:
     return low, high
 
 
-def choice(name: str, value: object, known: Collection[str]) -> str:
-    """Return one of the known names."""
-    if not isinstance(value, str) or value not in known:
-        raise UserError(f"{name} is {_said(value)}: choose one of {', '.join(known)}.")
-    return value
-
-
 def path(name: str, value: object) -> Path:
     """Return a path that is not empty."""
     if not isinstance(value, str | os.PathLike) or not os.fspath(value) or "\0" in str(value):
         raise UserError(f"{name} is {_said(value)}: give the path of a file or a folder.")
     return Path(value)
-
-
-def server(name: str, value: object) -> tuple[str, str, int]:
-    """Return the scheme, the host and the port of a server's URL."""
-    advice = "give http://HOST:8501 or grpc://HOST:8500"
-    try:
-        parts = urlsplit(value if isinstance(value, str) else "")
-        scheme, host, found = parts.scheme, parts.hostname, parts.port
-    except ValueError as error:
-        raise UserError(f"{name} is {_said(value)}: {advice}.") from error
-    if scheme not in ("http", "grpc") or not host or not found:
-        raise UserError(f"{name} is {_said(value)}: {advice}.")
-    return scheme, host, found
 
 
 def _index(name: str, value: object) -> int:

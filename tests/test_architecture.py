@@ -55,7 +55,7 @@ RANKS = (
     {"data", "training", "metrics"},
     {"models", "samplers", "serve", "export"},
     {"runs"},
-    {"commands", "tables"},
+    {"commands", "tables", "entry"},
     {"cli"},
 )
 # Beside each other, but in one direction.

@@ -129,7 +129,7 @@ def test_list_names_everything(kerasgen):
         (("train", "vae_digit", "--output", "{}"), "no preset 'vae_digit'"),
         (("train", "vae_digits", "--output", "{}", "--data", "digit"), "no data source 'digit'"),
         (("train", "vae_digits", "--output", "{}", "--data", "folder:/nowhere"), "/nowhere"),
-        (("train", "vae_digits", "--output", "{}", "--epochs", "0"), "at least 1"),
+        (("train", "vae_digits", "--output", "{}", "--epochs", "0"), "--epochs is 0"),
         (("train", "vae_64", "--output", "{}"), "--data folder:PATH"),
         (("train", "cyclegan_resnet_9", "--output", "{}"), "--data-a"),
         (("generate", "/nowhere", "--output", "{}"), "no model at /nowhere"),
@@ -158,7 +158,7 @@ def test_mistakes_with_a_trained_model(kerasgen, run_folder, tmp_path):
         (("train", "vae_digits", "--output", run_folder), "holds a run already"),
         (("train", "vae_digits", "--output", run_folder, "--resume", "--seed", 1), "begun with epochs 2"),
         (("generate", run_folder, "--output", tmp_path, "--label", 10), "classes 0 to 9"),
-        (("generate", run_folder, "--output", tmp_path, "--temperature", 0), "positive"),
+        (("generate", run_folder, "--output", tmp_path, "--temperature", 0), "above 0"),
         (("translate", run_folder, "--input", tmp_path, "--output", tmp_path / "out"), "which can't translate a2b"),
         (
             ("translate", run_folder, "--input", tmp_path, "--output", tmp_path / "out", "--direction", "ab"),

@@ -12,7 +12,7 @@ from kerasgen.errors import UserError, require_extra
 from kerasgen.networks.patchgan import patchgan, pixel_discriminator
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
-from kerasgen.untrusted import read_torch
+from kerasgen.untrusted import bounded_weights, read_torch
 
 _ADVICE = "only ResNet and U-Net generators and PatchGANs of pytorch-CycleGAN-and-pix2pix can be imported"
 
@@ -40,7 +40,9 @@ def import_torch(path: str | os.PathLike) -> ImportedNetwork:
             first key that doesn't fit.
     """
     weights = _read(path)
-    network, pairs, description = _recognize(weights)
+    # Its shapes say how large the network is: no larger than its weights.
+    with bounded_weights(sum(value.size for value in weights.values())):
+        network, pairs, description = _recognize(weights)
     taken = {}
     for torch_name, variable, axes in pairs:
         if torch_name not in weights:
@@ -95,7 +97,7 @@ def _recognize(weights: dict[str, np.ndarray]) -> tuple[keras.Model, Pairs, str]
 
 
 def _shape(weights: dict[str, np.ndarray], name: str) -> tuple[int, ...]:
-    if name not in weights or weights[name].ndim != 4:
+    if name not in weights or weights[name].ndim != 4 or not weights[name].size:
         raise UserError(f"The checkpoint has no convolution {name!r}: {_ADVICE}.")
     return weights[name].shape
 

@@ -8,11 +8,12 @@ import platform
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kerasgen import values
 from kerasgen.commands.options import Options
 from kerasgen.commands.settings import changed
 from kerasgen.commands.training_data import TrainingData, with_sources
@@ -96,6 +97,7 @@ def train(
 
     options, folder = options or Options(), RunFolder(output)
     folder.check(resume, overwrite)
+    values.seed("seed", seed)
     model_class, found = find(preset)
     loader, found = with_sources(model_class, preset, found, data)
     sizes = {} if batch_size is None else {"data.batch_size": batch_size}
@@ -122,18 +124,32 @@ def train(
     config |= {"steps_per_epoch": data.steps_per_epoch, "seed": seed, "recipe": recipe}
     config |= {"options": asdict(options), "replicas": strategy.num_replicas_in_sync}
     config |= {"workers": worker_count(strategy), "versions": _versions(), "git_commit": _git_commit()}
-    if is_chief() and resume:
-        _compare(folder, config)
-        folder.go_on(config)
-    elif is_chief():
-        folder.begin(config, overwrite)
-    wait_for_workers(strategy)
-    history = _fit(model, data, folder, config, options)
-    run = Run(folder.path, model, history, data.validation)
-    if is_chief():
-        finish(run)
-    wait_for_workers(strategy)
+    with _begun(folder, config, overwrite, resume):
+        wait_for_workers(strategy)
+        history = _fit(model, data, folder, config, options)
+        run = Run(folder.path, model, history, data.validation)
+        if is_chief():
+            finish(run)
+        wait_for_workers(strategy)
     return run
+
+
+@contextmanager
+def _begun(folder: RunFolder, config: RunConfig, overwrite: bool, resume: bool) -> Iterator[None]:
+    """Make the folder ready, and hold it while it is trained in; one of several workers does so."""
+    from kerasgen.training.distribute import is_chief
+
+    if not is_chief():
+        yield
+        return
+    if resume:
+        _compare(folder, config)
+    with folder.held():
+        if resume:
+            folder.go_on(config)
+        else:
+            folder.begin(config, overwrite)
+        yield
 
 
 def stages_of(
@@ -166,8 +182,8 @@ def stages_of(
         stages = (*former, Stage(wanted[0], schedule or "extend"))
     else:
         ends = wanted or (usual,)
-        if min(ends) < 1:
-            raise UserError(f"{min(ends)} epochs were asked for: ask for at least 1.")
+        for end in ends:
+            values.whole("epochs", end)
         if list(ends) != sorted(set(ends)):
             raise UserError(f"The stages end with the epochs {ends}: give numbers that grow.")
         stages = (Stage(ends[0]), *(Stage(end, schedule or "extend") for end in ends[1:]))
@@ -196,9 +212,9 @@ def _check_options(options: Options, strategy: "tf.distribute.Strategy", model_c
         )
 
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
-    for name, count in (("checkpoint_steps", options.checkpoint_steps), ("keep", options.keep)):
-        if count is not None and count < 1:
-            raise UserError(f"{name} is {count}: give 1 or more.")
+    values.whole("keep", options.keep)
+    if options.checkpoint_steps is not None:
+        values.whole("checkpoint_steps", options.checkpoint_steps)
     on_cpu = not tf.config.list_physical_devices("GPU")
     if options.precision not in precisions:
         raise UserError(f"There is no precision {options.precision!r}: choose one of {', '.join(precisions)}.")
@@ -241,7 +257,8 @@ def _fit(
     log.write()
     examples = next(iter(data.validation)) if model.previews_inputs else None
     pictures = callbacks.ImageGrid(folder.pictures, inputs=examples)
-    used = [callbacks.StopOnNaN(), pictures, kept, log]
+    stop = callbacks.StopWhenAsked(kept)
+    used = [callbacks.StopOnNaN(), pictures, kept, log, stop]
     bar = callbacks.ProgressBar(tuple(reported.bar_name for reported in model.reports if reported.on_bar))
     if is_chief():
         used += [bar, keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: _keep_config(folder, config))]
@@ -255,10 +272,8 @@ def _fit(
         "verbose": 0,
     }
     options |= {"steps_per_epoch": data.steps_per_epoch, "shuffle": False, "callbacks": used}
-    try:
+    with stop.listening(), closing(bar):
         model.fit(data.training(step), **options)
-    finally:
-        bar.close()
     names = sorted({name for row in log.rows for name in row})
     return {name: [row[name] for row in log.rows] for name in names}
 

@@ -1,8 +1,6 @@
 """Densities over a VAE's latent space; all share `fit`, `sample`, `log_prob`, `save` and `load`."""
 
-import json
 import os
-import zipfile
 
 import numpy as np
 
@@ -14,6 +12,9 @@ from kerasgen.samplers.gaussian_mixture import GaussianMixtureSampler
 from kerasgen.samplers.posterior import PosteriorSampler, attribute_directions
 from kerasgen.samplers.prior import PriorSampler
 from kerasgen.samplers.two_stage import TwoStageSampler
+from kerasgen.untrusted import bounded_weights, check_finite, read_npz, reading
+
+_MOST_DIMENSIONS = 100_000
 
 SAMPLERS: dict[str, type[Sampler]] = {
     "prior": PriorSampler,
@@ -57,19 +58,31 @@ def load_sampler(path: str | os.PathLike) -> Sampler:
     Raises:
         UserError: the file is missing, damaged or no sampler.
     """
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            state = {name: file[name] for name in file.files if name != "header"}
-    except FileNotFoundError:
-        raise UserError(f"{path} doesn't exist: give the path of a sampler that was saved.") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a saved sampler, or is damaged: save the sampler again.") from error
+    kind, advice = "a sampler", "save the sampler again"
+    header, state = read_npz(path, {"sampler": str, "config": dict}, kind, advice)
     classes = {c.__name__: c for c in SAMPLERS.values()}
     if header["sampler"] not in classes:
         raise UserError(
             f"{path} holds a {header['sampler']}, which this version of kerasgen doesn't know: update it."
         )
-    sampler = classes[header["sampler"]](**header["config"])
-    sampler.restore(state)
+    with reading(path, kind, advice), bounded_weights(sum(array.size for array in state.values())):
+        check_finite(state)
+        if not 1 <= int(state["latent_dim"]) <= _MOST_DIMENSIONS:
+            raise UserError(f"its latents have {int(state['latent_dim'])} dimensions")
+        sampler = classes[header["sampler"]](**header["config"])
+        sampler.restore(state)
+        # Arrays that don't fit together are found by using them.
+        for where in (None, *_evidence(state)):
+            drawn = sampler.sample(1, seed=0, where=where).z
+            if drawn.shape != (1, int(state["latent_dim"])) or not np.isfinite(drawn).all():
+                raise UserError("it draws no latents")
     return sampler
+
+
+def _evidence(state: dict[str, np.ndarray]) -> list[dict[str, int]]:
+    """Return the first value of each label or attribute that a sampler knows."""
+    if "attribute_names" not in state:
+        return []
+    starts = np.cumsum([0, *state["attribute_sizes"]])[:-1]
+    firsts = state["attribute_values"][starts]
+    return [{str(name): int(value)} for name, value in zip(state["attribute_names"], firsts, strict=True)]

@@ -5,16 +5,20 @@ Under several workers only the chief writes. `kerasgen.training.checkpoints` hol
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from kerasgen.drawing import save_png, side_by_side
-from kerasgen.errors import UserError
+from kerasgen.errors import Stopped, UserError
 from kerasgen.files import atomic_write
-from kerasgen.training.distribute import is_chief
+from kerasgen.training.checkpoints import Checkpoints
+from kerasgen.training.distribute import is_chief, worker_count
 from kerasgen.typing import Tensor
 
 
@@ -52,7 +56,7 @@ class ImageGrid(keras.callbacks.Callback):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends the training with one sentence as soon as a logged loss is NaN or infinite.
+    """Ends the training with one sentence as soon as a logged loss is NaN or infinite, or a validation's is NaN.
 
     Files that were written before are left as they are: the last good ones.
 
@@ -70,6 +74,65 @@ class StopOnNaN(keras.callbacks.Callback):
                     f"{name} is {value} in epoch {self._epoch + 1}, batch {batch + 1}, and the training has stopped: "
                     "try a smaller learning rate, or look for NaN in the images."
                 )
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        for name, value in (logs or {}).items():
+            if np.isnan(value):
+                raise UserError(
+                    f"{name} is NaN after epoch {epoch + 1}, and the training has stopped: look for NaN in the "
+                    "images of the validation, or try a smaller learning rate."
+                )
+
+
+class StopWhenAsked(keras.callbacks.Callback):
+    """Ends the training soon after SIGTERM, with a checkpoint; `fit` must run inside `listening`.
+
+    It is looked for after each batch. In a validation, which no checkpoint goes on from, the end of it is waited
+    for. List it behind `checkpoints`.
+
+    Args:
+        checkpoints: writes the state.
+
+    Raises:
+        Stopped: in `fit`, saying what was written.
+    """
+
+    def __init__(self, checkpoints: Checkpoints):
+        super().__init__()
+        self._checkpoints, self._asked, self._epoch = checkpoints, threading.Event(), 0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen to SIGTERM, where this is the main thread, which alone may, and the only worker, which alone can."""
+        if threading.current_thread() is not threading.main_thread() or worker_count() > 1:
+            yield
+            return
+        former = signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, former)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        last = (
+            batch + 1 == self._checkpoints.steps_per_epoch
+        )  # on_epoch_end comes next, with the validation's numbers
+        if self._asked.is_set() and not last and not self.model.steps_to_skip:
+            self._checkpoints.write_now(self._epoch, batch)
+            self._stop(f"batch {batch + 1} of epoch {self._epoch + 1}")
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if self._asked.is_set():
+            self._stop(f"epoch {epoch + 1}")
+
+    def _stop(self, after: str) -> None:
+        raise Stopped(
+            f"The training was asked to end (SIGTERM) and has stopped after {after}, of which "
+            f"{self._checkpoints.folder} holds a checkpoint: go on with the same command and --resume."
+        )
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -1,13 +1,12 @@
 """Checkpoints with all of a training's state, from which it goes on to the bit."""
 
 import json
+import math
 import os
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.training.distribute import is_chief
 from kerasgen.typing import Tensor
+from kerasgen.untrusted import check_finite, read_npz, reading
 
 
 class Best(TypedDict):
@@ -34,6 +34,15 @@ class Header(TypedDict):
     steps_per_epoch: int
     logs: list[dict[str, float]]
     best: Best | None
+
+
+# What the array "header" of a file says.
+_HEADER = {
+    "step": int,
+    "steps_per_epoch": int,
+    "logs": [dict],
+    "best": (None, {"step": int, "metric": str, "value": float}),
+}
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -116,9 +125,15 @@ class Checkpoints(keras.callbacks.Callback):
                 f"choose one of {', '.join(numbers)}."
             )
         value = numbers[metric]
+        if math.isnan(value):
+            return
         sign = 1 if self.model.reported(metric).better == "higher" else -1
-        if self.best is None or sign * value > sign * self.best["value"]:
+        if self.best is None or math.isnan(self.best["value"]) or sign * value > sign * self.best["value"]:
             self.best = {"step": step, "metric": metric, "value": value}
+
+    def write_now(self, epoch: int, batch: int) -> None:
+        """Write one after this batch of this epoch, whether or not it is due; both count from 0."""
+        self._write(epoch * self.steps_per_epoch + batch + 1)
 
     def _write(self, step: int) -> None:
         if self._read_metrics is None:
@@ -195,13 +210,17 @@ def _newest(folder: Path) -> tuple[Path, Header, dict[str, np.ndarray]] | None:
 
 
 def _read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
-    try:
-        # NumPy leaves a file open that it can't read, hence the outer `open`.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        return json.loads(str(arrays.pop("header"))), arrays
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} can't be read as a checkpoint ({error}).") from error
+    kind, advice = "a checkpoint", "remove it"
+    found, arrays = read_npz(path, _HEADER, kind, advice)
+    header = cast("Header", found)
+    with reading(path, kind, advice):
+        metrics = arrays.pop("metrics", None)
+        if metrics is None or metrics.ndim != 2 or metrics.dtype.kind != "f":
+            raise UserError("it has no metrics")
+        if not 0 <= header["step"] // max(1, header["steps_per_epoch"]) == len(header["logs"]):
+            raise UserError(f"it says of step {header['step']}, but of {len(header['logs'])} epochs")
+        check_finite(arrays)
+    return header, {**arrays, "metrics": metrics}
 
 
 def _assign(model: keras.Model, path: Path, arrays: dict[str, np.ndarray]) -> None:
