@@ -12,7 +12,7 @@ import os
 import stat
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -265,14 +265,13 @@ def load_keras(path: str | os.PathLike) -> "keras.Model":
         if not isinstance(model, keras.Model):
             raise UserError(f"it holds a {type(model).__name__}")
     with reading(path, "a trained model", "take the one of an earlier epoch"):
-        check_finite({variable.path: variable for variable in model.weights})
+        check_finite({variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights})
     return model
 
 
-def check_finite(arrays: dict[str, object]) -> None:
-    """Raise `UserError` if one of the arrays or variables holds NaN or infinity."""
-    for name, value in arrays.items():
-        array = np.asarray(value)
+def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise `UserError` if one of the arrays holds NaN or infinity."""
+    for name, array in arrays.items():
         if array.dtype.kind not in "fV":  # V is bfloat16
             continue
         if not np.isfinite(array.astype(np.float32) if array.dtype.kind == "V" else array).all():
