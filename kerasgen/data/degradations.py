@@ -132,6 +132,11 @@ class Chain:
 
     parts: tuple[Any, ...]
 
+    @property
+    def needs_color(self) -> bool:
+        """Whether a part is made for RGB only."""
+        return any(isinstance(part, LowLight | Hole) for part in self.parts)
+
     def __call__(self, image: Any, seed: Any) -> Any:
         """Send an image through all parts."""
         import tensorflow as tf

@@ -21,6 +21,7 @@ def load_paired(
     split: str = "train",
     *,
     image_size: int = 64,
+    channels: int = 3,
     batch_size: int = 16,
     augmentation: str = "turns",
     seed: int = 0,
@@ -40,6 +41,7 @@ def load_paired(
             `kerasgen.data.degradations`.
         split: "train" or "test".
         image_size: pixels of the clean squares.
+        channels: of the pictures; "low_light" and "hole" need 3.
         batch_size: examples in a batch.
         augmentation: of the clean squares before they are degraded: "none"; "turns", flips and quarter turns; or
             "turns_and_colors", channels in another order and negatives too, where color doesn't matter.
@@ -57,7 +59,12 @@ def load_paired(
     if augmentation not in AUGMENTATIONS:
         raise UserError(f"There is no augmentation {augmentation!r}: choose one of {', '.join(AUGMENTATIONS)}.")
     degrade, training = degradation_from(degradation), split == "train"
-    example, count = squares(find_kind(source, download, data_dir), split, image_size, augmentation, seed)
+    if channels != 3 and (augmentation == "turns_and_colors" or degrade.needs_color):
+        raise UserError(
+            f"channels is {channels}, but low_light, hole and the augmentation turns_and_colors are of RGB pictures: "
+            "give channels=3, or another degradation with the augmentation turns."
+        )
+    example, count = squares(find_kind(source, download, data_dir), split, image_size, augmentation, seed, channels)
 
     def pair(position: Any) -> dict[str, Any]:
         import tensorflow as tf
@@ -74,12 +81,14 @@ def load_paired(
 _TEST_SEED = 20170409
 
 
-def squares(found: tuple[Kind, str], split: str, size: int, augmentation: str, seed: int) -> tuple[Any, int]:
-    """From an int64 position to a clean square [size, size, 3] in [0, 1]; and the number of pictures."""
+def squares(
+    found: tuple[Kind, str], split: str, size: int, augmentation: str, seed: int, channels: int = 3
+) -> tuple[Any, int]:
+    """From an int64 position to a clean square [size, size, channels] in [0, 1]; and the number of pictures."""
     if size < 1:
         raise UserError(f"image_size is {size}: give a positive number of pixels.")
     kind, argument = found
-    opened, training = kind.open_split(argument, split, Fit("natural", (size, size)), 3), split == "train"
+    opened, training = kind.open_split(argument, split, Fit("natural", (size, size)), channels), split == "train"
 
     def example(position: Any) -> Any:
         import tensorflow as tf
@@ -98,7 +107,7 @@ def _cut(image: Any, size: int, share: Any) -> Any:
 
     room = tf.shape(image)[:2] - size
     corner = tf.minimum(tf.cast(tf.cast(room + 1, tf.float32) * share, tf.int32), room)
-    return tf.slice(image, [corner[0], corner[1], 0], [size, size, 3])
+    return tf.slice(image, [corner[0], corner[1], 0], [size, size, image.shape[-1]])
 
 
 def _augmented(image: Any, augmentation: str, draws: Any) -> Any:
@@ -106,9 +115,10 @@ def _augmented(image: Any, augmentation: str, draws: Any) -> Any:
 
     if augmentation == "none":
         return image
+    shape = image.shape
     image = tf.image.rot90(image, tf.cast(4.0 * draws[0], tf.int32))
     image = tf.where(draws[1] < 0.5, image[:, ::-1], image)
     if augmentation == "turns_and_colors":
         image = tf.gather(image, tf.argsort(draws[2:5]), axis=-1)
         image = tf.where(draws[5] < 0.5, 1.0 - image, image)
-    return tf.ensure_shape(image, [image.shape[0], image.shape[1], 3])
+    return tf.ensure_shape(image, shape)

@@ -160,3 +160,14 @@ def test_pictures_are_those_of_the_libraries_and_the_tests_are_not_trained_on():
     assert np.ascontiguousarray(data.chelsea()[:64, :64]).tobytes() in found
     assert np.ascontiguousarray(load_sample_image("china.jpg")[64:128, 128:192]).tobytes() in found
     assert source.count == (300 // 64) * (451 // 64) + (427 // 64) * (640 // 64)
+
+
+def test_pictures_of_other_channels_are_degraded_too(tmp_path):
+    pixels = np.random.default_rng(0).random((8, 20, 20, 7), np.float32)
+    for i, array in enumerate(pixels):
+        np.save(tmp_path / f"{i}.npy", array)
+    source, noise = f"folder:{tmp_path}?range=0..1", {"kind": "noise", "sigma": 0.1}
+    batch = next(iter(load_paired(source, noise, image_size=16, channels=7, batch_size=4)))
+    assert batch["a"].shape == batch["b"].shape == (4, 16, 16, 7)
+    with pytest.raises(UserError, match="channels is 7, but low_light, hole"):
+        load_paired(source, {"kind": "hole"}, image_size=16, channels=7)
