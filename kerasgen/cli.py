@@ -387,10 +387,11 @@ def serve(
 ) -> None:
     """Serve models for development, as TensorFlow Serving does; in production, use TensorFlow Serving."""
     with _quiet_import():
-        from kerasgen.serve import Limits, Server
+        from kerasgen.serve import Limits, Server, allow_many_files
 
     typer.echo("This server is for development, on this machine alone; production is TensorFlow Serving (README.md).")
     limits = Limits.of(megapixels, memory)
+    allow_many_files()
     with Server(models, grpc_port, rest_port, limits=limits, batching=batching, say=typer.echo) as server:
         typer.echo(f"gRPC: 127.0.0.1:{server.grpc_port}; REST: http://127.0.0.1:{server.rest_port}/v1/models/NAME")
         server.wait(lambda: typer.echo("Ctrl-C ends it."))

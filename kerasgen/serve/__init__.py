@@ -8,6 +8,6 @@ It has a room of its own: it knows SavedModels and their versions, but neither K
         server.wait()
 """
 
-from .server import Limits, Server
+from .server import Limits, Server, allow_many_files
 
-__all__ = ["Limits", "Server"]
+__all__ = ["Limits", "Server", "allow_many_files"]

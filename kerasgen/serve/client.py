@@ -199,7 +199,7 @@ class Client:
         shapes = [info["shape"] for info in inputs]
         if "bytes" not in known or len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] not in (1, 3, 4):
             raise ServerError(
-                f"The model at {self._url} doesn't translate picture files (it has {', '.join(known)}): "
+                f"The model at {self._url} doesn't translate picture files (it has {', '.join(sorted(known))}): "
                 "give one that was exported with pictures in and out.",
                 refused=True,
             )

@@ -42,7 +42,6 @@ class GrpcServer:
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),
             ("grpc.server_handshake_timeout_ms", int(1000 * limits.head_seconds)),
-            ("grpc.max_allowed_incoming_connections", 4 * limits.connections),
         ]
         pool = ThreadPoolExecutor(threads, "grpc")
         self._server = grpc.server(pool, options=options, maximum_concurrent_rpcs=threads)
@@ -53,7 +52,7 @@ class GrpcServer:
             raise UserError(f"Port {port} of 127.0.0.1 can't be had: choose another with --grpc-port.") from error
         self._server.start()
 
-    def stop(self, seconds: float = 5.0) -> None:
+    def stop(self, seconds: float = 10.0) -> None:
         """Take no more requests, and answer those that run; whatever has no answer by then is canceled."""
         self._server.stop(seconds).wait()
 

@@ -44,10 +44,11 @@ def upright(file: bytes, channels: int) -> bytes:
     """
     with open_picture(io.BytesIO(file)) as image:
         # Pillow decodes a whole PNG to see whether such a chunk comes after the pixels.
-        said = image.format == "JPEG" or b"eXIf" in file or b"adobe.xmp" in file
+        said = image.format != "PNG" or b"eXIf" in file or b"adobe.xmp" in file
         turned = said and image.getexif().get(_ORIENTATION, 1) != 1
+        deep = file.startswith(_PNG) and file[24] > 8  # bits, of which TensorFlow takes the upper ones
         plain = {1: ("L",), 3: ("L", "RGB"), 4: ("L", "RGB", "RGBA")}[channels]
-        if not turned and image.mode in plain and "transparency" not in image.info:
+        if not turned and not deep and image.mode in plain and "transparency" not in image.info:
             return file
     return as_png(read_picture(io.BytesIO(file), Fit("natural"), channels))
 

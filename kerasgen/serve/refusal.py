@@ -6,6 +6,7 @@ _HTTP = {
     "INVALID_ARGUMENT": 400,
     "PERMISSION_DENIED": 403,
     "NOT_FOUND": 404,
+    "ABORTED": 408,  # a client that doesn't finish what it began to say
     "RESOURCE_EXHAUSTED": 429,
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST_FILES = 1024
+_AT_ONCE = 256  # rows of lists that become an array
 _STRING = 7  # DT_STRING
 
 
@@ -52,7 +53,7 @@ def from_json(definition: Any, body: Any, max_pixels: int) -> tuple[Arrays, bool
     if not isinstance(body, dict) or ("instances" in body) == ("inputs" in body):
         raise invalid('The body needs either "instances" (a list of rows) or "inputs" (tensors).')
     rows, names = "instances" in body, list(definition.inputs)
-    tensors = _columns(body["instances"], names) if rows else body["inputs"]
+    tensors = _columns(body["instances"], names, max_pixels) if rows else body["inputs"]
     if not isinstance(tensors, dict) or (len(names) == 1 and set(tensors) == {"b64"}):
         if len(names) != 1:
             raise invalid(f"The signature takes {', '.join(names)}: send an object with these names.")
@@ -127,9 +128,9 @@ def _check_pictures(name: str, files: np.ndarray, max_pixels: int) -> None:
             )
 
 
-def _columns(instances: Any, names: list[str]) -> Any:
-    if not isinstance(instances, list) or not instances:
-        raise invalid('"instances" must be a list of at least one row.')
+def _columns(instances: Any, names: list[str], most: int) -> Any:
+    if not isinstance(instances, list) or not 1 <= len(instances) <= most:
+        raise invalid(f'"instances" must be a list of at least one row, and of {most:,} at most.')
     named = [isinstance(row, dict) and not (len(names) == 1 and set(row) == {"b64"}) for row in instances]
     if not any(named):
         return {names[0]: instances} if len(names) == 1 else instances
@@ -141,24 +142,34 @@ def _columns(instances: Any, names: list[str]) -> Any:
 def _array(name: str, value: Any, info: Any) -> np.ndarray:
     import tensorflow as tf
 
-    dtype = _dtype_name(info.dtype)
-    if dtype == "string":
+    if info.dtype == _STRING:
         return _strings(name, value)
+    wanted = tf.dtypes.as_dtype(info.dtype)
+    if not isinstance(value, list) or len(value) <= _AT_ONCE:
+        return _numbers(name, value, wanted)
+    # In parts, because NumPy keeps every other thread from running while it goes through lists.
+    parts = [_numbers(name, value[i : i + _AT_ONCE], wanted) for i in range(0, len(value), _AT_ONCE)]
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise invalid(f"The input {name!r} is not a tensor: its lists differ in length.")
+    return np.concatenate(parts)
+
+
+def _numbers(name: str, value: Any, wanted: Any) -> np.ndarray:
     # Python's own objects first: as text, a thousand words and a long one would become a thousand long ones.
     array = np.array(value, object)
     kinds = set(map(type, array.ravel()))
-    wanted = tf.dtypes.as_dtype(dtype)
     if kinds & {list, dict}:
         raise invalid(f"The input {name!r} is not a tensor: its lists differ in length, or hold objects.")
     if not kinds <= ({bool} if wanted.is_bool else {int} if wanted.is_integer else {int, float}):
-        raise invalid(f"The input {name!r} holds other values than {dtype} numbers.")
+        raise invalid(f"The input {name!r} holds other values than {wanted.name} numbers.")
     if array.size and wanted.is_integer and not (array.min() >= wanted.min and array.max() <= wanted.max):
-        raise invalid(f"The input {name!r} holds values outside of {wanted.min} to {wanted.max}, which {dtype} has.")
+        limits = f"{wanted.min} to {wanted.max}, which {wanted.name} has"
+        raise invalid(f"The input {name!r} holds values outside of {limits}.")
     try:
         with np.errstate(over="ignore"):
             return array.astype(wanted.as_numpy_dtype)
     except (OverflowError, TypeError, ValueError):
-        raise invalid(f"The input {name!r} holds values that {dtype} lacks.") from None
+        raise invalid(f"The input {name!r} holds values that {wanted.name} lacks.") from None
 
 
 def _strings(name: str, value: Any) -> np.ndarray:

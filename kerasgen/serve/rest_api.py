@@ -1,14 +1,16 @@
 """TensorFlow Serving's REST API: predict in rows and columns, metadata and status, as an ASGI application."""
 
 import asyncio
+import gc
 import json
 import logging
 import re
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -31,6 +33,7 @@ _PATH = re.compile(
     r"(?P<verb>/metadata|:predict)?"
 )
 _PARSED = 24  # bytes that Python's objects take for one of JSON's text, at worst
+_LARGE = 2**22  # bytes of JSON
 _READERS = 4  # threads that read bodies and write answers
 
 
@@ -47,6 +50,7 @@ class RestApi:
     def __init__(self, service: Service):
         self._service = service
         self._readers = ThreadPoolExecutor(_READERS, "rest")
+        self._large = threading.Lock()
         self._bodies = 0  # bytes that have arrived and are still held
 
     def close(self) -> None:
@@ -111,7 +115,7 @@ class RestApi:
                 async with asyncio.timeout(left):
                     part = await anext(parts, None)
             except TimeoutError:
-                raise Refusal("DEADLINE_EXCEEDED", "The body didn't arrive in time.") from None
+                raise Refusal("ABORTED", "The body didn't arrive in time.") from None
             if part is None:
                 return body.content()
             before = body.taken
@@ -123,7 +127,9 @@ class RestApi:
     async def _predict(self, asked: Asked, content: bytes, deadline: float, gone: threading.Event) -> bytes:
         service, loop = self._service, asyncio.get_running_loop()
         with service.models.use(asked.model, asked.version, asked.label) as version:
-            task, rows = await loop.run_in_executor(self._readers, _read, service, version, content, deadline)
+            task, rows = await loop.run_in_executor(
+                self._readers, _read, service, self._large, version, content, deadline
+            )
             version.submit(task)
             outputs = await asyncio.wrap_future(task.answer)
         answers.check_size(outputs, 4 * service.limits.bytes)
@@ -205,24 +211,47 @@ def _asked(path: str, method: str) -> tuple[Asked, str | None]:
     return Asked(match["model"], int(match["version"] or 0) or None, match["label"]), verb
 
 
-def _read(service: Service, version: LoadedVersion, content: bytes, deadline: float) -> tuple[Task, bool]:
+def _read(
+    service: Service, large: threading.Lock, version: LoadedVersion, content: bytes, deadline: float
+) -> tuple[Task, bool]:
     """Return the task of a body, and whether it is in rows."""
-    with service.memory.taken(_PARSED * len(content), deadline):
+    with service.memory.taken(_PARSED * len(content), deadline), _uncollected(large, content):
+        return _parsed(service, version, content, deadline)
+
+
+def _parsed(service: Service, version: LoadedVersion, content: bytes, deadline: float) -> tuple[Task, bool]:
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        raise invalid("The body is not JSON.") from None
+    signature = body.get("signature_name", "") if isinstance(body, dict) else ""
+    if not isinstance(signature, str):
+        raise invalid('"signature_name" must be a string.')
+    rows = False
+
+    def read(definition: Any) -> requests.Arrays:
+        nonlocal rows
+        inputs, rows = requests.from_json(definition, body, service.limits.pixels)
+        return inputs
+
+    return service.task(version, signature, read, deadline), rows
+
+
+@contextmanager
+def _uncollected(large: threading.Lock, content: bytes) -> Iterator[None]:
+    """Keep Python's garbage collector from a large body, whose millions of lists it would search again and again.
+
+    One at a time: the collector is the whole process's.
+    """
+    if len(content) < _LARGE or not gc.isenabled():
+        yield
+        return
+    with large:
+        gc.disable()
         try:
-            body = json.loads(content)
-        except (ValueError, RecursionError):
-            raise invalid("The body is not JSON.") from None
-        signature = body.get("signature_name", "") if isinstance(body, dict) else ""
-        if not isinstance(signature, str):
-            raise invalid('"signature_name" must be a string.')
-        rows = False
-
-        def read(definition: Any) -> requests.Arrays:
-            nonlocal rows
-            inputs, rows = requests.from_json(definition, body, service.limits.pixels)
-            return inputs
-
-        return service.task(version, signature, read, deadline), rows
+            yield
+        finally:
+            gc.enable()
 
 
 def _written(outputs: requests.Arrays, rows: bool, deadline: float, is_gone: Callable[[], bool]) -> bytes:

@@ -73,7 +73,7 @@ def _uvicorn(api: RestApi, limits: Limits) -> "uvicorn.Server":
         lifespan="off",
         ws="none",
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=10,
     )
     return uvicorn.Server(config)
 

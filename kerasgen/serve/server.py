@@ -110,6 +110,15 @@ class Server:
             self._models.scan()
 
 
+def allow_many_files() -> None:
+    """Let this process have as many connections as the system permits: gRPC closes idle ones after seconds only."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource  # Windows has none, and no such limit
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _undisturbed(say: Callable[[str], None]) -> Callable[[str], None]:
     """Return `say` for threads that must go on although nobody reads any more what they say."""
 

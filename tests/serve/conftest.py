@@ -11,6 +11,8 @@ from sklearn.datasets import load_sample_image
 
 from kerasgen.export import ImageSpec
 
+from .process import Process
+
 
 def tiny_generator(shift: float) -> keras.Model:
     """A convolution with a padding that crashes on wrong ranks, and a bias that tells the version."""
@@ -55,17 +57,20 @@ def expected(generator: keras.Model, pictures: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="session")
 def saved(generators, tmp_path_factory) -> dict:
     """A SavedModel of each version, written without the gate, which tests/export/serving/test_serving.py covers."""
+    folder = tmp_path_factory.mktemp("saved")
+    return {number: save_signatures(generator, folder / str(number)) for number, generator in generators.items()}
+
+
+def save_signatures(model: keras.Model, path):
+    """A SavedModel with all signatures that `export_serving` gives it."""
     from kerasgen.export.contract.inputs import network_and_inputs
     from kerasgen.export.contract.served import served_signatures
     from kerasgen.export.formats.saved_model import save, traced
 
-    folder, paths = tmp_path_factory.mktemp("saved"), {}
-    for number, generator in generators.items():
-        network, _ = network_and_inputs(generator, None, ImageSpec())
-        paths[number] = folder / str(number)
-        signatures = served_signatures(network, ImageSpec(), {})
-        save(paths[number], {name: traced(signature) for name, signature in signatures.items()})
-    return paths
+    network, _ = network_and_inputs(model, None, ImageSpec())
+    signatures = served_signatures(network, ImageSpec(), {})
+    save(path, {name: traced(signature) for name, signature in signatures.items()})
+    return path
 
 
 def publish(base, saved_model, name: str = "tiny", number: int | None = None, label: str = "stable") -> int:
@@ -86,3 +91,12 @@ def served(saved, tmp_path_factory):
     publish(base, saved[2], number=2)
     with Server(base, 0, 0, poll_seconds=0.1) as server:
         yield server
+
+
+@pytest.fixture
+def running(saved, tmp_path):
+    """`kerasgen serve` as a user starts it, and the folder that it serves."""
+    publish(tmp_path / "models", saved[1])
+    process = Process(tmp_path / "models")
+    yield process, tmp_path / "models"
+    process.end()

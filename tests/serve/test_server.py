@@ -45,6 +45,10 @@ class Stub:
         self.service = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
 
     def predict(self, inputs, signature="", timeout=60, **spec):
+        response = self.service.Predict(self.request(inputs, signature, **spec), timeout=timeout)
+        return {n: tf.make_ndarray(t) for n, t in response.outputs.items()}, response.model_spec
+
+    def request(self, inputs, signature="", **spec):
         request = predict_pb2.PredictRequest()
         request.model_spec.name = spec.pop("name", "tiny")
         request.model_spec.signature_name = signature
@@ -55,8 +59,7 @@ class Stub:
         for name, value in inputs.items():
             proto = value if isinstance(value, TensorProto) else tf.make_tensor_proto(value)
             request.inputs[name].CopyFrom(proto)
-        response = self.service.Predict(request, timeout=timeout)
-        return {n: tf.make_ndarray(t) for n, t in response.outputs.items()}, response.model_spec
+        return request
 
 
 @pytest.fixture

@@ -2,14 +2,8 @@
 
 import http.client
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import grpc
 import numpy as np
@@ -22,49 +16,6 @@ from tensorflow_serving.apis import predict_pb2
 from .conftest import expected, publish
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
-
-
-class Process:
-    """`kerasgen serve` as a user starts it."""
-
-    def __init__(self, base):
-        command = [Path(sys.executable).with_name("kerasgen"), "serve", base, "--grpc-port", "0", "--rest-port", "0"]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
-        self.said = []
-        for line in self.process.stdout:
-            self.said.append(line)
-            if "Ctrl-C" in line:
-                break
-        match = re.search(r"gRPC: 127\.0\.0\.1:(\d+); REST: http://127\.0\.0\.1:(\d+)", "".join(self.said))
-        assert match, self.said
-        self.grpc, self.rest = map(int, match.groups())
-        # Otherwise the pipe fills up, and the server waits.
-        self.reader = threading.Thread(target=lambda: self.said.extend(self.process.stdout))
-        self.reader.start()
-
-    def memory(self):
-        """Resident bytes."""
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.reader.join()
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def running(saved, tmp_path):
-    publish(tmp_path / "models", saved[1])
-    process = Process(tmp_path / "models")
-    yield process, tmp_path / "models"
-    process.end()
 
 
 def predict_request(**inputs):
