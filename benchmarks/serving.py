@@ -4,11 +4,14 @@
 
 The network is the paper's ResNet generator of 6 blocks with an eighth of its filters, at 64 x 64 pixels; each client
 sends one picture at a time by gRPC and waits for the answer. Two servers on the same version take turns, each a
-process of its own. Then the first request after a start is compared with the median, with warm-up and without.
+process of its own. Then one client sends small pictures one after another over a connection that it keeps, by gRPC
+and by REST in turn. Last, the first request after a start is compared with the median, with warm-up and without.
 Ratios carry over to other machines, milliseconds don't.
 """
 
 import argparse
+import http.client
+import json
 import os
 import re
 import shutil
@@ -36,32 +39,35 @@ from kerasgen.export import ImageSpec
 from kerasgen.export.serving import export_serving
 from kerasgen.networks import resnet_generator
 
-SIZE, NAME = 64, "resnet"
+SIZE, SMALL, NAME = 64, 8, "resnet"
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
 @contextmanager
-def serving(base: Path, *options: str) -> Iterator[int]:
-    """A server in a process of its own; gives its gRPC port."""
+def serving(base: Path, *options: str) -> Iterator[tuple[int, int]]:
+    """A server in a process of its own; gives its ports of gRPC and of REST."""
     kerasgen = Path(sys.executable).with_name("kerasgen")
     command = [kerasgen, "serve", base, "--grpc-port", "0", "--rest-port", "0", *options]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             for line in process.stdout:
-                if match := re.match(r"gRPC: 127\.0\.0\.1:(\d+)", line):
-                    yield int(match[1])
+                if match := re.match(r"gRPC: 127\.0\.0\.1:(\d+); REST: http://127\.0\.0\.1:(\d+)", line):
+                    yield int(match[1]), int(match[2])
                     break
         finally:
             process.terminate()
 
 
-def request() -> bytes:
+def picture(size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (1, size, size, 3), "uint8")
+
+
+def request(size: int = SIZE) -> bytes:
     """One picture."""
     message = predict_pb2.PredictRequest()
     message.model_spec.name = NAME
-    picture = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), "uint8")
-    message.inputs["image"].CopyFrom(tf.make_tensor_proto(picture))
+    message.inputs["image"].CopyFrom(tf.make_tensor_proto(picture(size)))
     return message.SerializeToString()
 
 
@@ -100,11 +106,39 @@ def first_and_median(port: int) -> tuple[float, float]:
     return taken[0], statistics.median(taken[1:])
 
 
+def sequential(ports: tuple[int, int], count: int = 300) -> dict[str, list[float]]:
+    """Milliseconds of small requests one after another over one connection each, gRPC and REST in turn."""
+    content, body = request(SMALL), json.dumps({"instances": picture(SMALL).tolist()})
+    taken = {"gRPC": [], "REST": []}
+    rest = http.client.HTTPConnection("127.0.0.1", ports[1])
+    with grpc.insecure_channel(f"127.0.0.1:{ports[0]}") as channel:
+        call = channel.unary_unary(PREDICT)
+
+        def by_grpc() -> None:
+            call(content, timeout=60)
+
+        def by_rest() -> None:
+            rest.request("POST", f"/v1/models/{NAME}:predict", body)
+            rest.getresponse().read()
+
+        for number in range(-20, count):  # the first twenty warm up
+            for name, ask in (("gRPC", by_grpc), ("REST", by_rest)):
+                start = time.perf_counter()
+                ask()
+                if number >= 0:
+                    taken[name].append(1000 * (time.perf_counter() - start))
+    rest.close()
+    for name, values in taken.items():
+        p50, p90, p99 = np.percentile(values, (50, 90, 99))
+        print(f"{name} one after another: p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms")
+    return taken
+
+
 def compare(base: Path, rounds: int, seconds: float, clients: int) -> dict[str, list[float]]:
     """Print throughput and latency of both servers, and the ratio; requests a second of each in each round."""
     rates, times = {"batching": [], "single": []}, {"batching": [], "single": []}
     with serving(base) as batching, serving(base, "--no-batching") as single:
-        ports = {"batching": batching, "single": single}
+        ports = {"batching": batching[0], "single": single[0]}
         for port in ports.values():
             load(port, clients, 1.0)
         for _ in range(rounds):
@@ -139,16 +173,18 @@ def main() -> None:
         network = resnet_generator(filters=options.filters, blocks=options.blocks)
         export_serving(network, base, NAME, image=ImageSpec(multiple=4))
         rates = compare(base, options.rounds, options.seconds, options.clients)
+        with serving(base) as ports:
+            one_by_one = sequential(ports)
         shutil.copytree(base, cold)
         next(cold.glob("*/1/assets.extra/tf_serving_warmup_requests")).unlink()
         starts = {"with": [], "without": []}
         for name, where in (("with", base), ("without", cold)):
             for _ in range(options.starts):
-                with serving(where) as port:
+                with serving(where) as (port, _):
                     starts[name].append(first_and_median(port))
             said = ", ".join(f"{first / median:.1f} ({first:.0f} ms)" for first, median in starts[name])
             print(f"first request / median {name} warm-up: {said}")
-    write_json(options.json, requests_per_second=rates, first_and_median_ms=starts)
+    write_json(options.json, requests_per_second=rates, sequential_ms=one_by_one, first_and_median_ms=starts)
 
 
 if __name__ == "__main__":
