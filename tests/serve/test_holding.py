@@ -165,6 +165,7 @@ def test_deadlines_are_kept(wide, tmp_path):
         stub.channel.close()
 
 
+@pytest.mark.slow
 def test_limits_are_in_the_networks_own_bytes(wide, saved, tmp_path):
     """A PNG of a few kilobytes asks a wide network for gigabytes, and a narrow one for little."""
     publish(tmp_path, wide, "wide")
