@@ -110,7 +110,7 @@ def test_no_module_imports_in_a_circle():
     def visit(name: str, path: tuple[str, ...]) -> None:
         assert name not in path, " → ".join([*path[path.index(name) :], name])
         if name not in done:
-            for other in sorted(ours(name, top_level_only=True)):
+            for other in sorted(ours(name)):
                 visit(other, (*path, name))
             done.add(name)
 

@@ -27,7 +27,10 @@ def normalized(
     """Return (x - mean) / sqrt(variance + epsilon) over some of Keras' axes.
 
     Args:
+        graph: that the operators are appended to.
+        value: what is normalized.
         axes: without the channels, where `groups` are given.
+        epsilon: added to the variance.
         groups: of channels that are taken together.
         mean: whether the mean is subtracted.
     """

@@ -28,6 +28,7 @@ def emit(signature: "Signature", opset: int = 18, half: bool = False) -> onnx.Mo
     """Return the ONNX model of a functional network.
 
     Args:
+        signature: of the network, as a client calls it.
         opset: the version of the operators.
         half: whether the model will be brought to 16 bits: no sum in it then exceeds what they hold.
 

@@ -24,6 +24,7 @@ def rewritten(signature: "Signature", half: bool = False) -> "Signature":
     A model that isn't functional is returned as it is: its graph can't be taken apart.
 
     Args:
+        signature: of the network, as a client calls it.
         half: whether the file is for 16 bits. Its norms then sum nothing that 16 bits don't hold.
     """
     import keras
