@@ -384,6 +384,7 @@ def serve(
     batching: Annotated[bool, typer.Option(help="Run requests together that wait together.")] = True,
     megapixels: Annotated[float, typer.Option(help="The most that one request may ask for.")] = 16,
     memory: Annotated[float, typer.Option(help="GiB that the networks may take while they run.")] = 2,
+    trust: Annotated[bool, typer.Option("--trust", help="Run models that may read and write files, too.")] = False,
 ) -> None:
     """Serve models for development, as TensorFlow Serving does; in production, use TensorFlow Serving."""
     with _quiet_import():
@@ -392,7 +393,9 @@ def serve(
     typer.echo("This server is for development, on this machine alone; production is TensorFlow Serving (README.md).")
     limits = Limits.of(megapixels, memory)
     allow_many_files()
-    with Server(models, grpc_port, rest_port, limits=limits, batching=batching, say=typer.echo) as server:
+    with Server(
+        models, grpc_port, rest_port, limits=limits, batching=batching, trust=trust, say=typer.echo
+    ) as server:
         typer.echo(f"gRPC: 127.0.0.1:{server.grpc_port}; REST: http://127.0.0.1:{server.rest_port}/v1/models/NAME")
         server.wait(lambda: typer.echo("Ctrl-C ends it."))
     typer.echo("Stopped.")

@@ -16,6 +16,7 @@ from typing import Any
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write, flush, fsync, locked, own_folder
+from kerasgen.untrusted import read_text
 
 from .protos import as_text, model_server_config
 
@@ -158,10 +159,7 @@ def read_config(base: Path) -> Any:
         UserError: it is damaged.
     """
     file = base / _CONFIG
-    try:
-        text = file.read_text("utf-8") if file.is_file() else ""
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not a model configuration ({error.reason}): mend it, or remove it.") from error
+    text = read_text(file, "a model configuration", "mend it, or remove it") if file.is_file() else ""
     return model_server_config(text, file)
 
 

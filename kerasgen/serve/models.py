@@ -56,18 +56,16 @@ class Models:
     Args:
         base: the folder.
         queue: what each version's queue is made with.
+        check: raises `UserError` for a version's folder that must not be run.
         say: told what is loaded and unloaded, a line at a time.
-
-    Attributes:
-        complaint: what is wrong with the folder as a whole, "" if nothing is.
     """
 
-    def __init__(self, base: Path, queue: Queue, say: Callable[[str], None]):
-        self._base, self._queue, self._say = base, queue, say
+    def __init__(self, base: Path, queue: Queue, check: Callable[[Path], None], say: Callable[[str], None]):
+        self._base, self._queue, self._check, self._say = base, queue, check, say
         self._models: dict[str, _Model] = {}
         self._retired: list[LoadedVersion] = []
         self._lock = threading.Lock()
-        self.complaint = ""
+        self._complaint = ""
 
     @contextmanager
     def use(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[LoadedVersion]:
@@ -106,17 +104,26 @@ class Models:
         with self._lock:
             return sorted(name for name, model in self._models.items() if model.loaded)
 
+    def why_none(self) -> str:
+        """Return what is wrong with the folder, or with one of its versions; "" if it is empty."""
+        failures = [
+            f"version {number} of {name}: {failure.said}"
+            for name, model in sorted(self._models.items())
+            for number, failure in model.failed.items()
+        ]
+        return self._complaint or next(iter(failures), "")
+
     def scan(self) -> None:
         """Load what is new, then unload what is no longer wanted; whatever is wrong, what works goes on."""
         try:
             self._scan()
         except Exception as error:
             complaint = sentence(error)
-            if complaint != self.complaint:
+            if complaint != self._complaint:
                 self._say(f"What is served stays as it was: {complaint}")
-            self.complaint = complaint
+            self._complaint = complaint
         else:
-            self.complaint = ""
+            self._complaint = ""
 
     def _scan(self) -> None:
         wanted = self._wanted()
@@ -160,6 +167,7 @@ class Models:
             return
         start, loaded, failure = time.monotonic(), None, ""
         try:
+            self._check(path)
             loaded = LoadedVersion(name, number, path, self._queue)
             self._say(f"Loaded version {number} of {name} and warmed it up in {time.monotonic() - start:.1f} s.")
         except Exception as error:  # whatever is wrong with one version, the others go on

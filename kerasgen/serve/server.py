@@ -7,6 +7,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from kerasgen.errors import UserError, require_extra
+from kerasgen.export.formats.saved_model.operators import foreign_operators
+from kerasgen.values import port
 
 from .grpc_api import GrpcServer
 from .memory import Memory
@@ -31,6 +33,7 @@ class Server:
         batching: whether requests that wait together are run together.
         poll_seconds: between looks for new versions.
         threads: of TensorFlow, and batches at a time, for each version; the number of cores by default.
+        trust: whether to run SavedModels whose operators don't only compute, such as those that write files.
         say: told what happens, a line at a time.
 
     Attributes:
@@ -50,20 +53,21 @@ class Server:
         batching: bool = True,
         poll_seconds: float = 1.0,
         threads: int | None = None,
+        trust: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ):
         require_extra("serving", "The server", "tensorflow_serving", "grpc", "starlette", "uvicorn")
         if not Path(base).is_dir():
             raise UserError(f"There is no folder {base}: give the one that `kerasgen export --serving` wrote to.")
-        _check_port(grpc_port, "--grpc-port")
-        _check_port(rest_port, "--rest-port")
+        port("--grpc-port", grpc_port)
+        port("--rest-port", rest_port)
         limits = limits or Limits()
         memory = Memory(limits.memory)
         queue = Queue(_MOST_ROWS if batching else 1, limits.waiting, threads or _cores(), memory)
-        self._models = Models(Path(base), queue, _undisturbed(say))
+        self._models = Models(Path(base), queue, _anything if trust else _check_operators, _undisturbed(say))
         self._models.scan()
         if not self._models.names():
-            why = self._models.complaint or "make one with `kerasgen export --serving`"
+            why = self._models.why_none() or "make one with `kerasgen export --serving`"
             raise UserError(f"{base} holds no model that can be loaded: {why.rstrip('.')}.")
         self._poll, self._stop = poll_seconds, threading.Event()
         service = Service(self._models, limits, memory)
@@ -129,9 +133,18 @@ def _undisturbed(say: Callable[[str], None]) -> Callable[[str], None]:
     return try_to
 
 
-def _check_port(port: int, option: str) -> None:
-    if not 0 <= port <= 65535:
-        raise UserError(f"{option} is {port}, but ports are 1 to 65535, and 0 takes a free one: choose another.")
+def _anything(path: Path) -> None:
+    """Accept every version."""
+
+
+def _check_operators(path: Path) -> None:
+    """Raise `UserError` if a SavedModel would run what isn't known to only compute."""
+    foreign = foreign_operators(path)
+    if foreign:
+        raise UserError(
+            f"it holds {', '.join(foreign)}, which may read and write files or run other code: "
+            "start with --trust if you know who made it."
+        )
 
 
 def _cores() -> int:

@@ -1,6 +1,5 @@
 """What both protocols do with a request: find the version, check the inputs, say what they cost."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kerasgen.data.reading import PictureError
-from kerasgen.errors import UserError
+from kerasgen.values import number
 
 from .batching import Arrays, Task
 from .costs import row_count, row_pixels
@@ -52,9 +51,8 @@ class Limits:
         Raises:
             UserError: one of them is not a number above 0.
         """
-        for name, value in (("megapixels", megapixels), ("memory", memory)):
-            if not 0 < value < math.inf:
-                raise UserError(f"--{name} is {value}: give a number above 0.")
+        megapixels = number("--megapixels", megapixels, above=0)
+        memory = number("--memory", memory, above=0)
         return cls(pixels=int(megapixels * 2**20), memory=int(memory * 2**30))
 
 

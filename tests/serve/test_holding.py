@@ -16,6 +16,7 @@ import grpc
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from kerasgen.commands.translate import translate_folder
@@ -285,6 +286,33 @@ def test_a_version_that_comes_slowly_is_loaded_once_it_is_complete(saved, tmp_pa
             target.write_bytes(content)
         assert eventually(lambda: any(line.startswith("Loaded version 2 of tiny") for line in said)), said
         assert eventually(lambda: "Unloaded version 1 of tiny." in said), said
+
+
+def test_a_program_that_writes_files_is_not_run_unless_it_is_trusted(saved, photos, tmp_path):
+    """It would write as soon as it is warmed up; beside it a version that only computes is served."""
+    target = tmp_path / "written"
+
+    class Writing(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")])
+        def __call__(self, image):
+            with tf.control_dependencies([tf.io.write_file(str(target), "here")]):
+                return {"generated": tf.identity(image)}
+
+    module = Writing()
+    tf.saved_model.save(module, str(tmp_path / "program"), signatures=module.__call__)
+    base, said = tmp_path / "models", []
+    publish(base, tmp_path / "program", "program")
+    with pytest.raises(UserError, match=r"version 1 of program: it holds WriteFile.* --trust"):
+        Server(base, 0, 0)
+    publish(base, saved[2])
+    with Server(base, 0, 0, say=said.append) as server:
+        assert rest(server, "POST", PREDICT, GOOD)[0] == 200
+        assert rest(server, "GET", "/v1/models/program")[1]["model_version_status"][0]["state"] == "END"
+    assert any("WriteFile" in line for line in said)
+    assert not target.exists()
+    with Server(base, 0, 0, trust=True) as server:
+        assert rest(server, "POST", "/v1/models/program:predict", GOOD)[1]["predictions"] == GOOD["instances"]
+    assert target.read_text() == "here"
 
 
 def test_no_configuration_ends_the_watcher(saved, tmp_path):
