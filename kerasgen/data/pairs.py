@@ -84,9 +84,16 @@ def load_pairs(
     shown = (source_a, source_b, *(fact for fact in facts if ":" in fact))
     sides = _opened(shown, split, fit, channels, {"download": download, "data_dir": data_dir})
     if sides[0].names:
-        rows = _matched(shown, tuple(side.names for side in sides), tuple(side.drawn for side in sides), split)
+        rows = _matched(shown, tuple(side.names for side in sides))
+        if all(side.drawn for side in sides):
+            test = drawn([sides[0].names[row[0]] for row in rows])
+            rows = rows[[(sides[0].names[row[0]] in test) != training for row in rows]]
     else:
         rows = np.arange(sides[0].count)[:, None].repeat(len(sides), axis=1)
+    if not len(rows):
+        raise UserError(
+            f"{source_a!r} and {source_b!r} have no pair for the split {split!r}: give two pairs at least."
+        )
     rows = _of_one_size(shown, sides, rows, fit)
     planes = _planes(sides[0], source_a, [fact for fact in facts if ":" not in fact])
 
@@ -127,9 +134,7 @@ def _opened(
 
 
 @functools.lru_cache(maxsize=64)
-def _matched(
-    sources: tuple[str, ...], names: tuple[tuple[str, ...], ...], by_lot: tuple[bool, ...], split: str
-) -> np.ndarray:
+def _matched(sources: tuple[str, ...], names: tuple[tuple[str, ...], ...]) -> np.ndarray:
     """Return the places [n, sides] of the examples of one name. The cache is why it warns once."""
     places = []
     for source, side in zip(sources, names, strict=True):
@@ -140,24 +145,19 @@ def _matched(
         places.append(place)
     common = [name for name in names[0] if all(name in place for place in places)]
     if not common:
+        others = " and ".join(map(repr, sources[1:]))
         raise UserError(
-            f"No picture of {sources[0]!r} is called like one of {' and '.join(map(repr, sources[1:]))} in the split "
-            f"{split!r}: partners need one name, such as {next(iter(places[0]), '1')!r}."
+            f"No picture of {sources[0]!r} is called like one of {others}: partners need one name, such as "
+            f"{next(iter(places[0]), '1')!r}."
         )
-    missing = [
-        f"{source}: {name}"
-        for source, side in zip(sources, names, strict=True)
-        for name in side
-        if name not in {*common}
-    ]
+    paired = set(common)
+    unpaired = [[name for name in side if name not in paired] for side in names]
+    missing = [f"{source}: {name}" for source, side in zip(sources, unpaired, strict=True) for name in side]
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         text = f"{len(missing)} pictures have no partner and are left out: {', '.join(missing[:_NAMED])}{more}"
         warnings.warn(sentence(text), stacklevel=3)
-    if all(by_lot):
-        test = drawn(common)
-        common = [name for name in common if (name in test) != (split == "train")]
-    return np.array([[place[name] for place in places] for name in common], np.int64).reshape(-1, len(places))
+    return np.array([[place[name] for place in places] for name in common], np.int64)
 
 
 def _of_one_size(sources: Sequence[str], sides: Sequence[Source], rows: np.ndarray, fit: Fit) -> np.ndarray:

@@ -156,8 +156,12 @@ def _pixels(look: str, split: str, size: int) -> np.ndarray:
             return kept
     except (OSError, ValueError, EOFError):
         pass  # it was never written, or is damaged: it is made anew
+    from rich.progress import track
+
     with ThreadPoolExecutor() as threads:
-        rendered = np.stack(list(threads.map(lambda code: render(code, look, size), codes)))
+        drawings = threads.map(lambda code: render(code, look, size), codes)
+        # Half a minute, the first time.
+        rendered = np.stack(list(track(drawings, f"drawing {look}", len(codes), transient=True)))
     try:
         with atomic_write(file) as temporary:
             np.save(temporary, rendered)
