@@ -6,9 +6,12 @@ wrong numbers rather than by an error. Keras is imported by the checks alone, so
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kerasgen.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
 
 # What the tests ran with; pyproject.toml pins the same minor versions.
 TESTED = {"keras": "3.15", "tensorflow": "2.21", "ai-edge-litert": "2.3"}
@@ -36,10 +39,13 @@ TRAINING = (
     Hook("keras", "keras.optimizers.Optimizer", "_all_reduce_sum_gradients", "sums gradients over devices only once"),
     Hook("keras", "keras.optimizers.Optimizer()", "_trainable_variables", "accumulates gradients, averages weights"),
 )
+GRAPH = (
+    Hook("keras", "keras.Model(inputs, outputs)", "_nodes_by_depth", "finds sizes, and translates layers to ONNX"),
+    Hook("keras", "keras.Sequential()", "_functional", "finds sizes, and translates layers to ONNX"),
+)
 EXPORT = (
     Hook("keras", "keras.Model", "_flatten_layers", "exports mixed precision in float32"),
-    Hook("keras", "keras.Model(inputs, outputs)", "_nodes_by_depth", "translates layers to ONNX"),
-    Hook("keras", "keras.Sequential()", "_functional", "translates layers to ONNX"),
+    *GRAPH,
     Hook("keras", "keras.Input()", "_keras_history", "names the outputs of artifacts"),
 )
 LITERT = (
@@ -63,17 +69,35 @@ def require_export_hooks() -> None:
     """Raise `UserError` unless Keras has the private names that the exporters lean on."""
     import keras
 
+    owners = {"keras.Model": lambda: keras.Model, "keras.Input()": lambda: keras.Input((1,)), **_graphs()}
+    _require(EXPORT, owners)
+
+
+def functional_nodes(model: "keras.Model") -> list:
+    """Return the calls that a functional model or a sequence is made of, the inputs first; none of any other model.
+
+    Raises:
+        UserError: Keras lacks the private names that this leans on.
+    """
+    import keras
+
+    _require(GRAPH, _graphs())
+    model = model._functional if isinstance(model, keras.Sequential) else model
+    by_depth = getattr(model, "_nodes_by_depth", {})
+    return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def _graphs() -> dict[str, Callable[[], object]]:
+    import keras
+
     def functional() -> keras.Model:
         image = keras.Input((1,))
         return keras.Model(image, image)
 
-    owners = {
-        "keras.Model": lambda: keras.Model,
-        "keras.Model(inputs, outputs)": functional,
-        "keras.Sequential()": lambda: keras.Sequential([keras.Input((1,)), keras.layers.Identity()]),
-        "keras.Input()": lambda: keras.Input((1,)),
-    }
-    _require(EXPORT, owners)
+    def sequence() -> keras.Model:
+        return keras.Sequential([keras.Input((1,)), keras.layers.Identity()])
+
+    return {"keras.Model(inputs, outputs)": functional, "keras.Sequential()": sequence}
 
 
 def require_litert_hooks() -> None:

@@ -12,7 +12,6 @@ from kerasgen.errors import UserError
 from kerasgen.models import GenerativeModel
 from kerasgen.models.declarations import Loader
 from kerasgen.presets import Preset
-from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -48,8 +47,6 @@ class TrainingData:
         self._whole = self._load(split="train")
         self.steps_per_epoch = len(self._whole)
         self.validation = self._load(split="val")
-        if replicas > 1:  # a replica without an example would fail
-            self.validation = self.validation.filter(lambda batch: _size(batch) >= replicas)
 
     def training(self, step: int) -> "tf.data.Dataset":
         """Return batches from a step of the training on."""
@@ -91,12 +88,6 @@ def with_sources(
     taken = inspect.signature(LOADERS[loader.name]).parameters.keys()
     arguments = {name: value for name, value in preset.data.items() if name in taken}
     return loader, replace(preset, data=arguments | dict(zip(loader.sources, sources, strict=True)))
-
-
-def _size(batch: Mapping[str, Tensor]) -> Tensor:
-    import tensorflow as tf
-
-    return tf.shape(next(iter(batch.values())))[0]
 
 
 def _fitting(model_class: type[GenerativeModel], preset: Preset) -> list[Loader]:

@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_training_hooks
+from kerasgen.models.batches import Share, replica_count, summed_over_replicas, unpacked
+from kerasgen.models.checks import refusals
 from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Reported
 from kerasgen.models.pretrained import Pretrained
 from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
@@ -21,8 +23,10 @@ from kerasgen.typing import Batch, Config, Tensor
 require_tensorflow("Training with kerasgen.models")
 require_training_hooks()
 
-# What Keras runs for each step: from an iterator over batches to logs.
+# From an iterator over batches to the logs of a step.
 StepFunction = Callable[[Iterator], dict[str, Tensor]]
+# What Keras' compile takes beside a loss and metrics, for losses and metrics that a model has of its own.
+_NOT_COMPILED = ("loss_weights", "weighted_metrics")
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
@@ -69,6 +73,9 @@ class GenerativeModel(Pretrained, keras.Model):
     image_multiple = 1
     former_arguments: ClassVar[dict[str, str]] = {}
 
+    # Whether a training step runs the same network more than once.
+    networks_run_again = False
+
     _arguments: dict[str, Config]
 
     def __new__(cls, *args: Config, **kwargs: Config) -> Self:
@@ -101,7 +108,10 @@ class GenerativeModel(Pretrained, keras.Model):
 
     def compile(
         self,
-        optimizer: keras.optimizers.Optimizer | str = "rmsprop",
+        optimizer: keras.optimizers.Optimizer | str | None = "rmsprop",
+        loss: None = None,
+        metrics: None = None,
+        *,
         gradient_accumulation_steps: int = 1,
         **kwargs: Config,
     ) -> None:
@@ -112,12 +122,20 @@ class GenerativeModel(Pretrained, keras.Model):
                 the global batch under every strategy.
             gradient_accumulation_steps: k updates the weights after each k-th step only, by the mean of the k
                 gradients, as a batch k times larger would. The optimizer counts updates: so do its schedules.
+            loss, metrics: None; a model has its own.
 
         Raises:
-            UserError: the number of steps is below 1.
+            UserError: the number of steps is below 1, or a loss or metrics were given.
         """
         if gradient_accumulation_steps < 1:
             raise UserError(f"gradient_accumulation_steps is {gradient_accumulation_steps}: give 1 or more.")
+        given = {"loss": loss, "metrics": metrics, **{name: kwargs.pop(name, None) for name in _NOT_COMPILED}}
+        for name, value in given.items():
+            if value is not None:
+                raise UserError(
+                    f"compile got {name}={value!r}, but {type(self).__name__} computes its own losses and reports "
+                    f"its own metrics: leave {name} out, and measure anything else in a callback."
+                )
         super().compile(optimizer=optimizer, **kwargs)
         self._accumulation_steps, self._accumulators = gradient_accumulation_steps, []
 
@@ -137,25 +155,58 @@ class GenerativeModel(Pretrained, keras.Model):
             self.train_function = self._after_skipped(self.train_function)
 
     def _after_skipped(self, function: StepFunction) -> StepFunction:
+        if self.steps_to_skip % self.steps_per_execution:
+            raise UserError(
+                f"The training goes on after step {self.steps_to_skip} of an epoch, which isn't a multiple of "
+                f"steps_per_execution={self.steps_per_execution}: compile the model as before the interruption."
+            )
+
         def skipping(iterator: Iterator) -> dict[str, Tensor]:
             if self.steps_to_skip:
-                self.steps_to_skip -= 1
+                self.steps_to_skip -= self.steps_per_execution
                 return {}
             return function(iterator)
 
         return skipping
 
-    def _make_function(self, step_function: StepFunction) -> StepFunction:
+    def _make_function(self, step_function: Callable[[Tensor], dict[str, Tensor]]) -> StepFunction:
         if worker_count(self.distribute_strategy) > 1:
-            return several_workers_function(self, step_function)
-        return super()._make_function(step_function)
+            function = several_workers_function(self, step_function)
+        elif self.jit_compile and self.distribute_strategy.num_replicas_in_sync == 1:
+            function = self._compiled_after_checks(step_function)
+        else:
+            function = super()._make_function(step_function)
+
+        def refusing(iterator: Iterator) -> dict[str, Tensor]:
+            with refusals():
+                return function(iterator)
+
+        return refusing
+
+    def _compiled_after_checks(self, step_function: Callable[[Tensor], dict[str, Tensor]]) -> StepFunction:
+        """Compile a step with XLA, which drops assertions: they stand before it."""
+        compiled = tf.function(step_function, jit_compile=True, reduce_retracing=True)
+
+        def step(data: Tensor) -> dict[str, Tensor]:
+            self.check_batch(data)
+            return compiled(data)
+
+        self.jit_compile = False
+        try:
+            return super()._make_function(step)
+        finally:
+            self.jit_compile = True
+
+    def check_batch(self, data: Tensor) -> None:
+        """Raise `UserError` unless the model can learn from what `fit` gave to a step; in a graph, when it runs."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't say what it learns from.")
 
     def fit(self, *args: Config, **kwargs: Config) -> keras.callbacks.History:
         """Train as Keras does, under every strategy of tf.distribute, several workers included.
 
         Raises:
-            UserError: another worker has stopped, an optimizer doesn't fit the strategy, or its learning rate has
-                come to 0.
+            UserError: pictures or labels are not what the model takes, another worker has stopped, an optimizer
+                doesn't fit the strategy, or its learning rate has come to 0.
         """
         if self.optimizers and kwargs.get("initial_epoch", 0) < kwargs.get("epochs", 1):
             self._refuse_an_ended_schedule()
@@ -165,6 +216,19 @@ class GenerativeModel(Pretrained, keras.Model):
             if optimizer is not self.optimizer:  # whose averages Keras puts in place itself
                 optimizer.finalize_variable_values(_inner(optimizer)._trainable_variables)
         return history
+
+    def predict(self, *args: Config, **kwargs: Config) -> np.ndarray | dict[str, np.ndarray]:
+        """Return what `call` makes of each example, as Keras does.
+
+        Raises:
+            UserError: pictures or labels are not what the model takes.
+        """
+        with refusals():
+            return super().predict(*args, **kwargs)
+
+    def predict_step(self, data: Tensor) -> Tensor | dict[str, Tensor]:
+        x, _, share = unpacked(data)
+        return keras.tree.map_structure(share.own, self(x, training=False))
 
     def _refuse_an_ended_schedule(self) -> None:
         steps = [ended_at(_inner(optimizer)) for optimizer in self.optimizers]
@@ -200,29 +264,69 @@ class GenerativeModel(Pretrained, keras.Model):
         groups = {"model": self.variables} | {f"optimizer_{i}": o.variables for i, o in enumerate(self.optimizers)}
         return {**groups, "accumulators": [v for a in self._accumulators for v in a.variables]}
 
-    def track(self, losses: dict[str, Tensor], sample_weight: Tensor = None) -> None:
-        """Add per-example values ([batch] each, or scalars) to the means that are reported under their names."""
-        for name, values in losses.items():
-            values = tf.convert_to_tensor(values)
-            self._trackers[name].update_state(values, None if values.shape.rank == 0 else sample_weight)
+    def track(self, values: dict[str, Tensor], share: Share) -> None:
+        """Add values [batch] of a replica's examples to the means that are reported under their names."""
+        weight = None if share.weight is None else share.own(share.weight)
+        for name, of_examples in values.items():
+            self._trackers[name].update_state(share.own(of_examples), weight)
 
     def results(self, *names: str) -> dict[str, Tensor]:
-        """Return the present means of `names`, as `train_step` and `test_step` return them."""
-        return {name: self._trackers[name].result() for name in names}
+        """Return the present means of `names` over all replicas, as `train_step` and `test_step` return them."""
+        metrics = [self._trackers[name] for name in names]
+        if replica_count() == 1:
+            return {name: metric.result() for name, metric in zip(names, metrics, strict=True)}
+        states = [[tf.convert_to_tensor(v.value) for v in metric.variables] for metric in metrics]
+        sums = summed_over_replicas(keras.tree.flatten(states))
+        states = keras.tree.pack_sequence_as(states, sums)
+        return {name: m.stateless_result(state) for name, m, state in zip(names, metrics, states, strict=True)}
+
+    def layer_losses(self, variables: list[keras.Variable]) -> Tensor:
+        """Return the sum of what regularizers say of these variables, and what layers gave to `add_loss`: a scalar.
+
+        Call it after the networks, inside the tape; `update` adds it to the mean of the losses.
+
+        Raises:
+            UserError: a layer calls `add_loss`, and the networks run several times a step, or on several devices.
+        """
+        regularizers = [v for v in self.trainable_variables if v.regularizer is not None]
+        added = self.losses[: len(self.losses) - len(regularizers)]
+        if added and (self.networks_run_again or replica_count() > 1):
+            where = "it runs networks again in a step" if self.networks_run_again else "it runs on several devices"
+            raise UserError(
+                f"A layer adds a loss of its own (add_loss or activity_regularizer), which {type(self).__name__} "
+                f"can't take, because {where}: regularize the layer's weights instead."
+            )
+        penalties = [v.regularizer(v) for v in variables if v.regularizer is not None]
+        return tf.add_n([tf.reduce_sum(tf.cast(loss, tf.float32)) for loss in [*added, *penalties]] or [tf.zeros([])])
 
     def update(
-        self, tape: tf.GradientTape, loss: Tensor, variables: list, optimizer: keras.optimizers.Optimizer
+        self,
+        tape: tf.GradientTape,
+        losses: Tensor,
+        share: Share,
+        variables: list[keras.Variable],
+        optimizer: keras.optimizers.Optimizer,
+        layer_losses: Tensor = 0.0,
+        when: Tensor | None = None,
     ) -> None:
-        """One optimizer step on `loss`, a mean over this replica's examples that was computed inside the tape.
+        """Make one optimizer step on the weighted mean of losses [batch] over the examples of all replicas.
 
-        The mean over the global batch is the sum of the replicas' means divided by their number; the division is
-        done here and nowhere else. The gradients are summed over the replicas first, so that clipping, and the
-        search of a loss scale for infinities, see what a single device would see.
+        The gradients are summed over the replicas first, so that clipping, and the search of a loss scale for
+        infinities, see what a single device would see.
+
+        Args:
+            tape: in which the losses were computed.
+            losses: of this replica's examples.
+            share: what the mean is made by.
+            variables: to update.
+            optimizer: of these variables.
+            layer_losses: is added to the mean.
+            when: on several devices, whether the weights change at all; the same on each.
         """
         context = tf.distribute.get_replica_context()
         replicas = context.num_replicas_in_sync
         with tape:
-            loss = optimizer.scale_loss(loss / replicas)
+            loss = optimizer.scale_loss(share.objective(losses) + layer_losses / replicas)
         gradients = tape.gradient(loss, variables)
         accumulator = next((a for a in self._accumulators if a.optimizer is optimizer), None)
         if replicas == 1 and accumulator is None:
@@ -230,9 +334,9 @@ class GenerativeModel(Pretrained, keras.Model):
             return
         present = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
         gradients, variables = [g for g, _ in present], [v for _, v in present]
-        if replicas > 1:
-            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        context.merge_call(_apply_summed, args=(gradients, variables, optimizer, accumulator))
+        context.merge_call(
+            _apply_summed, args=(summed_over_replicas(gradients), variables, optimizer, accumulator, when)
+        )
 
     def build(self, input_shape: object = None) -> None:
         """Nothing is left to build: the networks are, from the constructor on."""
@@ -349,11 +453,6 @@ def _deserialized(value: Config) -> Config:
     return keras.saving.deserialize_keras_object(value) if network else value
 
 
-def weighted_mean(losses: Tensor, sample_weight: Tensor = None) -> Tensor:
-    """Return the mean over the batch of losses [batch], each times its weight [batch] where there are weights."""
-    return tf.reduce_mean(losses if sample_weight is None else losses * sample_weight)
-
-
 class Accumulator:
     """Gives an optimizer the mean of k gradients after each k-th."""
 
@@ -392,6 +491,7 @@ def _apply_summed(
     variables: list,
     optimizer: keras.optimizers.Optimizer,
     accumulator: Accumulator | None,
+    when: Tensor | None,
 ) -> None:
     """Apply gradients that are the same on every replica.
 
@@ -402,12 +502,17 @@ def _apply_summed(
         strategy.extended.call_for_each_replica(function, args=(gradients, variables))
         return tf.constant(0)
 
-    with _summed_already(optimizer):
+    def apply() -> Tensor:
         if accumulator is None:
-            on_replicas(optimizer.apply)
+            return on_replicas(optimizer.apply)
+        last = tf.equal(accumulator.count.value, accumulator.steps - 1)
+        return tf.cond(last, lambda: on_replicas(accumulator.apply), lambda: on_replicas(accumulator.add))
+
+    with _summed_already(optimizer):
+        if when is None:
+            apply()
         else:
-            last = tf.equal(accumulator.count.value, accumulator.steps - 1)
-            tf.cond(last, lambda: on_replicas(accumulator.apply), lambda: on_replicas(accumulator.add))
+            tf.cond(strategy.experimental_local_results(when)[0], apply, lambda: tf.constant(0))
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from kerasgen import losses
 from kerasgen.errors import UserError
-from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator, weighted_mean
+from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
+from kerasgen.models.batches import replica_count, unpacked
+from kerasgen.models.checks import check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.models.image_pool import ImagePool
 from kerasgen.models.recomputation import recomputed
@@ -51,7 +53,7 @@ class CycleGAN(GenerativeModel):
         adversarial_loss: "lsgan" (the paper's), "vanilla" or "wgan_gp" (penalty weight 10).
         pool_size: generated images remembered for each discriminator; 0 for none.
         alternate_every: 0 updates generators and discriminators in each step; k updates the discriminators for
-            k steps, then the generators for k, and so on. One device only.
+            k steps, then the generators for k, and so on.
         recompute: compute each translation of a training step again when its gradient is due, instead of keeping
             its activations (Chen et al. 2016, 1604.06174). The gradients are the same; a step takes about a third
             longer, and holds the activations of one translation rather than of all six. For generators without
@@ -63,6 +65,7 @@ class CycleGAN(GenerativeModel):
         UserError: an argument doesn't fit.
     """
 
+    networks_run_again = True
     loaders = (Loader("load_unpaired", ("source_a", "source_b")),)
     reports = (
         Reported("generator_loss", on_bar=True),
@@ -133,7 +136,8 @@ class CycleGAN(GenerativeModel):
             pool.build((None, *self.image_size, channels))
         self.seed_generator = ReplicaSeedGenerator(seed)
         if alternate_every:
-            self.step = self.add_weight(name="step", shape=(), dtype="int32", initializer="zeros", trainable=False)
+            options = {"initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
+            self.step = self.add_weight(name="step", shape=(), dtype="int32", **options)
         self.built = True
 
     def _new_network(self, name: str) -> keras.Model:
@@ -197,26 +201,44 @@ class CycleGAN(GenerativeModel):
         return self.discriminator_a.trainable_variables + self.discriminator_b.trainable_variables
 
     def train_step(self, data: Batch) -> dict[str, Tensor]:
-        data, _, weight = keras.utils.unpack_x_y_sample_weight(data)
+        data, _, share = unpacked(data)
         a, b = self._domains(data)
-        weight = data.get("sample_weight", weight)
         self._check_image_size(a, b)
+        generators, discriminators = self.generator_variables, self.discriminator_variables
         with tf.GradientTape() as generator_tape:
             generator_losses, fake_a, fake_b = self.generator_losses(a, b, training=True)
-            generator_loss = weighted_mean(generator_losses["generator_loss"], weight)
-        fake_a, fake_b = self.pool_a(fake_a), self.pool_b(fake_b)
+            generator_penalty = self.layer_losses(generators)
+        fake_a, fake_b = self.pool_a(fake_a, share), self.pool_b(fake_b, share)
         with tf.GradientTape() as discriminator_tape:
             discriminator_losses = self.discriminator_losses(a, b, fake_a, fake_b)
-            discriminator_loss = weighted_mean(discriminator_losses["discriminator_loss"], weight)
+            discriminator_penalty = self.layer_losses(discriminators)
+        generator_loss = generator_losses["generator_loss"]
+        discriminator_loss = discriminator_losses["discriminator_loss"]
         # Both tapes have read the weights already, so the first update doesn't change the second's gradients.
         self._alternate(
-            lambda: self.update(
-                discriminator_tape, discriminator_loss, self.discriminator_variables, self.discriminator_optimizer
+            partial(
+                self.update,
+                discriminator_tape,
+                discriminator_loss,
+                share,
+                discriminators,
+                self.discriminator_optimizer,
+                discriminator_penalty,
             ),
-            lambda: self.update(generator_tape, generator_loss, self.generator_variables, self.generator_optimizer),
+            partial(
+                self.update,
+                generator_tape,
+                generator_loss,
+                share,
+                generators,
+                self.generator_optimizer,
+                generator_penalty,
+            ),
         )
         tracked = {**generator_losses, **discriminator_losses}
-        self.track(tracked, weight)
+        tracked |= {"generator_loss": generator_loss + generator_penalty}
+        tracked |= {"discriminator_loss": discriminator_loss + discriminator_penalty}
+        self.track(tracked, share)
         return self.results(*tracked)
 
     def _check_image_size(self, *batches: Tensor) -> None:
@@ -227,15 +249,18 @@ class CycleGAN(GenerativeModel):
                     f"{images.shape[1]}×{images.shape[2]}: load them so, or give the model another image_size."
                 )
 
-    def _alternate(self, update_discriminators: Callable[[], None], update_generators: Callable[[], None]) -> None:
+    def _alternate(self, update_discriminators: Callable[..., None], update_generators: Callable[..., None]) -> None:
         if not self.alternate_every:
             update_generators()
             update_discriminators()
             return
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            raise UserError("alternate_every works on one device only: set it to 0 for distributed training.")
-        generators_turn = (self.step // self.alternate_every) % 2 == 1
-        tf.cond(generators_turn, _returning_zero(update_generators), _returning_zero(update_discriminators))
+        generators_turn = (tf.convert_to_tensor(self.step) // self.alternate_every) % 2 == 1
+        if replica_count() == 1:
+            # The other networks' gradients are not even computed; on several devices, none could meet in a branch.
+            tf.cond(generators_turn, _returning_zero(update_generators), _returning_zero(update_discriminators))
+        else:
+            update_generators(when=generators_turn)
+            update_discriminators(when=tf.logical_not(generators_turn))
         self.step.assign_add(1)
 
     def generator_losses(
@@ -291,14 +316,19 @@ class CycleGAN(GenerativeModel):
         return loss
 
     def test_step(self, data: Batch) -> dict[str, Tensor]:
-        data, _, weight = keras.utils.unpack_x_y_sample_weight(data)
+        data, _, share = unpacked(data)
         a, b = self._domains(data)
         values, fake_a, fake_b = self.generator_losses(a, b)
+        values["generator_loss"] += self.layer_losses(self.generator_variables)
         for truth, fake, direction in (("truth_b", fake_b, "a2b"), ("truth_a", fake_a, "b2a")):
             if truth in data:
+                check_pictures(data[truth], self.image_range, f"images {truth!r}")
                 values |= _paired_quality(fake, data[truth], direction)
-        self.track(values, data.get("sample_weight", weight))
+        self.track(values, share)
         return self.results(*values)
+
+    def check_batch(self, data: Tensor) -> None:
+        self._domains(unpacked(data)[0])
 
     def _domains(self, data: Batch) -> tuple[Tensor, Tensor]:
         if not isinstance(data, dict) or not {"a", "b"} <= set(data):
@@ -313,6 +343,7 @@ class CycleGAN(GenerativeModel):
                     f"The images of domain {name} have {data[name].shape[-1]} channels, but the model has "
                     f"{self.channels}: load them with as many, or give the model channels={data[name].shape[-1]}."
                 )
+            check_pictures(data[name], self.image_range, f"images of domain {name}")
         return tf.cast(data["a"], tf.float32), tf.cast(data["b"], tf.float32)
 
     # -- use ------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from kerasgen.models.batches import Share, replica_count
 from kerasgen.typing import Tensor
 
 
@@ -27,33 +28,34 @@ class ImagePool(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", "trainable": False, **kwargs})
         self.size, self.seed = size, seed
 
-    def build(self, input_shape: Tensor) -> None:
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         options = {"initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
         if self.size:
             self.images = self.add_weight(name="images", shape=(self.size, *input_shape[1:]), **options)
             self.seen = self.add_weight(name="seen", shape=(), dtype="int32", **options)
 
-    def call(self, images: Tensor) -> Tensor:
+    def call(self, images: Tensor, share: Share | None = None) -> Tensor:
+        """Return the discriminator's images; `share` says which of a replica's are real ones, by default all."""
         images = tf.stop_gradient(images)
         if not self.size:
             return images
-        context = tf.distribute.get_replica_context()
-        replicas = context.num_replicas_in_sync if context else 1
-        everyones = images if replicas == 1 else context.all_gather(images, axis=0)
-        answers, held, seen = self._exchange(everyones)
+        if replica_count() == 1:
+            answers, held, seen = self._exchange(images)
+        else:
+            context, share = tf.distribute.get_replica_context(), share or Share(count=tf.shape(images)[0])
+            answers, held, seen = self._exchange(context.all_gather(share.own(images), axis=0))
+            start = share.first_place(0)
+            # A stand-in comes back as it is.
+            answers = tf.concat([answers[start : start + share.count], images[share.count :]], axis=0)
         self.images.assign(held)
         self.seen.assign(seen)
-        if replicas == 1:
-            return tf.ensure_shape(answers, images.shape)
-        own = tf.shape(images)[0]
-        start = context.replica_id_in_sync_group * own
-        return tf.ensure_shape(answers[start : start + own], images.shape)
+        return tf.ensure_shape(answers, images.shape)
 
     def _exchange(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One image after the other: answers, the pool's content and count afterwards."""
         start = tf.convert_to_tensor(self.seen.value)
 
-        def step(i: Tensor, answers: Tensor, held: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def step(i: Tensor, answers: tf.TensorArray, held: Tensor) -> tuple[Tensor, tf.TensorArray, Tensor]:
             number = start + i
             keep, slot = self._draw(number)
             filling = number < self.size

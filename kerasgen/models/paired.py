@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from kerasgen import losses
 from kerasgen.errors import UserError
-from kerasgen.models.base import GenerativeModel, weighted_mean
+from kerasgen.models.base import GenerativeModel
+from kerasgen.models.batches import Share, unpacked
+from kerasgen.models.checks import check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.models.pair_tasks import TASKS, psnr, untouched
 from kerasgen.models.translation import size_multiple, translate_images
@@ -135,18 +137,21 @@ class PairedTranslator(GenerativeModel):
         return [o for o in (self.optimizer, self.discriminator_optimizer) if o is not None]
 
     def train_step(self, data: Batch) -> dict[str, Tensor]:
-        a, b, weight = self._pair(data)
+        a, b, share = self._pair(data)
+        variables = self.generator_a2b.trainable_variables
         with tf.GradientTape() as tape:
             values, fake = self.generator_losses(a, b, training=True)
-            objective = weighted_mean(values["loss"], weight)
-        self.update(tape, objective, self.generator_a2b.trainable_variables, self.optimizer)
+            penalty = self.layer_losses(variables)
+        self.update(tape, values["loss"], share, variables, self.optimizer, penalty)
+        values["loss"] += penalty
         if self.discriminator is not None:
+            variables = self.discriminator.trainable_variables
             with tf.GradientTape() as tape:
                 loss = self._discriminator_loss(a, b, tf.stop_gradient(fake))
-                objective = weighted_mean(loss, weight)
-            self.update(tape, objective, self.discriminator.trainable_variables, self.discriminator_optimizer)
-            values["discriminator_loss"] = loss
-        self.track(values, weight)
+                penalty = self.layer_losses(variables)
+            self.update(tape, loss, share, variables, self.discriminator_optimizer, penalty)
+            values["discriminator_loss"] = loss + penalty
+        self.track(values, share)
         return self.results(*values)
 
     def generator_losses(self, a: Tensor, b: Tensor, training: bool = False) -> tuple[dict[str, Tensor], Tensor]:
@@ -168,16 +173,24 @@ class PairedTranslator(GenerativeModel):
         return losses.adversarial_discriminator_loss(real_logits, fake_logits, self.adversarial_loss)
 
     def test_step(self, data: Batch) -> dict[str, Tensor]:
-        a, b, weight = self._pair(data)
+        a, b, share = self._pair(data)
         values, fake = self.generator_losses(a, b)
+        values["loss"] += self.layer_losses(self.generator_a2b.trainable_variables)
         values |= {"psnr": psnr(fake, b), "psnr_input": psnr(untouched(a, b), b)}
         if min(b.shape[1:3]) >= 11:  # the size of SSIM's window
             values["ssim"] = tf.image.ssim(tf.clip_by_value(fake, -1.0, 1.0) + 1.0, b + 1.0, max_val=2.0)
-        self.track(values, weight)
+        self.track(values, share)
         return self.results(*values)
 
-    def _pair(self, data: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        data, _, weight = keras.utils.unpack_x_y_sample_weight(data)
+    @property
+    def networks_run_again(self) -> bool:
+        return self.discriminator is not None
+
+    def check_batch(self, data: Tensor) -> None:
+        self._pair(data)
+
+    def _pair(self, data: Tensor) -> tuple[Tensor, Tensor, Share]:
+        data, _, share = unpacked(data)
         if not isinstance(data, dict) or not {"a", "b"} <= set(data):
             raise UserError(
                 'This model trains on dicts {"a": images, "b": what they should become}, but got '
@@ -190,7 +203,9 @@ class PairedTranslator(GenerativeModel):
                 f'The images "a" have {data["a"].shape[-1]} channels, but the generator '
                 f"{self.generator_a2b.name!r} takes {wanted}: choose the degradation that it is made for."
             )
-        return tf.cast(data["a"], tf.float32), tf.cast(data["b"], tf.float32), data.get("sample_weight", weight)
+        for name in ("a", "b"):
+            check_pictures(data[name], self.image_range, f"images {name!r}")
+        return tf.cast(data["a"], tf.float32), tf.cast(data["b"], tf.float32), share
 
     # -- use ------------------------------------------------------------------------------------------------
 

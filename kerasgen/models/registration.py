@@ -10,6 +10,8 @@ import tensorflow as tf
 from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel
+from kerasgen.models.batches import Share, unpacked
+from kerasgen.models.checks import check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.networks.registration import registration_network
 from kerasgen.presets import Preset
@@ -69,22 +71,24 @@ class Registration(GenerativeModel):
         self.built = True
 
     def train_step(self, data: Batch) -> dict[str, Tensor]:
-        pair = self._pair(data)
+        pair, share = self._pair(data)
         with tf.GradientTape() as tape:
             values, _ = self.pair_losses(pair, training=True)
-            objective = tf.reduce_mean(values["loss"])
-        self.update(tape, objective, self.trainable_variables, self.optimizer)
-        self.track(values)
+            penalty = self.layer_losses(self.trainable_variables)
+        self.update(tape, values["loss"], share, self.trainable_variables, self.optimizer, penalty)
+        values["loss"] += penalty
+        self.track(values, share)
         return self.results(*values)
 
     def test_step(self, data: Batch) -> dict[str, Tensor]:
-        pair = self._pair(data)
+        pair, share = self._pair(data)
         values, flow = self.pair_losses(pair)
+        values["loss"] += self.layer_losses(self.trainable_variables)
         values["negative_jacobian"] = _negative_jacobian(flow)
         if "flow" in pair:
             values["epe"] = _endpoint_error(flow, pair["flow"])
             values["epe_identity"] = _endpoint_error(tf.zeros_like(flow), pair["flow"])
-        self.track(values)
+        self.track(values, share)
         return self.results(*values)
 
     def pair_losses(self, pair: dict[str, Tensor], training: bool = False) -> tuple[dict[str, Tensor], Tensor]:
@@ -95,15 +99,20 @@ class Registration(GenerativeModel):
         total = similarity + self.smoothness * smoothness
         return {"loss": total, "similarity_loss": similarity, "smoothness_loss": smoothness}, out["flow"]
 
-    def _pair(self, data: Batch) -> dict[str, Tensor]:
-        data = keras.utils.unpack_x_y_sample_weight(data)[0]
+    def check_batch(self, data: Tensor) -> None:
+        self._pair(data)
+
+    def _pair(self, data: Tensor) -> tuple[dict[str, Tensor], Share]:
+        data, _, share = unpacked(data)
         if not isinstance(data, dict) or not {"moving", "fixed"} <= set(data):
             raise UserError(
                 'Registration trains on dicts {"moving": images, "fixed": images}, but got '
                 f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
                 "make them with kerasgen.data.load_registration."
             )
-        return {name: tf.cast(value, tf.float32) for name, value in data.items()}
+        for name in ("moving", "fixed"):
+            check_pictures(data[name], self.image_range, f"{name} pictures")
+        return {name: tf.cast(value, tf.float32) for name, value in data.items()}, share
 
     def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
         """Align {"moving", "fixed"}: give {"warped", "flow"}, as the network gives them."""
@@ -122,18 +131,20 @@ class Registration(GenerativeModel):
         Raises:
             UserError: the pictures don't fit together, or the model.
         """
-        moving, fixed = np.asarray(moving, np.float32), np.asarray(fixed, np.float32)
+        moving, fixed = np.asarray(moving), np.asarray(fixed)
         if moving.shape != fixed.shape or moving.ndim not in (3, 4) or moving.shape[-1] != self.channels:
             raise UserError(
                 f"moving has the shape {moving.shape} and fixed {fixed.shape}, but both must be the same, "
                 f"[n, height, width, {self.channels}]: cut or resize them."
             )
+        for name, pictures in (("moving", moving), ("fixed", fixed)):
+            check_pictures(pictures, self.image_range, f"{name} pictures")
         single = moving.ndim == 3
         pair = [picture[None] if single else picture for picture in (moving, fixed)]
         height, width = pair[0].shape[1:3]
         multiple = self.image_multiple
         margins = [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)]
-        moving, fixed = (np.pad(picture, margins, mode="edge") for picture in pair)
+        moving, fixed = (np.pad(picture.astype("float32"), margins, mode="edge") for picture in pair)
         out = self.network({"moving": moving, "fixed": fixed}, training=False)
         warped, flow = (out[name].numpy()[:, :height, :width] for name in ("warped", "flow"))
         return (warped[0], flow[0]) if single else (warped, flow)

@@ -11,7 +11,9 @@ from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.layers import Sampling, reparameterize
 from kerasgen.metrics.latent import ActiveUnits
-from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator, weighted_mean
+from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
+from kerasgen.models.batches import Share, unpacked
+from kerasgen.models.checks import check_labels, check_pictures
 from kerasgen.models.declarations import ExportedNetwork, LatentSampler, Reported
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.presets import Preset
@@ -155,57 +157,59 @@ class VAE(GenerativeModel):
     # -- losses ---------------------------------------------------------------------------------------------
 
     def train_step(self, data: Batch) -> dict[str, Tensor]:
-        inputs, sample_weight = self._unpack(data)
+        inputs, share = self._unpack(data)
         with tf.GradientTape() as tape:
             posterior = self.encoder(inputs, training=True)
             z = self.sampling([posterior["z_mean"], posterior["z_log_var"]])
-            reconstruction = self._reconstruction_loss(inputs, z, training=True)
+            reconstruction = self._reconstruction_loss(inputs, z, share)
             kl = losses.gaussian_kl(posterior["z_mean"], posterior["z_log_var"])
-            loss = reconstruction + self._warm_beta() * tf.reduce_sum(self._free(kl), axis=-1)
-            objective = weighted_mean(loss, sample_weight)
-        self.update(tape, objective, self.trainable_variables, self.optimizer)
+            loss = reconstruction + self._warm_beta() * tf.reduce_sum(self._free(kl, share), axis=-1)
+            layer_losses = self.layer_losses(self.trainable_variables)
+        self.update(tape, loss, share, self.trainable_variables, self.optimizer, layer_losses)
         self.track(
             {
-                "loss": loss,
+                "loss": loss + layer_losses,
                 "reconstruction_loss": reconstruction,
                 "kl_loss": tf.reduce_sum(kl, axis=-1),
             },
-            sample_weight,
+            share,
         )
         return self.results("loss", "reconstruction_loss", "kl_loss")
 
     def test_step(self, data: Batch) -> dict[str, Tensor]:
-        inputs, sample_weight = self._unpack(data)
+        inputs, share = self._unpack(data)
         posterior = self.encoder(inputs, training=False)
         active_units = self._trackers["active_units"]
-        noise = self._fixed_noise(active_units.count, tf.shape(posterior["z_mean"])[0])
+        noise = self._fixed_noise(share.first_place(active_units.count), tf.shape(posterior["z_mean"])[0])
         z = reparameterize(posterior["z_mean"], posterior["z_log_var"], noise)
-        reconstruction = self._reconstruction_loss(inputs, z, training=False)
+        reconstruction = self._reconstruction_loss(inputs, z)
         kl = tf.reduce_sum(losses.gaussian_kl(posterior["z_mean"], posterior["z_log_var"]), axis=-1)
-        active_units.update_state(posterior["z_mean"])
+        active_units.update_state(share.own(posterior["z_mean"]))
         self.track(
             {
-                "loss": reconstruction + self.beta * kl,
+                "loss": reconstruction + self.beta * kl + self.layer_losses(self.trainable_variables),
                 "reconstruction_loss": reconstruction,
                 "kl_loss": kl,
                 "elbo": -(reconstruction + kl),
             },
-            sample_weight,
+            share,
         )
         return self.results("loss", "reconstruction_loss", "kl_loss", "elbo", "active_units")
 
-    def _reconstruction_loss(self, inputs: dict, z: Tensor, training: bool) -> Tensor:
+    def _reconstruction_loss(self, inputs: dict[str, Tensor], z: Tensor, share: Share | None = None) -> Tensor:
+        """Return the loss [batch]; in training, `share` is needed for sigma's optimum."""
+        training = share is not None
         decoded = self._decode_for_loss(self._decoder_inputs(z, inputs), training=training)
         if self.likelihood == "bernoulli":
             return losses.bernoulli_nll(inputs["image"], decoded)
         if self.sigma == "optimal" and training:
-            return losses.gaussian_nll(inputs["image"], decoded, self._optimal_log_sigma(inputs["image"], decoded))
+            log_sigma = self._optimal_log_sigma(share.mean(losses.squared_error(inputs["image"], decoded)))
+            return losses.gaussian_nll(inputs["image"], decoded, log_sigma)
         return losses.gaussian_nll(inputs["image"], decoded, self.log_sigma)
 
-    def _optimal_log_sigma(self, image: Tensor, mean: Tensor) -> Tensor:
-        error = _replica_mean(tf.reduce_mean(losses.squared_error(image, mean)))
+    def _optimal_log_sigma(self, error: Tensor) -> Tensor:
         # At the optimum the likelihood's derivative with respect to sigma is 0: none has to flow through it.
-        log_sigma = tf.stop_gradient(0.5 * tf.math.log(error + 1e-8))
+        log_sigma = 0.5 * tf.math.log(error + 1e-8)
         step = tf.cast(self.optimizer.iterations, tf.float32)
         momentum = tf.minimum(0.99, step / (step + 10.0))
         self.log_sigma.assign(momentum * self.log_sigma + (1 - momentum) * log_sigma)
@@ -217,42 +221,42 @@ class VAE(GenerativeModel):
         step = tf.cast(self.optimizer.iterations, tf.float32)
         return self.beta * tf.minimum(1.0, step / self.kl_warmup_steps)
 
-    def _free(self, kl: Tensor) -> Tensor:
+    def _free(self, kl: Tensor, share: Share) -> Tensor:
         """KL [batch, latent_dim] with max(batch mean, free_bits) as its mean, over the batch of all replicas."""
         if not self.free_bits:
             return kl
-        above = _replica_mean(tf.reduce_mean(kl, axis=0)) > self.free_bits
-        return tf.where(above, kl, self.free_bits)
+        return tf.where(share.mean(kl) > self.free_bits, kl, self.free_bits)
 
     def _fixed_noise(self, start: Tensor, count: Tensor) -> Tensor:
         """Noise [count, latent_dim] that depends on an example's place in the evaluation, not on its batch."""
-        context = tf.distribute.get_replica_context()
-        seed = _EVALUATION_SEED + tf.cast(context.replica_id_in_sync_group if context else 0, tf.int32)
-        places = tf.cast(tf.convert_to_tensor(start), tf.int32) + tf.range(count)
         return tf.map_fn(
-            lambda place: tf.random.stateless_normal([self.latent_dim], seed=[seed, place]),
-            places,
+            lambda place: tf.random.stateless_normal([self.latent_dim], seed=[_EVALUATION_SEED, place]),
+            start + tf.range(count),
             fn_output_signature=tf.TensorSpec([self.latent_dim], tf.float32),
         )
 
     # -- inputs ---------------------------------------------------------------------------------------------
 
-    def _unpack(self, data: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if isinstance(x, dict):
-            y, sample_weight = x.get("label"), x.get("sample_weight", sample_weight)
-            x = x["image"]
-        return self._inputs(x, y), sample_weight
+    def check_batch(self, data: Tensor) -> None:
+        self._unpack(data)
 
-    def _inputs(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _unpack(self, data: Tensor) -> tuple[dict[str, Tensor], Share]:
+        x, y, share = unpacked(data)
+        return self._inputs_of(x, y), share
+
+    def _inputs_of(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        return self._inputs(x["image"], x.get("label")) if isinstance(x, dict) else self._inputs(x, y)
+
+    def _inputs(self, images: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Return the encoder's inputs; labels become vectors."""
-        images = tf.convert_to_tensor(images, tf.float32)
+        images = tf.convert_to_tensor(images)
         if not images.shape[1:].is_compatible_with(self.image_shape) or images.shape.rank != 4:
             raise UserError(
                 f"The images have the shape {tuple(images.shape)}, but this model needs "
                 f"[batch, {', '.join(map(str, self.image_shape))}]: resize them, or build the model for their size."
             )
-        return {"image": images, **self._label_input(labels)}
+        check_pictures(images, self.image_range)
+        return {"image": tf.cast(images, tf.float32), **self._label_input(labels)}
 
     def _label_input(self, labels: Tensor) -> dict[str, Tensor]:
         if not self.conditional:
@@ -262,15 +266,10 @@ class VAE(GenerativeModel):
                 f"This model is conditional on {self._knows}, but no labels were given: "
                 'pass them as data["label"] or labels=….'
             )
+        check_labels(labels, self.label_size, classes=bool(self.num_classes))
         labels = tf.convert_to_tensor(labels)
         if labels.shape.rank == 1 and self.num_classes:
             return {"label": tf.one_hot(tf.cast(labels, tf.int32), self.num_classes)}
-        if labels.shape.rank != 2 or labels.shape[1] != self.label_size:
-            integers = f"[batch] integers below {self.num_classes} or " if self.num_classes else ""
-            raise UserError(
-                f"The labels have the shape {tuple(labels.shape)}, but {integers}"
-                f"[batch, {self.label_size}] vectors are needed."
-            )
         return {"label": tf.cast(labels, tf.float32)}
 
     def _decoder_inputs(self, z: Tensor, encoder_inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -278,9 +277,14 @@ class VAE(GenerativeModel):
 
     def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Reconstruct through the mean of the posterior; `predict` therefore gives reconstructions."""
-        inputs, _ = self._unpack(inputs)
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(inputs)
+        inputs = self._inputs_of(x, y)
         posterior = self.encoder(inputs, training=training)
         return self.decoder(self._decoder_inputs(posterior["z_mean"], inputs), training=training)
+
+    def predict_step(self, data: Tensor) -> Tensor:
+        self.check_batch(data)  # refuses here what Keras would report from `call` with pages around it
+        return super().predict_step(data)
 
     # -- use ------------------------------------------------------------------------------------------------
 
@@ -354,7 +358,7 @@ class VAE(GenerativeModel):
             log_var = np.clip(posterior["z_log_var"], *losses.LOG_VAR_RANGE).astype(np.float64)
             # The normalizing constants of prior and posterior cancel.
             prior_over_posterior = 0.5 * np.sum(noise.astype(np.float64) ** 2 + log_var - np.asarray(z) ** 2, axis=1)
-            found.append(prior_over_posterior - np.asarray(self._reconstruction_loss(inputs, z, training=False)))
+            found.append(prior_over_posterior - np.asarray(self._reconstruction_loss(inputs, z)))
         return np.stack(found, axis=1)
 
     def interpolate(
@@ -389,11 +393,6 @@ class VAE(GenerativeModel):
         labels = np.asarray(labels)
         if labels.ndim == 0 or (labels.ndim == 1 and self.num_attributes):
             labels = np.repeat(labels[None], n, axis=0)
-        if labels.ndim == 1 and not ((labels >= 0) & (labels < self.num_classes)).all():
-            raise UserError(
-                f"The labels reach from {labels.min()} to {labels.max()}, but this model knows "
-                f"the classes 0 to {self.num_classes - 1}."
-            )
         if len(labels) != n:
             raise UserError(f"{len(labels)} labels were given for {n} images: give one, or one for each.")
         return labels
@@ -492,14 +491,6 @@ def _logits_network(decoder: keras.Model) -> Callable:
         )
     network = keras.Model(decoder.input, last.input, name="decoder_logits")
     return lambda inputs, training: network(inputs, training=training)
-
-
-def _replica_mean(value: Tensor) -> Tensor:
-    """Return the mean of a value over the replicas of tf.distribute; itself on one device."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return value
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.stop_gradient(value))
 
 
 def _in_batches(network: keras.Model, inputs: dict[str, Tensor]) -> Tensor:

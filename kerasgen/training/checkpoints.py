@@ -97,6 +97,15 @@ class Checkpoints(keras.callbacks.Callback):
 
     # -- writing --------------------------------------------------------------------------------------------
 
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        together = self.model.steps_per_execution
+        for name, value in (("steps_per_epoch", self.steps_per_epoch), ("every_steps", self.every_steps)):
+            if value and value % together:
+                raise UserError(
+                    f"{name} is {value}, which isn't a multiple of steps_per_execution={together}, so that no "
+                    "checkpoint could be written there: choose numbers that divide."
+                )
+
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
         if self._metrics is not None:  # Keras has just reset them

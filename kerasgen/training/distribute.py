@@ -4,11 +4,12 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
+import keras
 import tensorflow as tf
 
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 
@@ -64,31 +65,45 @@ def check_tf_config() -> None:
 
 
 def worker_count(strategy: tf.distribute.Strategy | None = None) -> int:
-    """How many processes train together; `strategy` is the present one by default."""
-    return getattr((strategy or tf.distribute.get_strategy()).extended, "_num_workers", 1)
+    """Return how many processes train together; `strategy` is the present one by default."""
+    resolver = (strategy or tf.distribute.get_strategy()).cluster_resolver
+    if resolver is None:
+        return 1
+    jobs = resolver.cluster_spec().as_dict()
+    return max(1, sum(len(jobs.get(job, ())) for job in ("chief", "worker")))
 
 
-def several_workers_function(model: Any, step: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-    """One step of Keras' `fit` or `evaluate` over several workers, which Keras' own can't do (keras#20585).
+def several_workers_function(
+    model: keras.Model, step: Callable[[Tensor], dict[str, Tensor]]
+) -> Callable[[Iterator], dict[str, Tensor]]:
+    """Make the steps of Keras' `fit` or `evaluate` over several workers, which Keras' own can't do (keras#20585).
 
     Args:
         model: the Keras model.
         step: its `train_step` or `test_step`, from a replica's batch to logs that are the same on each replica.
 
     Returns:
-        A function from the iterator over the distributed dataset to the logs of a step.
+        A function from the iterator over the distributed dataset to the logs of the last of `steps_per_execution`
+        steps, or of as many as there are batches left.
     """
     strategy = model.distribute_strategy
 
-    def one_step(iterator: Any) -> dict[str, Any]:
+    def one_step(iterator: Iterator) -> dict[str, Tensor]:
         logs = strategy.run(step, args=(next(iterator),))
-        # Metrics hold their own replica's sums; one small reduction for all of them.
-        means = strategy.reduce(
-            "MEAN", strategy.run(lambda values: tf.stack(list(values.values())), [logs]), axis=None
-        )
-        return dict(zip(logs, tf.unstack(means, len(logs)), strict=True))
+        return {name: strategy.experimental_local_results(value)[0] for name, value in logs.items()}
 
-    return one_step if model.run_eagerly else tf.function(one_step, reduce_retracing=True)
+    one_step = one_step if model.run_eagerly else tf.function(one_step, reduce_retracing=True)
+
+    def steps(iterator: Iterator) -> dict[str, Tensor]:
+        logs = one_step(iterator)
+        for _ in range(model.steps_per_execution - 1):
+            try:
+                logs = one_step(iterator)
+            except (StopIteration, tf.errors.OutOfRangeError):
+                break
+        return logs
+
+    return steps
 
 
 @contextmanager
@@ -104,7 +119,7 @@ def failing_workers() -> Iterator[None]:
 
 
 def is_chief() -> bool:
-    """Whether this process writes the files that several workers share; without TF_CONFIG it does."""
+    """Tell whether this process writes the files that several workers share; without TF_CONFIG it does."""
     try:
         config = json.loads(os.environ["TF_CONFIG"])
         job, index = config["task"]["type"], int(config["task"]["index"])

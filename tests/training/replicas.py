@@ -40,24 +40,24 @@ def vae(num_classes: int | None) -> VAE:
     return VAE((8, 8, 1), 4, filters=(8, 8), hidden_units=16, num_classes=num_classes)
 
 
-def cyclegan(recompute: bool = False) -> CycleGAN:
+def cyclegan(**options) -> CycleGAN:
     # Without norms: an instance norm of a black or a clear patch divides by next to nothing, and rounding with it.
     # It knows one image only, so that replicas are nothing to it.
-    options = {"filters": 4, "norm": "none"}
+    small = {"filters": 4, "norm": "none"}
     return CycleGAN(
         16,
         1,
-        generator_options={**options, "blocks": 1, "downsamplings": 0},
-        discriminator_options={**options, "downsamplings": 2},
+        generator_options={**small, "blocks": 1, "downsamplings": 0},
+        discriminator_options={**small, "downsamplings": 2},
         pool_size=6,
-        recompute=recompute,
+        **options,
     )
 
 
 def compiled() -> keras.Model:
     options = eval(optimizer_options)
     accumulate = options.pop("gradient_accumulation_steps", 1)
-    scaled = options.pop("scaled", False)
+    scaled, together = options.pop("scaled", False), options.pop("steps_per_execution", 1)
 
     def optimizer() -> keras.optimizers.Optimizer:
         sgd = keras.optimizers.SGD(**options)
@@ -65,9 +65,10 @@ def compiled() -> keras.Model:
 
     makers = {"vae": lambda: vae(None), "conditional_vae": lambda: vae(10), "cyclegan": cyclegan}
     makers["cyclegan_checkpoint"] = lambda: cyclegan(recompute=True)
+    makers["cyclegan_alternating"] = lambda: cyclegan(alternate_every=1)
     model = makers[name]()
     optimizers = [optimizer() for _ in range(2 if name.startswith("cyclegan") else 1)]
-    model.compile(*optimizers, gradient_accumulation_steps=accumulate)
+    model.compile(*optimizers, gradient_accumulation_steps=accumulate, steps_per_execution=together)
     return model
 
 

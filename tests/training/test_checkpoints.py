@@ -30,12 +30,12 @@ class Stop(keras.callbacks.Callback):
 def train(small_vae, tmp_path):
     """Trains a VAE on digits from where the folder's checkpoints stand; gives all its variables and the logs."""
 
-    def run(folder, epochs=3, stop=None, accumulate=1, **options):
+    def run(folder, epochs=3, stop=None, accumulate=1, together=1, **options):
         keras.utils.set_random_seed(0)
         vae = small_vae(kl_warmup_steps=9)
         decay = keras.optimizers.schedules.CosineDecay(1e-3, 20)
         adam = keras.optimizers.Adam(decay, use_ema=True)
-        vae.compile(optimizer=adam, gradient_accumulation_steps=accumulate)
+        vae.compile(optimizer=adam, gradient_accumulation_steps=accumulate, steps_per_execution=together)
         kept = Checkpoints(tmp_path / folder, STEPS, **{"every_steps": 4, **options})
         step = kept.restore(vae)
         vae.fit(
@@ -52,16 +52,28 @@ def train(small_vae, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulate", [1, 5])
-def test_interrupted_within_an_epoch_it_goes_on_to_the_bit(train, accumulate):
-    expected, logs = train("undisturbed", accumulate=accumulate)
-    for stop in (9, 14):
+@pytest.mark.parametrize(("accumulate", "together"), [(1, 1), (5, 1), (1, 2)])
+def test_interrupted_within_an_epoch_it_goes_on_to_the_bit(train, accumulate, together):
+    options = {"accumulate": accumulate, "together": together}
+    expected, logs = train("undisturbed", **options)
+    for stop in (10, 14):
         with pytest.raises(KeyboardInterrupt):
-            train("interrupted", stop=stop, accumulate=accumulate)
-    found, resumed_logs = train("interrupted", accumulate=accumulate)
+            train("interrupted", stop=stop, **options)
+    found, resumed_logs = train("interrupted", **options)
     assert resumed_logs == logs  # the metrics of the epoch so far went on too
     for a, b in zip(expected, found, strict=True):
         np.testing.assert_array_equal(b, a)
+
+
+def test_steps_that_run_together_must_end_where_checkpoints_are_due(train):
+    with pytest.raises(UserError, match="every_steps is 4, which isn't a multiple of steps_per_execution=3"):
+        train("a", together=3)
+    with pytest.raises(UserError, match="steps_per_epoch is 6, which isn't a multiple of steps_per_execution=4"):
+        train("a", together=4)
+    with pytest.raises(KeyboardInterrupt):
+        train("b", stop=4)
+    with pytest.raises(UserError, match=r"goes on after step 4 of an epoch, which isn't a multiple of .*execution=3"):
+        train("b", together=3, every_steps=3)
 
 
 def test_the_newest_and_the_best_stay(train, tmp_path):
