@@ -3,7 +3,6 @@
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import ClassVar, Self
 
 import keras
@@ -15,6 +14,7 @@ from kerasgen.keras_hooks import require_training_hooks
 from kerasgen.models.batches import Share, replica_count, summed_over_replicas, unpacked
 from kerasgen.models.checks import refusals
 from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Reported
+from kerasgen.models.gradients import Accumulator, apply_summed, check_optimizer, inner, trained_variables
 from kerasgen.models.pretrained import Pretrained
 from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
 from kerasgen.training.schedules import Stage, ended_at
@@ -214,7 +214,7 @@ class GenerativeModel(Pretrained, keras.Model):
             history = super().fit(*args, **kwargs)
         for optimizer in self.optimizers:
             if optimizer is not self.optimizer:  # whose averages Keras puts in place itself
-                optimizer.finalize_variable_values(_inner(optimizer)._trainable_variables)
+                optimizer.finalize_variable_values(trained_variables(optimizer))
         return history
 
     def predict(self, *args: Config, **kwargs: Config) -> np.ndarray | dict[str, np.ndarray]:
@@ -231,7 +231,7 @@ class GenerativeModel(Pretrained, keras.Model):
         return keras.tree.map_structure(share.own, self(x, training=False))
 
     def _refuse_an_ended_schedule(self) -> None:
-        steps = [ended_at(_inner(optimizer)) for optimizer in self.optimizers]
+        steps = [ended_at(inner(optimizer)) for optimizer in self.optimizers]
         if None not in steps:
             raise UserError(
                 f"The training that this model is of ended with step {steps[0]}, where its learning rate is 0, so it "
@@ -245,7 +245,7 @@ class GenerativeModel(Pretrained, keras.Model):
             UserError: an optimizer has an option that Keras can't bring under the strategy.
         """
         for optimizer in self.optimizers:
-            _check_optimizer(optimizer, self.distribute_strategy.num_replicas_in_sync)
+            check_optimizer(optimizer, self.distribute_strategy.num_replicas_in_sync)
             if not optimizer.built:
                 with self.distribute_strategy.scope():
                     optimizer.build(self.trainable_variables)
@@ -335,7 +335,7 @@ class GenerativeModel(Pretrained, keras.Model):
         present = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
         gradients, variables = [g for g, _ in present], [v for _, v in present]
         context.merge_call(
-            _apply_summed, args=(summed_over_replicas(gradients), variables, optimizer, accumulator, when)
+            apply_summed, args=(summed_over_replicas(gradients), variables, optimizer, accumulator, when)
         )
 
     def build(self, input_shape: object = None) -> None:
@@ -451,95 +451,3 @@ def _serialized(value: Config) -> Config:
 def _deserialized(value: Config) -> Config:
     network = isinstance(value, dict) and {"class_name", "config"} <= value.keys()
     return keras.saving.deserialize_keras_object(value) if network else value
-
-
-class Accumulator:
-    """Gives an optimizer the mean of k gradients after each k-th."""
-
-    def __init__(self, optimizer: keras.optimizers.Optimizer, steps: int):
-        options = {"initializer": "zeros", "trainable": False}
-        self.optimizer, self.steps = optimizer, steps
-        self.count = keras.Variable(shape=(), dtype="int32", name="count", **options)
-        self._sums = {
-            id(v): keras.Variable(shape=v.shape, dtype=v.dtype, name="sum", **options)
-            for v in _inner(optimizer)._trainable_variables
-        }
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """What a checkpoint must hold."""
-        return [self.count, *self._sums.values()]
-
-    def add(self, gradients: list, variables: list) -> None:
-        """On each replica: keep the gradients."""
-        self.count.assign_add(1)
-        for gradient, variable in zip(gradients, variables, strict=True):
-            self._sums[id(variable)].assign_add(gradient)
-
-    def apply(self, gradients: list, variables: list) -> None:
-        """On each replica: update the weights by the mean of these gradients and of those that were kept."""
-        sums = [self._sums[id(v)] for v in variables]
-        means = [(g + s) / self.steps for g, s in zip(gradients, sums, strict=True)]
-        self.optimizer.apply(means, variables)
-        for variable in self.variables:
-            variable.assign(tf.zeros(variable.shape, variable.dtype))
-
-
-def _apply_summed(
-    strategy: tf.distribute.Strategy,
-    gradients: list,
-    variables: list,
-    optimizer: keras.optimizers.Optimizer,
-    accumulator: Accumulator | None,
-    when: Tensor | None,
-) -> None:
-    """Apply gradients that are the same on every replica.
-
-    It runs where all replicas meet, because a replica's own tf.cond can't contain an update.
-    """
-
-    def on_replicas(function: Callable[[list, list], None]) -> Tensor:
-        strategy.extended.call_for_each_replica(function, args=(gradients, variables))
-        return tf.constant(0)
-
-    def apply() -> Tensor:
-        if accumulator is None:
-            return on_replicas(optimizer.apply)
-        last = tf.equal(accumulator.count.value, accumulator.steps - 1)
-        return tf.cond(last, lambda: on_replicas(accumulator.apply), lambda: on_replicas(accumulator.add))
-
-    with _summed_already(optimizer):
-        if when is None:
-            apply()
-        else:
-            tf.cond(strategy.experimental_local_results(when)[0], apply, lambda: tf.constant(0))
-
-
-@contextmanager
-def _summed_already(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """Keep an optimizer from summing over the replicas what is a sum already; Keras has no argument for it."""
-    inner = _inner(optimizer)
-    inner._all_reduce_sum_gradients = list
-    try:
-        yield
-    finally:
-        del inner._all_reduce_sum_gradients
-
-
-def _inner(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """Return what a loss scale is wrapped around, or the optimizer itself."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
-
-
-def _check_optimizer(optimizer: keras.optimizers.Optimizer, replicas: int) -> None:
-    inner = _inner(optimizer)
-    if inner.gradient_accumulation_steps:
-        raise UserError(
-            f"The optimizer has gradient_accumulation_steps={inner.gradient_accumulation_steps}, which Keras can't "
-            "do on several devices: give it to the model's compile(…, gradient_accumulation_steps=…) instead."
-        )
-    if inner.use_ema and inner.ema_overwrite_frequency and replicas > 1:
-        raise UserError(
-            f"The optimizer has ema_overwrite_frequency={inner.ema_overwrite_frequency}, which Keras can't do on "
-            "several devices: leave it out, and the averages replace the weights when the training ends."
-        )
