@@ -48,13 +48,13 @@ class Share(NamedTuple):
 
     def first_place(self, seen: Tensor) -> Tensor:
         """Return the place of this replica's first example in an evaluation, where it has seen `seen` of its own."""
-        seen = tf.cast(seen, tf.int32)
         if self.count is None:
-            return seen
+            return tf.cast(seen, tf.int32)
         context = tf.distribute.get_replica_context()
-        counts = context.all_gather(self.count[None], axis=0)
+        # As floats, because GPUs keep 32-bit integers in the host's memory, where nothing is summed over replicas.
+        counts = context.all_gather(tf.cast(self.count, tf.float32)[None], axis=0)
         before = tf.cumsum(counts, exclusive=True)[context.replica_id_in_sync_group]
-        return summed_over_replicas([seen])[0] + before
+        return tf.cast(summed_over_replicas([tf.cast(seen, tf.float32)])[0] + before, tf.int32)
 
 
 def replica_count() -> int:
