@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# argv: models. One strategy a process; two logical CPUs stand for two devices.
+# argv: sizes of the validation data, and models. One strategy a process; two logical CPUs stand for two devices.
 SCRIPT = """
 import json, sys
 import keras, numpy as np, tensorflow as tf
@@ -54,11 +54,11 @@ makers = {
 }
 strategy = get_strategy("mirrored")
 assert strategy.num_replicas_in_sync == 2
-for name in sys.argv[1:]:
+sizes = [int(size) for size in sys.argv[1].split(',')]
+for name in sys.argv[2:]:
     make, data = makers[name]
     training = tf.data.Dataset.from_tensor_slices(data(8)).batch(8)
-    # Batches of 6, the last of them of 1 (a replica without an example), of 2, of 5; and a single batch of 1.
-    for count in (13, 14, 17, 1):
+    for count in sizes:
         validation, found = data(count), []
         for scope in (tf.distribute.get_strategy().scope, strategy.scope):
             keras.utils.set_random_seed(0)
@@ -75,21 +75,29 @@ for name in sys.argv[1:]:
 """
 
 
-def numbers(*models):
+# Batches of 6, the last of them of 1 (a replica without an example), of 2, of 5; and a single batch of 1.
+SIZES = (13, 14, 17, 1)
+
+
+def numbers(sizes, models):
     # TensorFlow's oneDNN kernels refuse an empty batch; on some CPUs they are off by default.
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, *models]
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, ",".join(map(str, sizes)), *models]
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stderr[-3000:]
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 @pytest.mark.parametrize(
-    "models", [("vae",), pytest.param(("cyclegan", "pix2pix", "registration"), marks=pytest.mark.slow)]
+    ("sizes", "models"),
+    [
+        (SIZES[:1], ["vae"]),
+        pytest.param(SIZES, ["vae", "cyclegan", "pix2pix", "registration"], marks=pytest.mark.slow),
+    ],
 )
-def test_two_devices_validate_as_one(models):
-    rows = numbers(*models)
-    assert len(rows) == 4 * len(models)
+def test_two_devices_validate_as_one(sizes, models):
+    rows = numbers(sizes, models)
+    assert len(rows) == len(sizes) * len(models)
     for name, count, one, two in rows:
         assert one.keys() == two.keys()
         assert len(one) >= 4
