@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kerasgen.data.sources.source import Fit
+from kerasgen.data.sources.source import Fit, Rule
 from kerasgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def fit_of(mode: str, size: int, training: bool) -> Fit:
     if mode == "resize_and_crop":
         enlarged = round(size * 286 / 256) if training else size
         return Fit("stretch", (enlarged, enlarged))
-    return Fit({"crop": "natural", "scale_width": "width", "none": "fours"}[mode], (size, size))
+    rules: dict[str, Rule] = {"crop": "natural", "scale_width": "width", "none": "fours"}
+    return Fit(rules[mode], (size, size))
 
 
 def cropped(image: "tf.Tensor", mode: str, size: int, key: "tuple[int | tf.Tensor, ...] | None") -> "tf.Tensor":

@@ -254,7 +254,7 @@ def _read_shallow(path: Path | BinaryIO, fit: Fit, channels: int) -> np.ndarray:
         if fit.rule not in ("natural", "fours"):
             # JPEG can be decoded at a half, a quarter or an eighth of its size. With half as much again as is
             # needed, the mean difference from a full decoding stays near 1 of 255 (twice that at 1.0).
-            enough = max(fit.size) * 3 // 2
+            enough = max(fit.wanted) * 3 // 2
             image.draft(None, (enough, enough))
         image.load()
         turn, sideways = _TURNS.get(image.getexif().get(_ORIENTATION), (None, False))

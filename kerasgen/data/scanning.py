@@ -67,7 +67,7 @@ def scan(base: Path) -> Scan:
     Links are followed; a link to a folder that it lies in is left out. Hidden files are passed over without a word.
     The warning comes again only when something in the folder has changed.
     """
-    found, left_out = [], Counter()
+    found, left_out = [], Counter[str]()
     for path, parts in _walk(base, (), frozenset(), left_out):
         if path.suffix.lower() in SUFFIXES:
             state = path.stat()

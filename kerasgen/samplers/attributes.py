@@ -98,8 +98,8 @@ class Attributes:
             found.append((weights.T @ one_hot + pseudo_count * one_hot.mean(axis=0)) / (total + pseudo_count))
         return found
 
-    def text(self, where: Mapping[str, int]) -> str:
-        return " & ".join(f"{name} = {value}" for name, value in where.items())
+    def text(self, where: Mapping[str, int] | None) -> str:
+        return " & ".join(f"{name} = {value}" for name, value in (where or {}).items())
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays for a file, without pickle."""

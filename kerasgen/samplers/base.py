@@ -29,7 +29,8 @@ class Samples:
         origin: list[str],
         where: Mapping[str, int] | None = None,
     ):
-        self._sampler, self._where, self._log_prob = sampler, where, None
+        self._sampler, self._where = sampler, where
+        self._log_prob: np.ndarray | None = None
         self.z, self.component, self.origin = z, component, origin
 
     @property
@@ -158,10 +159,11 @@ class Sampler:
             )
         return self.latent_dim
 
-    def _require_count(self, n: int) -> None:
-        self._require_fit()
+    def _require_count(self, n: int) -> tuple[int, int]:
+        """Return the shape [n, latent_dim] of n latents."""
         if n < 1:
             raise UserError(f"{n} latents were asked for: ask for at least 1.")
+        return n, self._require_fit()
 
     def _refuse_evidence(self, where: Mapping[str, int] | None) -> None:
         if where:

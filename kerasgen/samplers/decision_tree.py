@@ -119,11 +119,11 @@ class DecisionTreeSampler(Sampler):
 
         Evidence that no picture agrees with falls back, with a warning, to the deepest node on its search path.
         """
-        self._require_count(n)
+        shape = self._require_count(n)
         rng = np.random.default_rng(seed)
         gaussian, member = self._weights(where, warn=True)
         part = choose(np.concatenate([gaussian, member]), n, rng)
-        noise = self.temperature * rng.standard_normal((n, self.latent_dim))
+        noise = self.temperature * rng.standard_normal(shape)
         from_leaf = part < len(gaussian)
         z = np.empty_like(noise)
         factors = np.linalg.cholesky(self._leaf_covariance)[part[from_leaf]]

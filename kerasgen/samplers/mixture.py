@@ -32,11 +32,11 @@ class MixtureSampler(Sampler):
         self._attributes, self._tables = attributes, tables
 
     def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
-        self._require_count(n)
+        shape = self._require_count(n)
         rng = np.random.default_rng(seed)
         part = choose(self._part_weights(where), n, rng)
         factors = np.linalg.cholesky(self._arrays["covariances"])
-        noise = self.temperature * rng.standard_normal((n, self.latent_dim))
+        noise = self.temperature * rng.standard_normal(shape)
         z = self._arrays["means"][part] + np.einsum("nij,nj->ni", factors[part], noise)
         return Samples(self, z.astype(np.float32), part, [str(self._arrays["parts"][k]) for k in part], where)
 

@@ -34,10 +34,10 @@ class PosteriorSampler(Sampler):
         return self
 
     def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
-        self._require_count(n)
+        shape = self._require_count(n)
         rng = np.random.default_rng(seed)
         member = rng.choice(self._members(where), n)
-        noise = self.temperature * rng.standard_normal((n, self.latent_dim))
+        noise = self.temperature * rng.standard_normal(shape)
         z = self._mean[member] + np.sqrt(self._variance[member]) * noise
         return Samples(self, z.astype(np.float32), member, [f"near picture {i}" for i in member], where)
 

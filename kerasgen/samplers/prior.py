@@ -35,9 +35,8 @@ class PriorSampler(Sampler):
         return self
 
     def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
-        self._require_count(n)
+        shape = self._require_count(n)
         self._refuse_evidence(where)
-        shape = (n, self.latent_dim)
         # At temperature 1 this is, number by number, what `VAE.generate(n, seed=seed)` draws.
         z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.float32(self.temperature)
         return Samples(self, z, np.zeros(n, np.int64), [f"prior, temperature {self.temperature:g}"] * n)

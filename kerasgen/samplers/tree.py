@@ -67,6 +67,11 @@ class Node:
     left: int = -1
     right: int = -1
 
+    def divided_by(self) -> Split:
+        """Return the split of a node that is not a leaf."""
+        assert self.split is not None
+        return self.split
+
 
 class Tree:
     """Nodes in the order in which they were made: node 0 is the root, and each split adds two.
@@ -103,7 +108,7 @@ class Tree:
         possible = [set(range(len(values))) for values in self.attributes.values]
         latent = []
         while (parent := self.nodes[node].parent) >= 0:
-            split, left = self.nodes[parent].split, self.nodes[parent].left == node
+            split, left = self.nodes[parent].divided_by(), self.nodes[parent].left == node
             if split.column < 0:
                 latent.append(split.text(self.attributes, left))
             else:
@@ -135,7 +140,7 @@ class Tree:
         other = type(self)(mean, variance, attributes, shrinkage)
         parents = {node.left: i for i, node in enumerate(self.nodes) if node.split is not None}
         for left in range(1, 1 + 2 * splits, 2):
-            other.divide(parents[left], self.nodes[parents[left]].split)
+            other.divide(parents[left], self.nodes[parents[left]].divided_by())
         return other
 
     # -- growth ---------------------------------------------------------------------------------------------

@@ -92,14 +92,21 @@ class TwoStageSampler(Sampler):
         x = keras.layers.Concatenate()([hidden(z, self.seed + 20), z])
         x = keras.layers.Reshape((1, dimensions, 1))(dense(dimensions, "latents", x, self.seed + 30))
         encoder, decoder = keras.Model({"image": image}, outputs), keras.Model({"z": z}, x)
-        options = {"likelihood": "gaussian", "sigma": "learned", "seed": self.seed}
-        return VAE((1, dimensions, 1), dimensions, encoder=encoder, decoder=decoder, **options)
+        return VAE(
+            (1, dimensions, 1),
+            dimensions,
+            encoder=encoder,
+            decoder=decoder,
+            likelihood="gaussian",
+            sigma="learned",
+            seed=self.seed,
+        )
 
     def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
-        self._require_count(n)
+        shape = self._require_count(n)
         self._refuse_evidence(where)
         rng = np.random.default_rng(seed)
-        u, noise = self.temperature * rng.standard_normal((2, n, self.latent_dim))
+        u, noise = self.temperature * rng.standard_normal((2, *shape))
         z = self._vae.decode(u)[:, 0, :, 0] + np.exp(float(self._vae.log_sigma)) * noise
         z = (self._center + self._spread * z).astype(np.float32)
         return Samples(self, z, np.zeros(n, np.int64), [f"second stage, temperature {self.temperature:g}"] * n)
@@ -130,5 +137,5 @@ class TwoStageSampler(Sampler):
     def restore(self, state: dict[str, np.ndarray]) -> None:
         super().restore(state)
         self._center, self._spread = state["center"], state["spread"]
-        self._vae = self._network(self.latent_dim)
+        self._vae = self._network(self._require_fit())
         self._vae.set_weights([state[f"weight_{i}"] for i in range(len(self._vae.get_weights()))])

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -20,6 +21,9 @@ from kerasgen.files import atomic_write
 from kerasgen.training.checkpoints import Checkpoints
 from kerasgen.training.distribute import is_chief, worker_count
 from kerasgen.typing import Tensor
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class ImageGrid(keras.callbacks.Callback):
@@ -144,7 +148,8 @@ class ProgressBar(keras.callbacks.Callback):
 
     def __init__(self, names: tuple[str, ...] = ("loss", "val_loss")):
         super().__init__()
-        self.names, self._progress = names, None
+        self.names = names
+        self._progress: Progress | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -163,7 +168,8 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = logs or {}
         numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in self.names if name in logs)
-        self._progress.update(self._task, completed=epoch + 1, numbers=numbers)
+        if self._progress is not None:
+            self._progress.update(self._task, completed=epoch + 1, numbers=numbers)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         self.close()

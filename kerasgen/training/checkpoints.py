@@ -93,7 +93,9 @@ class Checkpoints(keras.callbacks.Callback):
         # What the header of each file says besides the step.
         self.logs: list[dict[str, float]] = []
         self.best: Best | None = None
-        self._restored_step, self._metrics, self._read_metrics = 0, None, None
+        self._restored_step = 0
+        self._metrics: np.ndarray | None = None
+        self._read_metrics: Callable[[], Tensor] | None = None
 
     # -- writing --------------------------------------------------------------------------------------------
 

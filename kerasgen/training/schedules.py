@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 from keras import ops
@@ -71,7 +71,7 @@ class Staged(LearningRateSchedule):
         return {"schedules": schedules, "starts": self.starts, "offsets": self.offsets}
 
     @classmethod
-    def from_config(cls, config: dict[str, object]) -> "Staged":
+    def from_config(cls, config: dict[str, Any]) -> "Staged":
         schedules = [keras.saving.deserialize_keras_object(schedule) for schedule in config["schedules"]]
         return cls(schedules, config["starts"], config["offsets"])
 

@@ -148,8 +148,9 @@ def _parted(root: Path, found: Scan) -> tuple[dict[str, list[PictureFile]], tupl
     splits.setdefault("test", splits.get("val", []))
     splits.setdefault("val", splits["test"])
     # The names come from all splits, so that a class has the same number in each.
-    folders = {file.folder for files in splits.values() for file in files}
-    return splits, () if None in folders or len(folders) < 2 else tuple(sorted(folders)), by_lot
+    folders = [file.folder for files in splits.values() for file in files]
+    names = sorted({folder for folder in folders if folder is not None})
+    return splits, () if None in folders or len(names) < 2 else tuple(names), by_lot
 
 
 def _held_out(files: list[PictureFile]) -> dict[str, list[PictureFile]]:
@@ -164,11 +165,12 @@ def _held_out(files: list[PictureFile]) -> dict[str, list[PictureFile]]:
 def _check_sizes(files: Sequence[PictureFile], sizes: Sequence[tuple[int, int]], fit: Fit) -> None:
     if fit.rule != "natural":
         return
+    side = max(fit.wanted)
     for file, (height, width) in zip(files, sizes, strict=True):
-        if min(height, width) < max(fit.size):
+        if min(height, width) < side:
             raise UserError(
                 f"{file.path} is {height}×{width}, smaller than the crop of "
-                f"{fit.size[0]}×{fit.size[1]}: remove it, choose a smaller image_size, or the mode resize_and_crop."
+                f"{side}×{side}: remove it, choose a smaller image_size, or the mode resize_and_crop."
             )
 
 

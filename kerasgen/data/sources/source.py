@@ -59,7 +59,13 @@ class Fit:
         """(height, width) of the result, None where it depends on the picture."""
         if self.rule in ("cut", "stretch") and self.size is not None:
             return self.size
-        return (None, self.size[1]) if self.rule == "width" else (None, None)
+        return (None, self.wanted[1]) if self.rule == "width" else (None, None)
+
+    @property
+    def wanted(self) -> tuple[int, int]:
+        """The size, where the rule needs one."""
+        assert self.size is not None
+        return self.size
 
     def place(self, width: int, height: int) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
         """Return the box (left, top, right, bottom) to take of a picture, and the (width, height) to resize it to."""
@@ -68,7 +74,7 @@ class Fit:
             return whole, (width, height)
         if self.rule == "fours":
             return whole, (_fours(width), _fours(height))
-        to_height, to_width = self.size
+        to_height, to_width = self.wanted
         if self.rule == "width":
             return whole, (to_width, _fours(height * to_width / width))
         if self.rule == "stretch":

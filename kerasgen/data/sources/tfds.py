@@ -238,7 +238,7 @@ def _labels(features: Any) -> tuple[Callable[[dict[str, Any]], Any] | None, tupl
         return lambda example: np.int32(example["label"]), tuple(features["label"].names)
     if "attributes" in features:
         names = tuple(features["attributes"])
-        return lambda example: np.float32([example["attributes"][n] for n in names]), names
+        return lambda example: np.asarray([example["attributes"][n] for n in names], np.float32), names
     if "objects" in features:
         feature = features["objects"]
         inner = feature.feature if hasattr(feature, "feature") else feature
@@ -287,7 +287,7 @@ def _large_enough(file: io.BytesIO, fit: Fit) -> Fit:
     """Return a way to fit that enlarges the few pictures of a set that are smaller than the crop."""
     if fit.rule == "natural":
         with open_picture(file) as image:
-            small = min(image.size) < max(fit.size)
+            small = min(image.size) < max(fit.wanted)
         file.seek(0)
         if small:
             return Fit("cut", fit.size)
