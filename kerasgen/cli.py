@@ -281,6 +281,8 @@ def export(
 
     wanted = _formats_and_variants(format, variant) if output else []
     for shipment in shipments(model, images, size, floats, None if range is None else values.pair("--range", range)):
+        if shipment.floats_said:
+            typer.echo(shipment.floats_said)
         if serving:
             given = {"inputs": shipment.inputs, "image": shipment.image, "also": shipment.also or None}
             served = export_serving(shipment.network, serving, shipment.name, label=label, license=license, **given)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..gate.runtime import Arrays
-from .signature import Signature, TensorInfo, facing
+from .signature import Signature, TensorInfo, facing, sized
 from .spec import ImageSpec
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def served_signatures(
     network = _mirrored(network, image)
     signatures = {"serving_default": facing(network, image)}
     if image is not None:
-        signatures["float"] = network
+        signatures["float"] = sized(network, image)
         main = signatures["serving_default"]
         if _translates(main):
             signatures["bytes"] = _bytes_entry(main)

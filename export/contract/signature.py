@@ -53,6 +53,10 @@ class Signature:
     layout: str = "nhwc"
     renamed: dict[str, dict[str, str]] = field(default_factory=lambda: {"inputs": {}, "outputs": {}})
 
+    def own_names(self) -> list[str]:
+        """Return the names of all tensors, and those that the model itself gives them where they differ."""
+        return [*self.inputs, *self.outputs, *self.renamed["inputs"], *self.renamed["outputs"]]
+
     def call(self, tensors: "Tensors") -> "Tensors":
         """From what a client sends to what it gets, in the graph."""
         import tensorflow as tf
@@ -108,9 +112,7 @@ def facing(network: Signature, image: ImageSpec | None, layout: str = "nhwc") ->
         shape, dtype = info.shape, info.dtype
         if name in pictures:
             dtype = "uint8"
-            if name in network.inputs:
-                sides = [_agreed(*pair) for pair in zip(image.height_width, shape[1:3], strict=True)]
-                shape = (shape[0], *sides, shape[3])
+            shape = _sized(shape, image) if name in network.inputs else shape
         if layout == "nchw" and len(shape) == 4:
             shape = tuple(shape[axis] for axis in _TO_NCHW)
         return TensorInfo(shape, dtype)
@@ -123,6 +125,21 @@ def facing(network: Signature, image: ImageSpec | None, layout: str = "nhwc") ->
         pictures=pictures,
         layout=layout,
     )
+
+
+def sized(network: Signature, image: ImageSpec) -> Signature:
+    """Return a network of floats whose pictures enter in the size that `image` says."""
+    pictures = _pictures(network, image)
+    inputs = {
+        name: TensorInfo(_sized(info.shape, image), info.dtype) if name in pictures else info
+        for name, info in network.inputs.items()
+    }
+    return replace(network, inputs=inputs)
+
+
+def _sized(shape: tuple[int | None, ...], image: ImageSpec) -> tuple[int | None, ...]:
+    sides = [_agreed(*pair) for pair in zip(image.height_width, shape[1:3], strict=True)]
+    return (shape[0], *sides, shape[3])
 
 
 def _pictures(network: Signature, image: ImageSpec) -> frozenset[str]:

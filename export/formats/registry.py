@@ -132,7 +132,19 @@ def checked_options(name: str, given: Mapping[str, object]) -> dict[str, str | i
 def signatures_of(
     form: Format, network: Signature, image: ImageSpec | None, also: Mapping[str, Signature], layout: str
 ) -> Signatures:
-    """Return what an artifact of this format offers by name, `serving_default` first."""
+    """Return what an artifact of this format offers by name, `serving_default` first.
+
+    Raises:
+        UserError: `image` names pictures that no network has, or what can't be one.
+    """
+    if image is not None and image.pictures is not None:
+        known = [name for one in (network, *also.values()) for name in one.own_names()]
+        unknown = [name for name in image.pictures if name not in known]
+        if unknown:
+            raise UserError(
+                f"ImageSpec.pictures names {', '.join(map(repr, unknown))}, but the tensors are {', '.join(known)}: "
+                "choose among them."
+            )
     if form.several_signatures:
         return served_signatures(network, image, also)
     return {"serving_default": facing(network, image, layout)}

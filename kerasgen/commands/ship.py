@@ -35,6 +35,7 @@ class Shipment:
         image: how pictures enter and leave; None for floats.
         also: further signatures of its SavedModel.
         calibration: more inputs, none of which is compared on where there are enough; None for seeded ones.
+        floats_said: what to tell a user whose pictures stay floats though nobody asked for that; "" otherwise.
     """
 
     name: str
@@ -43,12 +44,16 @@ class Shipment:
     image: "ImageSpec | None" = None
     also: "dict[str, tuple[keras.Model, Tensor]]" = field(default_factory=dict)
     calibration: Tensor = None
+    floats_said: str = ""
 
     def options(self, format: str, variant: str = "float32") -> dict[str, Tensor]:
-        """Arguments of `export_model` for an artifact of this network."""
+        """Return arguments of `export_model` for an artifact of this network."""
+        from kerasgen.export.formats.registry import find_format
+
         options = {"inputs": self.inputs, "image": self.image}
-        options |= {"also": self.also or None} if format == "saved_model" else {}
-        return options | ({"calibration": self.calibration} if variant == "static_int8" else {})
+        options |= {"also": self.also or None} if find_format(format).FORMAT.several_signatures else {}
+        calibrated = find_format(format, variant).FORMAT.variant(variant).calibrated
+        return options | ({"calibration": self.calibration} if calibrated else {})
 
 
 def shipments(
@@ -75,7 +80,7 @@ def shipments(
 
     model = load_model(path)
     if not isinstance(model, GenerativeModel):
-        return [_foreign(Path(path), model, images, size, None if floats else value_range)]
+        return [_foreign(Path(path), model, images, size, None if floats else value_range, floats)]
     if value_range is not None:
         raise UserError(f"A {type(model).__name__} has the range {model.image_range} of its own: leave --range out.")
     spec = None if floats else _spec(size, model.image_range, model.image_multiple)
@@ -101,6 +106,7 @@ def _foreign(
     images: str | os.PathLike | None,
     size: int | None,
     value_range: tuple[float, float] | None,
+    floats: bool,
 ) -> Shipment:
     """Return a Keras model that this zoo doesn't know: with pictures if they are asked for."""
     shape = getattr(model, "input_shape", None)
@@ -115,7 +121,11 @@ def _foreign(
             part * (high - low) + low for part in _parted(read_pictures(images, tuple(sides), shape[3]))
         )
     spec = value_range and _spec(size, value_range, _multiple(model))
-    return Shipment(path.stem, model, inputs, spec, calibration=calibration)
+    said = ""
+    if takes_pictures and spec is None and not floats:
+        read = f"; --images was read in [{low:g}, {high:g}]" if images is not None else ""
+        said = f"{path.stem} takes floats, because nothing says its pictures' range{read}: --range=LOW,HIGH says it."
+    return Shipment(path.stem, model, inputs, spec, calibration=calibration, floats_said=said)
 
 
 def _multiple(model: "keras.Model") -> int:
@@ -220,7 +230,9 @@ def verify_artifact(
     from kerasgen.export import read_manifest, spec_of, verify
 
     shipment = _origin(Path(artifact), against, images)
-    return verify(artifact, shipment.network, shipment.inputs), spec_of(read_manifest(Path(artifact)))
+    manifest = read_manifest(Path(artifact))
+    calibration = shipment.calibration if manifest.get("calibration") else None
+    return verify(artifact, shipment.network, shipment.inputs, calibration), spec_of(manifest)
 
 
 def measured_against(artifacts: Sequence[str | os.PathLike], against: str | os.PathLike) -> "list[Measurement]":

@@ -97,7 +97,8 @@ def request(model, variant):
 @pytest.mark.parametrize("name", NORMS)
 def test_a_float16_onnx_file_holds_in_16_bits(name, tmp_path):
     signature, wanted = request(network(NORMS[name]()), "float16")
-    onnx_format.export(wanted, tmp_path / "net.onnx")
+    onnx_format.export(wanted, tmp_path / "float32.onnx")
+    onnx_format.rounded(wanted, tmp_path / "float32.onnx", tmp_path / "net.onnx")
     (expected,) = signature.reference({"image": contrasts()}).values()
     assert psnr(in_float16(onnx.load(tmp_path / "net.onnx"), contrasts()), expected) >= 40
     (found,) = onnx_format.load(str(tmp_path / "net.onnx"), 1).run("serving_default", {"image": contrasts()}).values()
@@ -119,7 +120,8 @@ def test_a_float16_tflite_file_holds_in_16_bits(name, tmp_path):
 
     signature, wanted = request(network(NORMS[name]()), "float16")
     path = tmp_path / "net.tflite"
-    tflite_format.export(wanted, path)
+    tflite_format.export(wanted, tmp_path / "float32.tflite")
+    tflite_format.rounded(wanted, tmp_path / "float32.tflite", path)
     (expected,) = signature.reference({"image": contrasts()}).values()
     (found,) = tflite_format.load(str(path), 1).run("serving_default", {"image": contrasts()}).values()
     assert psnr(found, expected) >= 60

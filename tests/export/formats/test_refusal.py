@@ -1,0 +1,89 @@
+"""What a format can't do is one sentence that names the layer and the operation, and the way out."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import pytest
+from keras import layers, ops
+
+from kerasgen.errors import UserError
+from kerasgen.export import GateError, ImageSpec, export_model, verify
+
+
+def through(*steps, shape=(16, 16, 3)) -> keras.Model:
+    x = image = keras.Input(shape, name="image")
+    for step in steps:
+        x = step(x)
+    return keras.Model(image, x, name="net")
+
+
+SCALED = {
+    "antialias": lambda: layers.Resizing(24, 24, antialias=True, name="shrink"),
+    "lanczos": lambda: layers.Resizing(24, 24, interpolation="lanczos3", name="shrink"),
+}
+
+
+@pytest.mark.parametrize("layer", SCALED)
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
+def test_an_operation_that_a_format_lacks_is_named_with_its_layer(layer, format, tmp_path):
+    model = through(layers.Conv2D(3, 3, name="first"), SCALED[layer]())
+    with pytest.raises(UserError, match=r"the layer 'shrink'.*(ScaleAndTranslate|antialias|lanczos3)") as refused:
+        export_model(model, tmp_path / "net", format)
+    assert len(str(refused.value)) <= 400
+    assert "\n" not in str(refused.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_operation_of_keras_ops_is_named(tmp_path):
+    model = through(lambda x: ops.image.resize(x, (24, 24), interpolation="bicubic", antialias=True))
+    with pytest.raises(UserError, match=r"'net'.* needs the operation ScaleAndTranslate, which TFLite lacks"):
+        export_model(model, tmp_path / "net", "tflite")
+
+
+def test_a_channels_first_network_is_refused_in_a_sentence(tmp_path):
+    model = through(layers.Conv2D(3, 3, data_format="channels_first", name="first"), shape=(3, 16, 16))
+    with pytest.raises(UserError, match=r"the layer 'first' \(Conv2D\).*channels_last"):
+        export_model(model, tmp_path / "net")
+
+
+def test_bilinear_upsampling_at_open_sizes_names_the_layer_and_the_size(tmp_path):
+    grow = layers.UpSampling2D(2, interpolation="bilinear", name="grow")
+    model = through(layers.Conv2D(3, 3, padding="same"), grow, shape=(None, None, 3))
+    with pytest.raises(UserError, match=r"the layer 'grow' \(UpSampling2D\).*--size"):
+        export_model(model, tmp_path / "net")
+    artifact = export_model(model, tmp_path / "net", image=ImageSpec(size=24))  # the way out
+    assert verify(artifact.path, model).passed
+
+
+_CRASH = """
+import sys
+import keras
+from keras import layers
+from kerasgen.export import export_model
+
+image = keras.Input((16, 16, 3), name="image")
+x = layers.ZeroPadding2D(((0, 1), (1, 0)))(image)
+x = layers.Add()([x, layers.Conv2D(3, 1)(x)])
+squeezed = layers.Conv2D(3, 1, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+x = layers.Activation("softmax")(layers.Multiply()([x, squeezed]))
+model = keras.Model(image, layers.Conv2D(3, 1)(layers.LayerNormalization()(x)), name="crash")
+try:
+    print(export_model(model, sys.argv[1]).path.name)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.slow
+def test_a_crash_of_tensorflow_itself_is_said_to_be_one(tmp_path):
+    """Where this TensorFlow doesn't crash with oneDNN, the artifact is published."""
+    command = [sys.executable, "-c", _CRASH, str(tmp_path / "net")]
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1"}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    crashed = said.startswith(GateError.__name__) and "it crashed (signal SIG" in said
+    assert said == "net.saved_model" or (crashed and "TF_ENABLE_ONEDNN_OPTS=0" in said)
+    environment["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    assert said == "net.saved_model"
