@@ -27,7 +27,7 @@ FORMAT = Format(
     variants=(
         Variant("float32"),
         Variant("float16", share=0.5, least_psnr=60.0),
-        Variant("static_int8", share=0.25, least_psnr=29.0, calibrated=True),
+        Variant("weight_int8", share=0.25, least_psnr=33.0),
     ),
     modules=("openvino", "nncf"),
     extra="openvino",
@@ -79,19 +79,13 @@ def rounded(request: "Request", source: Path, path: Path) -> None:
         _write(model, request, path, half=True)
         return
     refuse_without_weights(request.variant, contents(str(source)).operators, _ROUNDABLE)
-    _write(_quantized(model, request.calibration.examples), request, path, half=False)
-
-
-def _quantized(model: "openvino.Model", examples: list[Arrays]) -> "openvino.Model":
-    """Return the model with its convolutions and dense layers in 8 bits, in ranges that the examples showed."""
     import nncf
 
     nncf.set_log_level(logging.ERROR)
-    # All else stays in float: a decomposed instance norm of rounded numbers loses many dB.
-    kinds = {operation.get_type_name() for operation in model.get_ordered_ops()}
-    scope = nncf.IgnoredScope(types=sorted(kinds - {*_ROUNDABLE, "Parameter", "Result", "Constant"}), validate=False)
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bar
-        return nncf.quantize(model, nncf.Dataset(examples), subset_size=len(examples), ignored_scope=scope)
+        # The weights alone: with 8-bit activations too, a generator with instance norms came out at 18 dB.
+        rounded_model = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_SYM)
+    _write(rounded_model, request, path, half=False)
 
 
 def _in_order(ports: list, names: list[str]) -> list:

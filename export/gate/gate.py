@@ -28,8 +28,8 @@ Signatures = Mapping[str, Signature | Entry]
 SIGNATURE = "serving_default"
 # The systematic part of a rounded variant's error, beside its noise. Rounded weights shift a channel a little, on
 # every picture alike: our networks show 0.2 to 0.8 where it matters. Where the noise is far below what a variant may
-# have, the shift may be the larger of the two; so one of an eighth of the allowed error is never too large.
-MOST_BIAS, NEGLIGIBLE = 1.0, 1 / 8
+# have, the shift may be the larger of the two; so one of a quarter of the allowed error is never too large.
+MOST_BIAS, NEGLIGIBLE = 1.0, 1 / 4
 # The same beside what rounding the model once more gives: both shift alike, and to the bit with the same calibration.
 MOST_BIAS_AGAIN = 0.1
 _MOST_ROUNDED_BYTES = 1.5  # some layers have no rounded form, and each channel has its scale

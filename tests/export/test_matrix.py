@@ -65,7 +65,7 @@ NETWORKS = {
 }
 
 
-LEAST_DB = {"float32": 80, "float16": 58, "dynamic_int8": 30, "static_int8": 26}
+LEAST_DB = {"float32": 80, "float16": 58, "dynamic_int8": 30, "weight_int8": 30, "static_int8": 26}
 OPEN = ("resnet", "unet", "mobile")
 
 
