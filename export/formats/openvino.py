@@ -89,9 +89,16 @@ def rounded(request: "Request", source: Path, path: Path) -> None:
 
 
 def _in_order(ports: list, names: list[str]) -> list:
-    """Return a converted model's ports in the order of the signature's names, which are among the tensors' names."""
-    by_name = {name: port for port in ports for tensor in port.get_names() for name in [tensor.split(":")[0]]}
-    return [by_name.get(name) or by_name[f"serving_default_{name}"] for name in names]
+    """Return a converted model's ports in the order of the signature's names.
+
+    The tensors have those names, sometimes behind the signature's; all but an output that is an input.
+    """
+    by_name = {
+        name.split(":")[0].removeprefix("serving_default_"): port for port in ports for name in port.get_names()
+    }
+    named = {name: by_name[name] for name in names if name in by_name}
+    rest = [port for port in ports if all(port is not other for other in named.values())]
+    return [named[name] if name in named else rest.pop(0) for name in names]
 
 
 def _write(model: "openvino.Model", request: "Request", path: Path, half: bool) -> None:

@@ -20,6 +20,7 @@ def through(*steps, shape=(16, 16, 3)) -> keras.Model:
     return keras.Model(image, x, name="net")
 
 
+SAID = r"ImageProjectiveTransformV3 in 'warp|the layer 'warp' needs the operation ImageProjectiveTransformV3"
 WARP = np.array([[1, 0, 2, 0, 1, 1, 0, 0]], "float32")
 
 
@@ -27,7 +28,7 @@ WARP = np.array([[1, 0, 2, 0, 1, 1, 0, 0]], "float32")
 def test_an_operation_that_a_format_lacks_is_named_with_its_layer(format, tmp_path):
     warp = layers.Lambda(lambda x: ops.image.affine_transform(x, WARP), name="warp")
     model = through(layers.Conv2D(3, 3, name="first"), warp)
-    with pytest.raises(UserError, match=r"the layer 'warp'.*ImageProjectiveTransformV3.* lacks") as refused:
+    with pytest.raises(UserError, match=SAID) as refused:
         export_model(model, tmp_path / "net", format)
     assert len(str(refused.value)) <= 400
     assert "\n" not in str(refused.value)
