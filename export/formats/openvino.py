@@ -43,7 +43,7 @@ def export(request: "Request", path: Path) -> None:
     """Write the folder `path`.
 
     Raises:
-        UserError: the network draws random numbers.
+        UserError: the network draws random numbers, or gives an input back.
     """
     import openvino
 
@@ -58,6 +58,7 @@ def export(request: "Request", path: Path) -> None:
     with scratch() as folder, quiet_tensorflow():
         save(folder / "saved", {"serving_default": function})
         model = openvino.convert_model(folder / "saved")
+        _refuse_inputs_as_outputs(model, signature.model.name)
         for ports, names in ((model.inputs, signature.inputs), (model.outputs, signature.outputs)):
             for port, name in zip(_in_order(ports, list(names)), names, strict=True):
                 port.get_tensor().set_names({name})
@@ -88,17 +89,24 @@ def rounded(request: "Request", source: Path, path: Path) -> None:
     _write(rounded_model, request, path, half=False)
 
 
-def _in_order(ports: list, names: list[str]) -> list:
-    """Return a converted model's ports in the order of the signature's names.
+def _refuse_inputs_as_outputs(model: "openvino.Model", network: str) -> None:
+    """Raise `UserError` for an output that is an input: it is one tensor here, and a tensor has one name."""
+    from kerasgen.errors import UserError
 
-    The tensors have those names, sometimes behind the signature's; all but an output that is an input.
-    """
+    sources = {result.input(0).get_source_output().get_node().get_type_name() for result in model.get_results()}
+    if "Parameter" in sources:
+        raise UserError(
+            f"{network!r} gives an input back as an output, and OpenVINO has one name for both: leave that output out, "
+            "or export to another format."
+        )
+
+
+def _in_order(ports: list, names: list[str]) -> list:
+    """Return a converted model's ports in the order of the signature's names, which the tensors' names end with."""
     by_name = {
         name.split(":")[0].removeprefix("serving_default_"): port for port in ports for name in port.get_names()
     }
-    named = {name: by_name[name] for name in names if name in by_name}
-    rest = [port for port in ports if all(port is not other for other in named.values())]
-    return [named[name] if name in named else rest.pop(0) for name in names]
+    return [by_name[name] for name in names]
 
 
 def _write(model: "openvino.Model", request: "Request", path: Path, half: bool) -> None:
