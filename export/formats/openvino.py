@@ -96,7 +96,7 @@ def _refuse_inputs_as_outputs(model: "openvino.Model", network: str) -> None:
     sources = {result.input(0).get_source_output().get_node().get_type_name() for result in model.get_results()}
     if "Parameter" in sources:
         raise UserError(
-            f"{network!r} gives an input back as an output, and OpenVINO has one name for both: leave that output out, "
+            f"{network!r} gives an input back as an output, and OpenVINO has one name for both: leave it out, "
             "or export to another format."
         )
 
