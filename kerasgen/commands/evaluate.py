@@ -204,8 +204,11 @@ def _test_split(
     arguments = data_of(run)
     if arguments is None:
         raise UserError(f"{run} doesn't say how its data was loaded: give a run folder, or a preset's name.")
-    loader = model.loader_for(arguments)
     given = data.split(",") if data else []
+    fitting = (known for known in model.loaders if len(known.sources) == len(given))
+    loader = model.loader_for(arguments) or next(fitting, None)
+    if loader is None:
+        raise UserError(f"{run} names no data source: give --data, or two sources separated by a comma.")
     if len(given) == 1 < len(loader.sources) and given[0].startswith("side_by_side:"):
         given = halves_of(given[0])
     if data and len(given) != len(loader.sources):

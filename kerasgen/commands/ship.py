@@ -151,11 +151,12 @@ def _batches(
         pictures = read_pictures(images, sides, channels, ranges_of(path)[0])
         return [{"image": part * (high - low) + low} for part in _parted(pictures)]
     arguments = data_of(path)
-    if arguments is None:
+    loader = None if arguments is None else model.loader_for(arguments)
+    if loader is None:
         return [None, None]
     from kerasgen.data import LOADERS
 
-    load = LOADERS[model.loader_for(arguments).name]
+    load = LOADERS[loader.name]
     batches = []
     for split, count in (("test", _COMPARED), ("train", _CALIBRATED)):
         dataset = load(split=split, **arguments)

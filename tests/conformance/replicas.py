@@ -1,4 +1,7 @@
-"""Three steps of each model's case on one device and on two; argv: the file for all variables."""
+"""Three steps of a model's case on one device and on two; argv: the model, and the file for its variables.
+
+One mirrored strategy a process: two would share the keys of their collective operations.
+"""
 
 import sys
 
@@ -27,12 +30,13 @@ def variables_after(case: ModelCase, strategy: tf.distribute.Strategy) -> list[n
     return [np.array(v) for v in model.trainable_variables]
 
 
+name, output = sys.argv[1:]
+case = next(case for kind, case in MODELS.items() if kind.__name__ == name)
 arrays = {}
-for kind, case in MODELS.items():
-    for name, strategy in (
-        ("one", tf.distribute.OneDeviceStrategy("CPU:0")),
-        ("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
-    ):
-        for i, value in enumerate(variables_after(case, strategy)):
-            arrays[f"{kind.__name__} {name} {i}"] = value
-np.savez(sys.argv[1], **arrays)
+for devices, strategy in (
+    ("one", tf.distribute.OneDeviceStrategy("CPU:0")),
+    ("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
+):
+    for i, value in enumerate(variables_after(case, strategy)):
+        arrays[f"{devices} {i}"] = value
+np.savez(output, **arrays)

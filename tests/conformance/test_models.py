@@ -116,16 +116,16 @@ def test_it_trains_in_mixed_precision(case):
 
 
 @pytest.mark.slow
-def test_two_replicas_are_one(tmp_path):
-    """In one process for all models: two logical processors stand for two devices."""
-    script = Path(__file__).with_name("replicas.py")
-    command = [sys.executable, "-W", "ignore", "-m", "tests.conformance.replicas", str(tmp_path / "result.npz")]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=script.parents[2])
+@pytest.mark.parametrize("name", [model.__name__ for model in MODELS])
+def test_two_replicas_are_one(name, tmp_path):
+    """Two logical processors stand for two devices."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.conformance.replicas", name, tmp_path / "result.npz"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     with np.load(tmp_path / "result.npz") as archive:
         found = {name: archive[name] for name in archive.files}
-    for model in MODELS:
-        names = [name for name in found if name.startswith(f"{model.__name__} one ")]
-        assert names
-        for name in names:
-            np.testing.assert_allclose(found[name.replace(" one ", " two ")], found[name], rtol=2e-4, atol=2e-6)
+    one = [name for name in found if name.startswith("one ")]
+    assert one
+    for variable in one:
+        other = found[variable.replace("one ", "two ")]
+        np.testing.assert_allclose(other, found[variable], rtol=2e-4, atol=2e-6, err_msg=variable)
