@@ -16,7 +16,8 @@ from kerasgen.models import VAE, GenerativeModel  # noqa: E402
 from tests.conformance.cases import MODELS, ModelCase  # noqa: E402
 
 
-def variables_after(case: ModelCase, strategy: tf.distribute.Strategy) -> list[np.ndarray]:
+def variables(case: ModelCase, strategy: tf.distribute.Strategy) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """What is trained, before and after."""
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model: GenerativeModel = case.make()
@@ -26,8 +27,9 @@ def variables_after(case: ModelCase, strategy: tf.distribute.Strategy) -> list[n
         optimizers = [keras.optimizers.SGD(1e-2) for _ in range(1 if isinstance(model, VAE) else 2)]
         model.compile(*optimizers[: 1 + ("discriminator_loss" in {r.name for r in model.reports})])
     data = tf.data.Dataset.from_tensor_slices(dict(case.data())).batch(4).repeat()
+    before = [np.array(v) for v in model.trainable_variables]
     model.fit(data, steps_per_epoch=3, verbose=0, shuffle=False)
-    return [np.array(v) for v in model.trainable_variables]
+    return before, [np.array(v) for v in model.trainable_variables]
 
 
 name, output = sys.argv[1:]
@@ -37,6 +39,6 @@ for devices, strategy in (
     ("one", tf.distribute.OneDeviceStrategy("CPU:0")),
     ("two", tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])),
 ):
-    for i, value in enumerate(variables_after(case, strategy)):
-        arrays[f"{devices} {i}"] = value
+    for moment, values in zip(("before", "after"), variables(case, strategy), strict=True):
+        arrays |= {f"{devices} {moment} {i}": value for i, value in enumerate(values)}
 np.savez(output, **arrays)

@@ -124,8 +124,13 @@ def test_two_replicas_are_one(name, tmp_path):
     assert result.returncode == 0, result.stderr[-3000:]
     with np.load(tmp_path / "result.npz") as archive:
         found = {name: archive[name] for name in archive.files}
-    one = [name for name in found if name.startswith("one ")]
-    assert one
-    for variable in one:
-        other = found[variable.replace("one ", "two ")]
-        np.testing.assert_allclose(other, found[variable], rtol=2e-4, atol=2e-6, err_msg=variable)
+    learned = []
+    for variable in [name for name in found if name.startswith("one after ")]:
+        before, one, two = (
+            found[variable.replace("one after", which)] for which in ("one before", "one after", "two after")
+        )
+        # What is compared is how far it went: twice as far would be a gradient that was summed twice.
+        step, rounding = np.linalg.norm(one - before), 3e-7 * np.linalg.norm(before)
+        assert np.linalg.norm(two - one) <= 0.01 * step + rounding, variable
+        learned.append(step > 100 * rounding)
+    assert any(learned)
