@@ -160,10 +160,10 @@ class _Body:
                 part = self._unpack.decompress(part, self._most - self.taken + 1)
             except zlib.error:
                 raise invalid("The body is not gzip, as its Content-Encoding says.") from None
+        if self.taken + len(part) > self._most:
+            raise invalid(f"The body has more than {self._most / 2**20:.0f} MiB: send fewer examples at a time.")
         self._parts.append(part)
         self.taken += len(part)
-        if self.taken > self._most:
-            raise invalid(f"The body has more than {self._most / 2**20:.0f} MiB: send fewer examples at a time.")
 
     def content(self) -> bytes:
         """Return all of it.
