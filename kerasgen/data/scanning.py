@@ -115,16 +115,21 @@ def _walk(
     if identity in above:
         left_out["a link to a folder that it lies in"] += 1
         return
-    with os.scandir(folder) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
+    try:
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: entry.name)
+    except PermissionError:
+        left_out["a folder that may not be opened"] += 1
+        return
     for entry in ordered:
         # The Mac leaves files such as ._cat.jpg that are not pictures.
         if entry.name.startswith("."):
             continue
         place = (*parts, entry.name)
-        if entry.is_dir():
+        # Not the entry's own methods: they raise over a link to itself.
+        if os.path.isdir(entry.path):
             yield from _walk(folder / entry.name, place, above | {identity}, left_out)
-        elif entry.is_file():
+        elif os.path.isfile(entry.path):
             yield folder / entry.name, place
         else:
             left_out["a broken link or not a file"] += 1

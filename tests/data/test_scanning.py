@@ -80,9 +80,10 @@ def test_links_are_followed_and_circles_are_not(tmp_path):
         (tmp_path / "data" / name).symlink_to(tmp_path / "elsewhere" / name)
     (tmp_path / "elsewhere" / "a" / "deep" / "again").symlink_to(tmp_path / "elsewhere" / "a")
     (tmp_path / "data" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "data" / "itself").symlink_to(tmp_path / "data" / "itself")
     save(tmp_path / "linked.png")
     (tmp_path / "data" / "b" / "one.png").symlink_to(tmp_path / "linked.png")
-    with pytest.warns(UserWarning, match="2 of 5 files.*1 × a broken link.*1 × a link to a folder that it lies in"):
+    with pytest.warns(UserWarning, match="3 of 6 files.*2 × a broken link.*1 × a link to a folder that it lies in"):
         found = scan(tmp_path / "data")
     assert [file.name for file in found.files] == ["a/deep/a", "b/deep/b", "b/one"]
     assert open_source(f"folder:{tmp_path / 'data'}", "train", 8).class_names == ("a", "b")
