@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kerasgen.data import load, load_unpaired, open_source
+from kerasgen.data import load, load_pairs, load_unpaired, open_source
 from kerasgen.data.sources import openmoji
 from kerasgen.data.sources.openmoji import ATTRIBUTE_NAMES, drawing_of
 from kerasgen.errors import UserError
@@ -170,3 +170,14 @@ def test_without_the_extra_a_sentence_names_the_command():
 def test_drawings_are_square():
     with pytest.raises(UserError, match="24×32, but OpenMoji's drawings are square"):
         open_source("openmoji", "test", (24, 32))
+
+
+def test_lines_and_color_are_pairs_and_the_tone_may_stand_beside():
+    options = {"image_size": SIZE, "mode": "none", "batch_size": 16}
+    batch = next(iter(load_pairs("openmoji_lines", "openmoji", "test", condition="tone", **options)))
+    color, lines = opened(), opened("openmoji_lines")
+    assert batch["a"].shape == (16, SIZE, SIZE, 5)
+    for i in range(16):
+        np.testing.assert_allclose(batch["a"][i, ..., :3] * 0.5 + 0.5, image(lines, i), atol=1e-6)
+        np.testing.assert_allclose(batch["b"][i] * 0.5 + 0.5, image(color, i), atol=1e-6)
+        np.testing.assert_array_equal(batch["a"][i, 0, 0, 3:], color.conditions["tone"][i])
