@@ -56,7 +56,7 @@ def test_a_vae_takes_floats_from_0_to_1(kind, small_vae, digits):
             call(images, **options)
 
 
-@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("kind", ["uint8", "int", pytest.param("float", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["cyclegan", "paired", "registration"])
 def test_the_others_take_floats_from_minus_1_to_1(kind, name, signed_models):
     model, data = signed_models[name]
@@ -84,6 +84,7 @@ def test_the_place_of_the_batch_does_not_matter(small_vae, digits):
     vae.evaluate(digits, verbose=0)  # and the model goes on to work
 
 
+@pytest.mark.slow
 def test_xla_refuses_too(small_vae, digits):
     """It drops assertions, so that they stand outside of what it compiles."""
     vae = small_vae()
@@ -95,7 +96,7 @@ def test_xla_refuses_too(small_vae, digits):
         vae.fit({**digits, "label": 1 + digits["label"]}, batch_size=256, verbose=0)
 
 
-@pytest.mark.parametrize("shift", [1, -1, 0.5])
+@pytest.mark.parametrize("shift", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (-1, 0.5))])
 def test_labels_outside_the_classes_are_refused(shift, small_vae, digits):
     vae = small_vae()
     vae.compile("adam")
@@ -152,7 +153,9 @@ def regularized(model, name, weight):
     return kernel
 
 
-@pytest.mark.parametrize("name", ["vae", "cyclegan", "paired", "registration"])
+@pytest.mark.parametrize(
+    "name", ["vae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cyclegan", "paired", "registration"))]
+)
 def test_a_regularizer_adds_its_gradient_and_its_loss(name, small_vae, digits):
     """One SGD step with a penalty, and one without it: they differ by rate · 2 · weight · kernel."""
     rate, weight = 0.1, 0.05

@@ -65,6 +65,7 @@ def test_interrupted_within_an_epoch_it_goes_on_to_the_bit(train, accumulate, to
         np.testing.assert_array_equal(b, a)
 
 
+@pytest.mark.slow
 def test_steps_that_run_together_must_end_where_checkpoints_are_due(train):
     with pytest.raises(UserError, match="every_steps is 4, which isn't a multiple of steps_per_execution=3"):
         train("a", together=3)
