@@ -2,12 +2,12 @@
 
 import os
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasgen.commands.large import translate_large
 from kerasgen.data.deep import MOST_CHANNELS, write_deep
 from kerasgen.data.reading import PictureError, PictureHead, read_picture, to_float
 from kerasgen.data.scanning import PictureFile
@@ -32,6 +32,7 @@ def translate_folder(
     direction: str = "a2b",
     value_range: tuple[float, float] | None = None,
     output_range: tuple[float, float] | None = None,
+    memory: int | None = None,
 ) -> Translated:
     """Translate every picture below a folder, each at its own size and depth.
 
@@ -49,6 +50,9 @@ def translate_folder(
         direction: "a2b" or "b2a"; a generator alone has one direction only, "a2b".
         value_range: black and white of deep pictures, where the folder doesn't say them.
         output_range: black and white of what deep pictures become; None takes those of the input.
+        memory: bytes that may be taken, besides what TensorFlow itself takes; None is half of what is free. A picture
+            for which they don't suffice is translated strip by strip: the same numbers, with temporary files in the
+            output folder if need be.
 
     Raises:
         UserError: the model can't translate in that direction, the input folder is missing, holds no readable
@@ -58,15 +62,13 @@ def translate_folder(
     root, said = parse(str(input_folder))
     low_and_high = said or value_range
     found = targets(root, Path(output_folder), deep=True)
-    memory = _Memory(_bytes_per_pixel(generator))
+    ranges = low_and_high, output_range or low_and_high
     written, skipped = [], list(found.damaged)
     for file, target in with_bar(found.pairs):
-        picture = _translated(generator, file, low_and_high, memory)
-        if picture is None:
-            skipped.append(file.path)
-        else:
-            _write(target, picture, file.head, output_range or low_and_high)
+        if _translated(generator, file, target, ranges, memory):
             written.append(target)
+        else:
+            skipped.append(file.path)
     if not written:
         raise UserError(
             f"None of the {len(skipped)} pictures in {input_folder} could be translated: see the warnings."
@@ -129,59 +131,37 @@ def _check(generator: "keras.Model") -> None:
         )
 
 
-@dataclass
-class _Memory:
-    """What translating takes, and the most pixels that had it: TensorFlow may keep theirs for the next picture."""
-
-    bytes_per_pixel: float
-    pixels: int = 0
-
-    def ask(self, pixels: int) -> None:
-        """Raise `MemoryError` if so many are too many: some kernels end the process when they can't have theirs."""
-        if pixels > self.pixels:
-            np.empty(int(self.bytes_per_pixel * pixels), np.uint8)
-
-
-def _bytes_per_pixel(generator: "keras.Model") -> float:
-    """Return the bytes that translating takes for each pixel; 0 for a model that isn't functional and doesn't tell.
-
-    The networks of this zoo were measured to take 3 to 6.5 times what their largest layer gives, 4 to 11 with
-    TensorFlow's own kernels, which report that they lack memory.
-    """
-    import keras
-
-    if not getattr(generator, "inputs", None):
-        return 0.0
-    every_layer = keras.Model(generator.inputs, keras.tree.flatten([layer.output for layer in generator.layers]))
-    shapes = every_layer.compute_output_shape((1, _PROBE, _PROBE, generator.input_shape[-1]))
-    return 7 * max(4.0 * np.prod(shape) for shape in shapes if None not in shape) / _PROBE**2
-
-
 def _translated(
-    generator: "keras.Model", file: PictureFile, value_range: tuple[float, float] | None, memory: _Memory
-) -> np.ndarray | None:
-    """Return float32 [height, width, channels] in [0, 1], or None with a warning."""
+    generator: "keras.Model",
+    file: PictureFile,
+    target: Path,
+    ranges: tuple[tuple[float, float] | None, tuple[float, float] | None],
+    memory: int | None,
+) -> bool:
+    """Write the translation of a picture, or tell in a warning why there is none."""
     import tensorflow as tf
 
-    from kerasgen.models.translation import translate_images
+    from kerasgen.models.memory import free_memory
+    from kerasgen.models.translation import goes_whole, translate_images
+    from kerasgen.networks.strips import NoPlan
 
+    memory = free_memory() // 2 if memory is None else memory
+    height, width = file.head.height, file.head.width
     try:
-        picture = to_float(read_picture(file.path, Fit("natural"), generator.input_shape[-1], value_range))
+        picture = read_picture(file.path, Fit("natural"), generator.input_shape[-1], ranges[0])
+        if goes_whole(generator, height, width, memory):
+            translated = translate_images(generator, to_float(picture) * 2.0 - 1.0, memory=memory)
+            _write(target, translated * 0.5 + 0.5, file.head, ranges[1])
+        else:
+            translate_large(generator, picture, target, file.head, ranges[1], memory)
     except PictureError as error:
         warnings.warn(f"{error} It is skipped.", stacklevel=3)
-        return None
-    height, width = picture.shape[:2]
-    try:
-        memory.ask(height * width)
-        translated = translate_images(generator, picture * 2.0 - 1.0)
-    except (tf.errors.ResourceExhaustedError, MemoryError):
-        message = (
-            f"{file.path} is skipped, because its {width}×{height} pixels need more memory than there is: shrink it."
-        )
-        warnings.warn(message, stacklevel=3)
-        return None
-    memory.pixels = max(memory.pixels, height * width)
-    return translated * 0.5 + 0.5
+        return False
+    except (NoPlan, tf.errors.ResourceExhaustedError, MemoryError) as error:
+        message = f"{file.path} is skipped, because its {width}×{height} pixels need more memory than there is"
+        warnings.warn(f"{message}. {error}" if isinstance(error, NoPlan) else f"{message}: shrink it.", stacklevel=3)
+        return False
+    return True
 
 
 def _write(target: Path, picture: np.ndarray, head: PictureHead, value_range: tuple[float, float] | None) -> None:

@@ -87,11 +87,7 @@ def write_deep(
     Raises:
         UserError: the path can't be written.
     """
-    low, high = value_range or (0.0, _white(dtype) or 1.0)
-    pixels = np.clip(picture.astype(np.float64), 0.0, 1.0) * (high - low) + low
-    if dtype.kind in "ui":
-        pixels = np.clip(np.round(pixels), np.iinfo(dtype).min, np.iinfo(dtype).max)
-    pixels = pixels.astype(dtype)
+    pixels = to_numbers(picture, dtype, value_range)
     with atomic_write(path) as temporary:
         if path.suffix == ".npy":
             np.save(temporary, pixels)
@@ -108,6 +104,15 @@ def write_deep(
                 "planarconfig": None if gray else 1,
             }
             tifffile.imwrite(temporary, pixels[..., 0] if gray else pixels, **layout)
+
+
+def to_numbers(picture: np.ndarray, dtype: np.dtype, value_range: tuple[float, float] | None) -> np.ndarray:
+    """Return a picture in [0, 1] in numbers of a type, whose black and white are 0 and the largest by default."""
+    low, high = value_range or (0.0, _white(dtype) or 1.0)
+    pixels = np.clip(picture.astype(np.float64), 0.0, 1.0) * (high - low) + low
+    if dtype.kind in "ui":
+        pixels = np.clip(np.round(pixels), np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return pixels.astype(dtype)
 
 
 def _npy_head(file: BinaryIO) -> DeepHead:

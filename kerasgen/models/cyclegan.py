@@ -360,12 +360,14 @@ class CycleGAN(GenerativeModel):
     def translators(self) -> dict[str, keras.Model]:
         return {"a2b": self.generator_a2b, "b2a": self.generator_b2a}
 
-    def translate(self, images: Tensor, direction: str = "a2b") -> np.ndarray:
+    def translate(self, images: Tensor, direction: str = "a2b", memory: int | None = None) -> np.ndarray:
         """Translate images of any size.
 
         Args:
             images: [n, height, width, channels], or one [height, width, channels], in [-1, 1].
             direction: "a2b" or "b2a".
+            memory: bytes that may be taken; None is half of what is free. Images for which they don't suffice go
+                strip by strip: the same numbers.
 
         Returns:
             float32 images of the same shape, clipped to [-1, 1]. Sizes that the generator can't divide are
@@ -377,7 +379,7 @@ class CycleGAN(GenerativeModel):
         networks = self.translators()
         if direction not in networks:
             raise UserError(f"direction={direction!r} is unknown: choose 'a2b' or 'b2a'.")
-        return translate_images(networks[direction], images)
+        return translate_images(networks[direction], images, memory=memory)
 
     def preview(self, n: int = 8, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
         if inputs is None:

@@ -214,8 +214,13 @@ class PairedTranslator(GenerativeModel):
         images = inputs["a"] if isinstance(inputs, dict) else inputs
         return self.generator_a2b(images, training=training)
 
-    def translate(self, images: Tensor) -> np.ndarray:
+    def translate(self, images: Tensor, memory: int | None = None) -> np.ndarray:
         """Images [n, height, width, channels], or one [height, width, channels], of any size in [-1, 1].
+
+        Args:
+            images: those.
+            memory: bytes that may be taken; None is half of what is free. Images for which they don't suffice go
+                strip by strip: the same numbers.
 
         Returns:
             float32 images clipped to [-1, 1], as large as the input times the generator's scale.
@@ -223,7 +228,7 @@ class PairedTranslator(GenerativeModel):
         Raises:
             UserError: the images don't fit.
         """
-        return translate_images(self.generator_a2b, images)
+        return translate_images(self.generator_a2b, images, memory=memory)
 
     def score(self, dataset: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
         """PSNR in dB of a dataset's pairs, beside that of the untouched input and of the usual baseline.

@@ -13,7 +13,11 @@ from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
+from kerasgen.models.memory import free_memory
+from kerasgen.models.strips import Enlarged, run_plan
+from kerasgen.models.translation import whole_memory
 from kerasgen.networks.registration import registration_network
+from kerasgen.networks.strips import InMemory, make_plan
 from kerasgen.presets import Preset
 from kerasgen.training.schedules import Stage, staged, warmed_up_cosine
 from kerasgen.typing import Batch, Config, Tensor
@@ -118,11 +122,13 @@ class Registration(GenerativeModel):
         """Align {"moving", "fixed"}: give {"warped", "flow"}, as the network gives them."""
         return self.network({name: inputs[name] for name in ("moving", "fixed")}, training=training)
 
-    def align(self, moving: Tensor, fixed: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def align(self, moving: Tensor, fixed: Tensor, memory: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Bring `moving` into the place of `fixed`.
 
         Args:
             moving, fixed: [n, height, width, channels], or one [height, width, channels] each, in [-1, 1].
+            memory: bytes that may be taken; None is half of what is free. Pictures for which they don't suffice go
+                strip by strip: the same numbers.
 
         Returns:
             The warped picture, of the same shape, and the flow [(n,) height, width, 2] in pixels, rows first: warped
@@ -141,13 +147,32 @@ class Registration(GenerativeModel):
             check_pictures(pictures, self.image_range, f"{name} pictures")
         single = moving.ndim == 3
         pair = [picture[None] if single else picture for picture in (moving, fixed)]
-        height, width = pair[0].shape[1:3]
+        memory = free_memory() // 2 if memory is None else memory
+        if whole_memory(self.network, *pair[0].shape[1:3]) * len(pair[0]) <= memory:
+            warped, flow = self._align_whole(*pair)
+        else:
+            by_pair = [self._align_by_strips(*pictures, memory) for pictures in zip(*pair, strict=True)]
+            warped, flow = (np.stack(parts) for parts in zip(*by_pair, strict=True))
+        return (warped[0], flow[0]) if single else (warped, flow)
+
+    def _align_whole(self, moving: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        height, width = moving.shape[1:3]
         multiple = self.image_multiple
         margins = [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)]
-        moving, fixed = (np.pad(picture.astype("float32"), margins, mode="edge") for picture in pair)
+        moving, fixed = (np.pad(picture.astype("float32"), margins, mode="edge") for picture in (moving, fixed))
         out = self.network({"moving": moving, "fixed": fixed}, training=False)
-        warped, flow = (out[name].numpy()[:, :height, :width] for name in ("warped", "flow"))
-        return (warped[0], flow[0]) if single else (warped, flow)
+        return tuple(out[name].numpy()[:, :height, :width] for name in ("warped", "flow"))
+
+    def _align_by_strips(self, moving: np.ndarray, fixed: np.ndarray, memory: int) -> list[np.ndarray]:
+        multiple, (height, width) = self.image_multiple, moving.shape[:2]
+        size = height + -height % multiple, width + -width % multiple
+        given, names = {"moving": moving, "fixed": fixed}, [tensor.name for tensor in self.network.inputs]
+        inputs = [Enlarged(InMemory(given[name]), *size, mode="edge") for name in names]
+        plan = make_plan(self.network, [picture.shape for picture in inputs], memory)
+        results = [np.empty((*size, channels), np.float32) for channels in (self.channels, 2)]
+        # In the order of Keras' own: by name.
+        run_plan(plan, inputs, [InMemory(result) for result in results[::-1]])
+        return [result[:height, :width] for result in results]
 
     def score(self, dataset: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
         """Endpoint error in pixels on pairs whose flow is known, beside the identity warp's.

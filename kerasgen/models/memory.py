@@ -1,0 +1,59 @@
+"""How much memory is free, and how people write how much they give."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from kerasgen.errors import UserError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_GROUPS = Path("/sys/fs/cgroup")
+_UNKNOWN = 4 * 10**9  # of systems that don't tell
+
+
+def free_memory() -> int:
+    """Return the bytes that this process may still take, of the machine, of its container and by its own limit."""
+    limits = [_machine(), *_container(), *_process()]
+    return max(0, min(limits))
+
+
+def parse_bytes(text: str) -> int:
+    """Return the bytes of "2GB", "800 MB", "1.5GiB" or a plain number.
+
+    Raises:
+        UserError: it is something else, or nothing.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text, re.IGNORECASE)
+    unit = _UNITS.get(found[2].upper()) if found else None
+    count = int(float(found[1]) * unit) if found and unit else 0
+    if count <= 0:
+        raise UserError(f"The memory {text!r} is not a size: write it as 2GB, 800MB or 1.5GiB.")
+    return count
+
+
+def _machine() -> int:
+    if sys.platform == "linux":
+        found = re.search(r"MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text())
+        return int(found[1]) * 1024 if found else _UNKNOWN
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return _UNKNOWN
+
+
+def _container() -> list[int]:
+    try:
+        limit, used = ((_GROUPS / name).read_text() for name in ("memory.max", "memory.current"))
+        return [int(limit) - int(used)] if limit.strip() != "max" else []
+    except OSError:
+        return []
+
+
+def _process() -> list[int]:
+    if sys.platform != "linux":
+        return []
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return [] if limit == resource.RLIM_INFINITY else [limit - pages * resource.getpagesize()]

@@ -1,0 +1,79 @@
+"""Pictures that are read and written by rows, and the bar that people see while a plan is carried out."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+
+from kerasgen.errors import UserError
+from kerasgen.networks.strips import Plan, Rows, Sink, execute
+from kerasgen.typing import Tensor
+
+
+class Enlarged:
+    """A picture, mirrored at the bottom and on the right until it has a size that a network can divide.
+
+    Args:
+        picture: by rows.
+        height: of the result.
+        width: of the result.
+        mode: of the border, as NumPy calls it: "symmetric" or "edge".
+    """
+
+    def __init__(self, picture: Rows, height: int, width: int, mode: str = "symmetric"):
+        own_height, own_width, channels = picture.shape
+        self.shape = (height, width, channels)
+        self._picture, self._mode = picture, mode
+        self._right = (0, width - own_width)
+        self._rows = np.pad(np.arange(own_height), (0, height - own_height), mode=mode)
+
+    def read(self, low: int, high: int) -> np.ndarray:
+        wanted = self._rows[low:high]
+        first = int(wanted.min())
+        rows = self._picture.read(first, int(wanted.max()) + 1)
+        if high > self._picture.shape[0]:
+            rows = rows[wanted - first]
+        if self._right[1]:
+            rows = np.pad(rows, [(0, 0), self._right, (0, 0)], mode=self._mode)
+        return rows.astype("float32", copy=False)
+
+
+class Clipped:
+    """Pass on what belongs to the picture, and not to its enlargement, in [-1, 1]."""
+
+    def __init__(self, sink: Sink, shape: tuple[int, int, int]):
+        self._sink, self._shape = sink, shape
+
+    def write(self, low: int, rows: np.ndarray) -> None:
+        rows = rows[: max(0, self._shape[0] - low), : self._shape[1]]
+        if len(rows):
+            self._sink.write(low, np.clip(rows, -1.0, 1.0))
+
+
+def run_plan(
+    plan: Plan,
+    inputs: Sequence[Rows | np.ndarray],
+    sinks: Sequence[Sink | None],
+    folder: str | os.PathLike | None = None,
+) -> list[Tensor | None]:
+    """Carry out a plan as `execute` does; show a bar, and say first how much of the disk is used.
+
+    Raises:
+        UserError: the disk has too little room.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    folder = folder or tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if plan.disk > free:
+        raise UserError(
+            f"{plan.disk / 1e9:.1f} GB of {folder} are needed for a while, but {free / 1e9:.1f} GB are free: "
+            "make room there, or give more memory."
+        )
+    with Progress(TextColumn("strips"), BarColumn(), TimeRemainingColumn()) as progress:
+        if plan.disk:
+            progress.console.print(f"{plan.disk / 1e9:.1f} GB of {folder} are used for a while.")
+        task = progress.add_task("strips", total=plan.strips)
+        return execute(plan, inputs, sinks, folder, lambda: progress.advance(task))
