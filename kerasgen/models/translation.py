@@ -90,9 +90,10 @@ def whole_memory(generator: keras.Model, height: int, width: int) -> float:
 
 
 def _largest_layer(generator: keras.Model) -> float:
-    if not getattr(generator, "inputs", None):
+    nodes = functional_nodes(generator)
+    if not nodes:
         return 0.0
-    every_layer = keras.Model(generator.inputs, keras.tree.flatten([layer.output for layer in generator.layers]))
+    every_layer = keras.Model(generator.inputs, [tensor for node in nodes for tensor in node.outputs])
     given = [(1, _PROBE, _PROBE, tensor.shape[-1]) for tensor in generator.inputs]
     shapes = every_layer.compute_output_shape(given if len(given) > 1 else given[0])
     return max(4.0 * np.prod(shape) for shape in shapes if None not in shape)

@@ -219,6 +219,6 @@ def _refuse_pictures_among(args: tuple[object, ...], kwargs: dict[str, object], 
         shape = () if _is_symbolic(constant) else tuple(getattr(constant, "shape", ()))
         if len(shape) >= 3 and max(itertools.islice(reversed(shape), 1, 3)) > 1:
             raise UnknownLayer(
-                f"The operation {operation.name!r} holds a constant of the shape {shape}, which can't be computed strip "
-                "by strip: shrink the picture, or take a machine with more memory."
+                f"The operation {operation.name!r} holds a constant of the shape {shape}, which can't be computed "
+                "strip by strip: shrink the picture, or take a machine with more memory."
             )
