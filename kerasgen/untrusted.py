@@ -14,12 +14,12 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
 from kerasgen.errors import UserError, reason
+from kerasgen.files import available_memory
 
 if TYPE_CHECKING:
     import h5py
@@ -184,18 +184,8 @@ def check_room(size: int, wanted: int) -> None:
     """
     if wanted > _SMALL + _RATIO * size:
         raise UserError(f"its {size:,} bytes ask for {wanted:,} bytes of memory")
-    if wanted > _available():
-        raise UserError(f"it asks for {wanted:,} bytes of memory, and {_available():,} are free")
-
-
-def _available() -> float:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
-    except (OSError, ValueError):
-        pass
-    return math.inf  # another system than Linux
+    if wanted > available_memory():
+        raise UserError(f"it asks for {wanted:,} bytes of memory, and {available_memory():,} are free")
 
 
 def _checked_zip(file: BinaryIO) -> zipfile.ZipFile:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from kerasgen.errors import UserError
+from kerasgen.files import available_memory
 
 MOST_PIXELS = 16_384  # of a side
 _MOST = 10**6  # of what is counted: pictures, steps, epochs
@@ -31,6 +32,17 @@ def seed(name: str, value: object) -> int:
 def pixels(name: str, value: object) -> int:
     """Return the length of a picture's side."""
     return whole(name, value, 1, MOST_PIXELS)
+
+
+def shape(name: str, value: object, sizes: int) -> tuple[int, ...]:
+    """Return the sizes of an array that has so many."""
+    try:
+        found = tuple(whole(name, size, 1, MOST_PIXELS) for size in value)  # type: ignore[attr-defined]
+    except TypeError:
+        found = ()
+    if len(found) != sizes:
+        raise UserError(f"{name} is {_said(value)}: give {sizes} whole numbers.")
+    return found
 
 
 def port(name: str, value: object) -> int:
@@ -61,6 +73,12 @@ def pair(name: str, value: object) -> tuple[float, float]:
     if not low < high:
         raise UserError(f"{name} is {_said(value)}: {advice}.")
     return low, high
+
+
+def room(name: str, value: object, wanted: int) -> None:
+    """Raise `UserError` if a value asks for more bytes of memory than there are."""
+    if wanted > (free := available_memory()):
+        raise UserError(f"{name} is {_said(value)}, which takes {wanted:,} bytes, and {free:,} are free: give less.")
 
 
 def path(name: str, value: object) -> Path:

@@ -169,7 +169,9 @@ def stages_of(
     if schedule not in (None, "restart", "extend"):
         raise UserError(f"The schedule is {schedule!r}: choose 'restart' or 'extend'.")
     former = () if resumed is None else _former_stages(resumed)
-    wanted = (epochs,) if isinstance(epochs, int) else tuple(epochs or ())
+    wanted = tuple(epochs) if isinstance(epochs, Sequence) else () if epochs is None else (epochs,)
+    for end in wanted:
+        values.whole("epochs", end)
     if former and len(wanted) < 2:
         last = former[-1].epochs
         if not wanted or wanted[0] == last:
@@ -182,8 +184,6 @@ def stages_of(
         stages = (*former, Stage(wanted[0], schedule or "extend"))
     else:
         ends = wanted or (usual,)
-        for end in ends:
-            values.whole("epochs", end)
         if list(ends) != sorted(set(ends)):
             raise UserError(f"The stages end with the epochs {ends}: give numbers that grow.")
         stages = (Stage(ends[0]), *(Stage(end, schedule or "extend") for end in ends[1:]))

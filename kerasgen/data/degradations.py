@@ -164,6 +164,8 @@ def degradation(config: dict[str, Any] | Sequence[dict[str, Any]]) -> Chain:
         UserError: there is no such kind, or a parameter is unknown.
     """
     parts = []
+    if not isinstance(config, dict | list | tuple):
+        raise UserError(f"The degradation is {config!r}: give a dict such as {{'kind': 'noise', 'sigma': 0.1}}.")
     for entry in [config] if isinstance(config, dict) else config:
         options = dict(entry)
         kind = options.pop("kind", None)

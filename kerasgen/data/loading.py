@@ -4,6 +4,7 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from kerasgen import values
 from kerasgen.data import balance as balancing
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.sources import digits, domains, folder, lfw, openmoji, photos, pictures, side_by_side, tfds
@@ -45,6 +46,8 @@ def find_kind(source: str, download: bool = False, data_dir: str | None = None) 
     Raises:
         UserError: there is none, or an argument is missing or too much.
     """
+    if not isinstance(source, str):
+        raise UserError(f"The data source is {source!r}: choose one of {', '.join(available_sources())}.")
     name, _, argument = source.partition(":")
     if name not in SOURCES:
         raise UserError(f"There is no data source {source!r}: choose one of {', '.join(available_sources())}.")
@@ -64,6 +67,8 @@ def halves_of(source: str) -> tuple[str, str]:
     Raises:
         UserError: it is another source, which holds no pairs.
     """
+    if not isinstance(source, str):
+        raise UserError(f"The data source is {source!r}: choose one of {', '.join(available_sources())}.")
     name, _, argument = source.partition(":")
     if name != "side_by_side":
         raise UserError(
@@ -94,8 +99,8 @@ def open_source(
     """
     kind, argument = find_kind(source, download, data_dir)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if size is not None and (len(size) != 2 or min(size) < 1):
-        raise UserError(f"image_size is {image_size!r}: give one positive number of pixels, or (height, width).")
+    if size is not None:
+        size = values.shape("image_size", size, 2)
     return kind.open_split(argument, split, Fit("cut", size), channels)
 
 
@@ -139,6 +144,7 @@ def load(
     Raises:
         UserError: there is no such source or split, an argument doesn't fit, or there is less than one batch.
     """
+    values.seed("seed", seed)
     opened = open_source(source, split, image_size, channels, download=download, data_dir=data_dir)
     shuffle = split == "train" if shuffle is None else shuffle
     per_epoch = max(1, opened.count // max(1, batch_size) * batch_size)

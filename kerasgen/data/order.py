@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from kerasgen import values
 from kerasgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def batches(
     """
     import tensorflow as tf
 
-    if batch_size < 1 or (training and count < batch_size):
+    values.whole("batch_size", batch_size)
+    if training and count < batch_size:
         raise UserError(
             f"{source} has {count} examples, and batches of {batch_size} were asked for: "
             f"choose a batch_size from 1 to {count}."

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasgen import values
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_training_hooks
 from kerasgen.models.batches import Share, replica_count, summed_over_replicas, unpacked
@@ -433,10 +434,9 @@ class GenerativeModel(Pretrained, keras.Model):
             raise UserError(f"{name} is {self._arguments[name]!r}: choose one of {', '.join(known)}.")
 
     def _check_not_negative(self, *names: str) -> None:
-        """Raise `UserError` unless the arguments are 0 or more."""
+        """Raise `UserError` unless the arguments are finite numbers of 0 or more."""
         for name in names:
-            if self._arguments[name] < 0:
-                raise UserError(f"{name} is {self._arguments[name]}: give 0 or more.")
+            values.number(name, self._arguments[name], least=0)
 
 
 def _kept(value: Config) -> Config:

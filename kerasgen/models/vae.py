@@ -1,5 +1,6 @@
 """The variational autoencoder, unconditional or conditional on labels."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasgen import losses
+from kerasgen import losses, values
 from kerasgen.errors import UserError
 from kerasgen.layers import Sampling, reparameterize
 from kerasgen.metrics.latent import ActiveUnits
@@ -116,7 +117,7 @@ class VAE(GenerativeModel):
         **kwargs: Config,
     ):
         super().__init__(**kwargs)
-        self.image_shape, self.latent_dim = tuple(image_shape), latent_dim
+        self.image_shape, self.latent_dim = values.shape("image_shape", image_shape, 3), latent_dim
         self.filters, self.hidden_units = tuple(filters), hidden_units
         self.beta, self.likelihood, self.sigma = beta, likelihood, sigma
         self.kl_warmup_steps, self.free_bits = kl_warmup_steps, free_bits
@@ -151,8 +152,16 @@ class VAE(GenerativeModel):
         if isinstance(self.sigma, str):
             if self.sigma not in ("learned", "optimal"):
                 raise UserError(f"sigma is {self.sigma!r}: give a positive number, 'learned' or 'optimal'.")
-        elif self.sigma <= 0:
-            raise UserError(f"sigma is {self.sigma}: give a positive number, 'learned' or 'optimal'.")
+        else:
+            values.number("sigma", self.sigma, above=0)
+        for name in ("latent_dim", "hidden_units"):
+            values.whole(name, getattr(self, name))
+        for filters in self.filters:
+            values.whole("filters", filters)
+        for name in ("num_classes", "num_attributes"):
+            if getattr(self, name) is not None:
+                values.whole(name, getattr(self, name), least=0)
+        values.seed("seed", self.seed)
 
     # -- losses ---------------------------------------------------------------------------------------------
 
@@ -316,8 +325,10 @@ class VAE(GenerativeModel):
             seed: the same seed gives the same images; None gives others each time.
             sampler: any of `kerasgen.samplers`; None draws z from the prior N(0, I).
         """
-        if n < 1:
-            raise UserError(f"{n} images were asked for: ask for at least 1.")
+        values.whole("n", n)
+        if seed is not None:
+            values.seed("seed", seed)
+        values.room("n", n, 12 * n * math.prod(self.image_shape))
         if sampler is None:
             z = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype=np.float32)
         else:

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.typing import Tensor
@@ -75,9 +76,7 @@ class Sampler:
     explains: ClassVar[bool] = False
 
     def __init__(self, temperature: float = 1.0) -> None:
-        if not temperature > 0:
-            raise UserError(f"temperature is {temperature}, but a positive number is needed.")
-        self.temperature = float(temperature)
+        self.temperature = values.number("temperature", temperature, above=0)
         self.latent_dim: int | None = None
 
     def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
@@ -159,11 +158,9 @@ class Sampler:
             )
         return self.latent_dim
 
-    def _require_count(self, n: int) -> tuple[int, int]:
-        """Return the shape [n, latent_dim] of n latents."""
-        if n < 1:
-            raise UserError(f"{n} latents were asked for: ask for at least 1.")
-        return n, self._require_fit()
+    def _require_count(self, n: int) -> None:
+        self._require_fit()
+        values.whole("n", n)
 
     def _refuse_evidence(self, where: Mapping[str, int] | None) -> None:
         if where:

@@ -91,7 +91,7 @@ def test_a_runs_config_is_a_file_of_settings(tmp_path):
         (("--config", "/nowhere.json"), "can't be read as JSON"),
         (("--monitor", "val_psnr"), "A VAE doesn't report 'val_psnr': choose one of loss"),
         (("--schedule", "cosine"), "choose 'restart' or 'extend'"),
-        (("--epochs", "0"), "ask for at least 1"),
+        (("--epochs", "0"), "--epochs is 0"),
         (("--resume",), "holds no run to resume"),
         (("--from", "/nowhere"), "no model at /nowhere"),
     ],

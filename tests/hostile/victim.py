@@ -56,6 +56,7 @@ def main() -> None:
         before, said = memory("VmRSS"), io.StringIO()
         with warnings.catch_warnings(), contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("default")
+            warnings.simplefilter("ignore", DeprecationWarning)  # as Python does where it isn't told otherwise
             code = run(json.loads(line))
         answer = {"code": code, "said": said.getvalue(), "memory": memory("VmHWM") - before}
         print(json.dumps(answer), file=answers, flush=True)

@@ -1,0 +1,94 @@
+"""Misuse of the API: 56 calls, each of which gets a `UserError`."""
+
+from .conftest import GOLDEN, Attack
+
+VAE = f"from kerasgen.runs import load_model\nimport numpy as np\nvae = load_model({str(GOLDEN / 'vae_run')!r})\n"
+NEW = "from kerasgen.models import VAE\n"
+DATA = "from kerasgen.data import load, open_source, load_unpaired, load_paired\n"
+SAMPLERS = "import numpy as np\nfrom kerasgen.samplers import *\n"
+CALLS = (
+    *(
+        VAE + call
+        for call in (
+            "vae.generate(2.5)",
+            "vae.generate(0)",
+            "vae.generate(-1)",
+            "vae.generate(10**9)",
+            "vae.generate('x')",
+            "vae.generate(2, seed=-1)",
+            "vae.generate(2, seed='x')",
+            "vae.generate(2, labels=10)",
+            "vae.generate(2, labels=-1)",
+            "vae.generate(2, labels=[1, 2, 3])",
+            "vae.decode(np.zeros((2, 3)))",
+            "vae.decode(np.zeros(12))",
+            "vae.encode(np.zeros((2, 3, 3, 1), np.float32))",
+        )
+    ),
+    *(
+        f"{NEW}VAE({arguments})"
+        for arguments in (
+            "(16, 16, 1), 0",
+            "(16, 16, 1), -1",
+            "(16, 16, 1), 2.5",
+            "(16, 16, 1), None",
+            "(16, 16), 4",
+            "(0, 16, 1), 4",
+            "None, 4",
+            "(16, 16, 1), 4, beta=float('nan')",
+            "(16, 16, 1), 4, beta=float('inf')",
+            "(16, 16, 1), 4, beta=-1",
+            "(16, 16, 1), 4, free_bits=float('nan')",
+            "(16, 16, 1), 4, sigma=float('nan'), likelihood='gaussian'",
+            "(16, 16, 1), 4, num_classes=-1",
+            "(16, 16, 1), 4, hidden_units=0",
+            "(16, 16, 1), 4, filters=(0,)",
+            "(16, 16, 1), 4, seed=-1",
+        )
+    ),
+    *(
+        DATA + call
+        for call in (
+            "load(None)",
+            "load(3)",
+            "load('')",
+            "load('digits', batch_size=0)",
+            "load('digits', batch_size=2.5)",
+            "load('digits', image_size=0)",
+            "load('digits', image_size=10**7)",
+            "load('digits', image_size='x')",
+            "load('digits', split='none')",
+            "load('digits', channels=2)",
+            "load('digits', seed=-1)",
+            "load_unpaired('digits', None)",
+            "load_paired('digits', {'kind': 'nothing'})",
+            "load_paired('digits', None)",
+        )
+    ),
+    *(
+        SAMPLERS + call
+        for call in (
+            "PriorSampler(4, temperature=float('inf'))",
+            "PriorSampler(4, temperature=float('nan'))",
+            "PriorSampler(4).sample(0)",
+            "PriorSampler(4).sample(2.5)",
+            "PriorSampler().sample(1)",
+            "GaussianMixtureSampler().fit(np.full((9, 2), np.nan))",
+            "DecisionTreeSampler(min_leaf=0)",
+            "load_sampler(None)",
+        )
+    ),
+    "from kerasgen.runs import load_model\nload_model(None)",
+    "from kerasgen.runs import load_model\nload_model('')",
+    "from kerasgen.commands.train import train\ntrain('vae_digits', '')",
+    "from kerasgen.commands.train import train\ntrain('vae_digits', None)",
+    "from kerasgen.commands.train import train\ntrain('vae_digits', '{}/out', seed=-1)",
+    "from kerasgen.commands.train import train\ntrain('vae_digits', '{}/out', epochs=1.5)",
+    "from kerasgen.files import atomic_write\nwith atomic_write('') as t: pass",
+)
+
+
+def test_each_gets_a_sentence(judged):
+    assert len(CALLS) >= 40
+    faults = judged([Attack(call.splitlines()[-1], code=call) for call in CALLS])
+    assert not faults, "\n".join(faults)
