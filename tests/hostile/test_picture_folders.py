@@ -83,7 +83,7 @@ def attacks() -> list[Attack]:
     pipe = Attack(
         "pipe", readers[0], make=lambda folder: (folder / "in").mkdir() or os.mkfifo(folder / "in" / "a.png")
     )
-    return [*found, pipe]
+    return [*found, Attack("pipe", readers[0], make=pipe)]
 
 
 def test_each_gets_a_sentence(judged):
