@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
+from kerasgen.untrusted import parse_json, read_text
 
 _REPLACES = "replaces"
 _TYPES: dict[str, type] = {
@@ -92,10 +93,10 @@ def read_manifest(path: Path) -> dict:
     """
     file = manifest_path(path)
     try:
-        manifest = json.loads(file.read_text())
+        manifest = parse_json(read_text(file, "a manifest", "export the model again"))
         replaced = manifest.pop(_REPLACES, None)
         said = [m for m in (manifest, replaced) if _complete(m)]
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{file} is missing or damaged: export the model again.") from error
     if not said:
         raise UserError(f"{file} is missing or damaged: export the model again.")

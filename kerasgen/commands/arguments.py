@@ -3,8 +3,8 @@
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
+from kerasgen import untrusted
 from kerasgen.errors import UserError
 
 
@@ -67,10 +67,4 @@ def read_json(path: str | os.PathLike) -> dict[str, object]:
     Raises:
         UserError: it can't be read.
     """
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read as JSON ({error}): give a file of settings by name.") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} holds a {type(found).__name__}: give a file of settings by name.")
-    return found
+    return untrusted.read_json(path, {}, "a JSON file of settings", "give a file of settings by name")

@@ -77,7 +77,7 @@ def test_a_runs_config_is_a_file_of_settings(tmp_path):
     (tmp_path / "own.json").write_text(json.dumps({"latent_dim": 5}))
     assert settings_in(read_json(tmp_path / "own.json"), "vae_digits") == {"latent_dim": 5}
     (tmp_path / "own.json").write_text("latent_dim = 5")
-    with pytest.raises(UserError, match="can't be read as JSON"):
+    with pytest.raises(UserError, match="can't be read as a JSON file"):
         read_json(tmp_path / "own.json")
 
 
@@ -88,7 +88,7 @@ def test_a_runs_config_is_a_file_of_settings(tmp_path):
         (("--data-a", "digits"), "give --data-b too"),
         (("--data-a", "digits", "--data-b", "digits"), "can't be trained on 2 data sources: give --data folder:PATH"),
         (("--set", "latent_dims=3"), "did you mean 'latent_dim'"),
-        (("--config", "/nowhere.json"), "can't be read as JSON"),
+        (("--config", "/nowhere.json"), "There is no file"),
         (("--monitor", "val_psnr"), "A VAE doesn't report 'val_psnr': choose one of loss"),
         (("--schedule", "cosine"), "choose 'restart' or 'extend'"),
         (("--epochs", "0"), "--epochs is 0"),
