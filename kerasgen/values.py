@@ -34,14 +34,14 @@ def pixels(name: str, value: object) -> int:
     return whole(name, value, 1, MOST_PIXELS)
 
 
-def shape(name: str, value: object, sizes: int) -> tuple[int, ...]:
-    """Return the sizes of an array that has so many."""
+def shape(name: str, value: object, axes: str) -> tuple[int, ...]:
+    """Return the sizes of an array of such axes, as in "height, width"."""
     try:
         found = tuple(whole(name, size, 1, MOST_PIXELS) for size in value)  # type: ignore[attr-defined]
     except TypeError:
         found = ()
-    if len(found) != sizes:
-        raise UserError(f"{name} is {_said(value)}: give {sizes} whole numbers.")
+    if len(found) != axes.count(",") + 1:
+        raise UserError(f"{name} is {_said(value)}: give whole numbers for ({axes}).")
     return found
 
 

@@ -100,7 +100,7 @@ def open_source(
     kind, argument = find_kind(source, download, data_dir)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if size is not None:
-        size = values.shape("image_size", size, 2)
+        size = values.shape("image_size", size, "height, width")
     return kind.open_split(argument, split, Fit("cut", size), channels)
 
 

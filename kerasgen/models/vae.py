@@ -117,7 +117,10 @@ class VAE(GenerativeModel):
         **kwargs: Config,
     ):
         super().__init__(**kwargs)
-        self.image_shape, self.latent_dim = values.shape("image_shape", image_shape, 3), latent_dim
+        self.image_shape, self.latent_dim = (
+            values.shape("image_shape", image_shape, "height, width, channels"),
+            latent_dim,
+        )
         self.filters, self.hidden_units = tuple(filters), hidden_units
         self.beta, self.likelihood, self.sigma = beta, likelihood, sigma
         self.kl_warmup_steps, self.free_bits = kl_warmup_steps, free_bits

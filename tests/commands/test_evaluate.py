@@ -191,7 +191,7 @@ def test_mistakes_get_a_sentence(kerasgen, conditional, unconditional, tmp_path)
         (("evaluate", unconditional), "--data"),
         (("evaluate", conditional, "--sampler", "best"), "no sampler 'best'"),
         (("evaluate", conditional, "--features", "x.keras"), "no classifier x.keras"),
-        (("evaluate", conditional, "--k", 0), "at least 1"),
+        (("evaluate", conditional, "--k", 0), "--k is 0"),
         (("generate", conditional, "--output", tmp_path, "--sampler", "tree"), "no sampler 'tree'"),
         (("generate", conditional, "--output", tmp_path, "--where", "label"), "smiling=1 & male=0"),
         (("generate", conditional, "--output", tmp_path, "--where", "hat=1"), "no attribute hat"),

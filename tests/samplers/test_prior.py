@@ -38,7 +38,7 @@ def test_save_and_load(tmp_path):
     ("call", "message"),
     [
         (lambda: PriorSampler().sample(2), "not fitted"),
-        (lambda: PriorSampler(temperature=0), "positive"),
+        (lambda: PriorSampler(temperature=0), "above 0"),
         (lambda: PriorSampler(latent_dim=2).log_prob(np.zeros((1, 3))), "shape"),
         (lambda: PriorSampler().fit(np.array([[np.nan, 0.0]])), "NaN"),
         (lambda: PriorSampler().fit(np.zeros((0, 2))), "n ≥ 1"),
