@@ -35,7 +35,6 @@ WRONG = {
         "--label": ("-1", "10", "99999999999", "x", "1.5"),
         "--where": ("x", "label", "label=x", "=1", "label=1 & label=2", "age=3"),
         "--sampler": ("", "none", "Prior"),
-        "--data": ("nowhere", "folder:/nowhere"),
     },
     EVALUATE: {
         "--k": ("0", "-1", "99999999999", "x"),
@@ -70,6 +69,8 @@ ALONE = (
     ("train", "cyclegan_resnet_9", *OUT),
     (*TRAIN, "--resume"),
     (*TRAIN, "--nonsense"),
+    (*GENERATE, "--sampler", "posterior", "--data", "nowhere"),
+    (*GENERATE, "--sampler", "posterior", "--data", "folder:/nowhere"),
     ("generate", "/nowhere", *OUT),
     ("generate", GAN, *OUT),
     ("generate", RUN, "--output", "{}/foreign/.tmp-mine"),
