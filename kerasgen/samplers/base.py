@@ -158,9 +158,9 @@ class Sampler:
             )
         return self.latent_dim
 
-    def _require_count(self, n: int) -> None:
-        self._require_fit()
-        values.whole("n", n)
+    def _require_count(self, n: int) -> tuple[int, int]:
+        """Return the shape [n, latent_dim] of n latents."""
+        return values.whole("n", n), self._require_fit()
 
     def _refuse_evidence(self, where: Mapping[str, int] | None) -> None:
         if where:

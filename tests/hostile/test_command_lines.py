@@ -47,7 +47,7 @@ WRONG = {
         "--format": ("pb", ",", ""),
         "--variant": ("int3", ""),
         "--range": ("=-inf,inf", "=1", "=1,0", "=nan,1", "=0,1,2", "=x"),
-        "--opset": ("1", "99", "x"),
+        "--opset": ("x",),
         "--layout": ("hwc",),
         "--images": ("/nowhere", "{}/foreign"),
     },

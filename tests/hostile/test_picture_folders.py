@@ -52,7 +52,7 @@ def contents() -> Iterator[tuple[bytes, bytes]]:
     yield b"\x1b[31mred\x1b[0m.png", b"hello"
     yield b"\xff\xfe\xfd.png", b"hello"
     yield b"\xe2\x80\xaeright-to-left.png", b"hello"
-    yield b"[/markup].png", b"hello"
+    yield b"[red]markup.png", b"hello"
     yield b"%s%n{}.png", b"hello"
     yield b"n" * 250 + b".png", b"hello"
     noise = random.Random(0).randbytes(5000)
