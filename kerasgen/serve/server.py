@@ -142,7 +142,7 @@ def _check_operators(path: Path) -> None:
     foreign = foreign_operators(path)
     if foreign:
         raise UserError(
-            f"it holds {', '.join(foreign)}, which may read and write files or run other code: "
+            f"It holds {', '.join(foreign)}, which may read and write files or run other code: "
             "start with --trust if you know who made it."
         )
 

@@ -302,7 +302,7 @@ def test_a_program_that_writes_files_is_not_run_unless_it_is_trusted(saved, phot
     tf.saved_model.save(module, str(tmp_path / "program"), signatures=module.__call__)
     base, said = tmp_path / "models", []
     publish(base, tmp_path / "program", "program")
-    with pytest.raises(UserError, match=r"version 1 of program: it holds WriteFile.* --trust"):
+    with pytest.raises(UserError, match=r"version 1 of program: It holds WriteFile.* --trust"):
         Server(base, 0, 0)
     publish(base, saved[2])
     with Server(base, 0, 0, say=said.append) as server:
