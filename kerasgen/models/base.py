@@ -171,9 +171,11 @@ class GenerativeModel(Pretrained, keras.Model):
         return skipping
 
     def _make_function(self, step_function: Callable[[Tensor], dict[str, Tensor]]) -> StepFunction:
-        if worker_count(self.distribute_strategy) > 1:
+        several = self.distribute_strategy.num_replicas_in_sync > 1
+        # On several devices Keras' own loop over steps fails (keras#19246).
+        if worker_count(self.distribute_strategy) > 1 or (several and self.steps_per_execution > 1):
             function = several_workers_function(self, step_function)
-        elif self.jit_compile and self.distribute_strategy.num_replicas_in_sync == 1:
+        elif self.jit_compile and not several:
             function = self._compiled_after_checks(step_function)
         else:
             function = super()._make_function(step_function)
