@@ -46,6 +46,7 @@ GRAPH = (
 EXPORT = (
     Hook("keras", "keras.Model", "_flatten_layers", "exports mixed precision in float32"),
     *GRAPH,
+    Hook("keras", "keras.layers.Lambda()", "_output_shape", "exports mixed precision in float32"),
     Hook("keras", "keras.Input()", "_keras_history", "names the outputs of artifacts"),
 )
 LITERT = (
@@ -69,7 +70,12 @@ def require_export_hooks() -> None:
     """Raise `UserError` unless Keras has the private names that the exporters lean on."""
     import keras
 
-    owners = {"keras.Model": lambda: keras.Model, "keras.Input()": lambda: keras.Input((1,)), **_graphs()}
+    owners = {
+        "keras.Model": lambda: keras.Model,
+        "keras.layers.Lambda()": lambda: keras.layers.Lambda(abs),
+        "keras.Input()": lambda: keras.Input((1,)),
+        **_graphs(),
+    }
     _require(EXPORT, owners)
 
 

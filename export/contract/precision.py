@@ -102,7 +102,7 @@ def _recreated(operation: "keras.Operation") -> "keras.Operation":
         layer = type(operation).from_config({**operation.get_config(), "dtype": "float32"})
     except (TypeError, ValueError, NotImplementedError) as error:
         raise UserError(
-            f"the layer {operation.name!r} of mixed precision can't be made again in float32: give "
+            f"The layer {operation.name!r} of mixed precision can't be made again in float32: give "
             f"{type(operation).__name__} a get_config with all arguments of its constructor, dtype too."
         ) from error
     _set_float32(layer)
@@ -137,7 +137,7 @@ def _rebuilt(model: "keras.Model") -> "keras.Model":
             raise ValueError("its configuration made another model")
     except (TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise UserError(
-            f"the subclassed model {model.name!r} of mixed precision can't be made again in float32: give "
+            f"The subclassed model {model.name!r} of mixed precision can't be made again in float32: give "
             f"{type(model).__name__} a get_config with all arguments of its constructor, or make it in float32 and "
             "copy its weights."
         ) from error

@@ -49,7 +49,7 @@ def export(request: "Request", path: Path) -> None:
     """Write the file `path`, with every size open that the model leaves open.
 
     A functional network of layers that `handlers` know is written directly; any other goes through
-    tf2onnx, and the log says which layer sent it there.
+    tf2onnx, and the log says which layer sent it there. What float16 is made from has norms that 16 bits hold.
 
     Raises:
         UserError: the network draws random numbers, or the opset is none that can be written.

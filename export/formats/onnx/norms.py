@@ -169,11 +169,16 @@ def normalization(call: Call) -> Value:
 
 
 def unit_norm(call: Call) -> Value:
+    return divided_by_length(call, 1e-12)
+
+
+def divided_by_length(call: Call, epsilon: float) -> Value:
+    """Return the input over its length along the operation's axes, which counts as `epsilon` at least."""
     graph, value = call.graph, call.input
     axes = [call.operation.axis] if isinstance(call.operation.axis, int) else list(call.operation.axis)
     squares = combined(graph, "Mul", [value, value])
     length = graph.node("Sqrt", [graph.reduced("ReduceSum", squares.name, [value.axis(a) for a in axes])])
-    length = graph.node("Max", [length, graph.scalar(1e-12)])
+    length = graph.node("Max", [length, graph.scalar(epsilon)])
     return Value(graph.node("Div", [value.name, length]), value.shape, value.dtype, value.moved)
 
 

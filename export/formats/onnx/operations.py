@@ -193,9 +193,10 @@ def einsum(call: Call) -> Value:
 
 def normalize(call: Call) -> Value:
     """Translate keras.ops.normalize, a division by the length."""
-    if call.operation.order != 2 or call.operation.epsilon not in (None, 1e-12):
-        raise call.refused("normalizes by another order than 2, or with an epsilon")
-    return norms.unit_norm(call)
+    if call.operation.order != 2:
+        raise call.refused("normalizes by another order than 2")
+    epsilon = call.operation.epsilon
+    return norms.divided_by_length(call, keras.config.epsilon() if epsilon is None else epsilon)
 
 
 def softmax(call: Call) -> Value:

@@ -28,7 +28,7 @@ def convert(signature: "Signature", opset: int) -> onnx.ModelProto:
     """
     if opset > _NEWEST_OPSET:
         raise UserError(
-            f"opset {opset} was asked for, but {signature.model.name!r} has to go through tf2onnx, which writes "
+            f"Opset {opset} was asked for, but {signature.model.name!r} has to go through tf2onnx, which writes "
             f"{_NEWEST_OPSET} at most: ask for that."
         )
     os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")

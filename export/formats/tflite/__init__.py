@@ -49,6 +49,7 @@ _NOT_COMPUTING = frozenset(
 def export(request: "Request", path: Path) -> None:
     """Write the file `path` for one example of the sizes of the request's inputs.
 
+    What float16 is made from has norms that 16 bits hold.
     A zip with `metadata.json` follows the model in the file: LiteRT reads the one, unzip the other.
 
     Raises:

@@ -37,6 +37,13 @@ def instance_norm(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":
     return _in_half(x, (2, 1), layer.epsilon, x.shape[-1])
 
 
+def unit_norm(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":
+    """Divide by the length; Keras multiplies by its inverse, which for zeros is NaN in XNNPACK."""
+    from keras import ops
+
+    return x / ops.maximum(ops.sqrt(ops.sum(ops.square(x), axis=layer.axis, keepdims=True)), 1e-12)
+
+
 def layer_norm(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":
     from keras import ops
 

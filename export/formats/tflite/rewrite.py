@@ -55,6 +55,8 @@ def _replacement(operation: "keras.Operation", half: bool) -> "keras.Operation":
         return _as_layer(operation, _mirror)
     if kind is keras.layers.Resizing or (kind.__module__, kind.__name__) == ("keras.src.ops.image", "Resize"):
         return _as_layer(operation, _resized) if _by_filter(operation) else operation
+    if kind is keras.layers.UnitNormalization:
+        return _as_layer(operation, norms.unit_norm)
     if half and kind is InstanceNormalization:
         return _as_layer(operation, norms.instance_norm)
     if half and kind is keras.layers.LayerNormalization and not operation.rms_scaling:

@@ -112,7 +112,7 @@ def test_what_cannot_be_made_again_is_named(mixed):
 
     image = keras.Input((8, 8, 3))
     with pytest.raises(
-        UserError, match="the layer 'twice' of mixed precision can't be made again in float32: give S"
+        UserError, match="The layer 'twice' of mixed precision can't be made again in float32: give S"
     ):
         in_float32(keras.Model(image, Scale(ops.ones(3), name="twice")(image)))
     with pytest.raises(UserError, match="The nested model 'quiet' is a Silent of mixed precision"):

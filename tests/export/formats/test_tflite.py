@@ -80,3 +80,12 @@ def test_keras_own_group_normalization_is_one_partition_too(tmp_path):
     assert partitions == 1
     assert "MIRROR_PAD" not in kinds
     assert max(ranks) <= 4
+
+
+def test_a_vector_of_zeros_stays_zero_by_its_length(tmp_path):
+    image = keras.Input((6, 5, 4), name="photo")
+    model = keras.Model(image, layers.UnitNormalization(name="unit")(layers.ReLU()(image)))
+    batch = photos((1, 6, 5, 4))
+    batch[0, 2] = -1
+    artifact = export_model(model, tmp_path / "net", format="tflite", inputs=batch)
+    assert artifact.parity["max_difference"] <= 1e-6
