@@ -80,9 +80,11 @@ def attacks() -> list[Attack]:
     ]
     # The name that no text holds, by every reader.
     found += [Attack(f"{r[0]}: no text", r, make=make(b"\xff.png", b"hello")) for r in readers]
-    pipe = Attack(
-        "pipe", readers[0], make=lambda folder: (folder / "in").mkdir() or os.mkfifo(folder / "in" / "a.png")
-    )
+
+    def pipe(folder: Path) -> None:
+        (folder / "in").mkdir()
+        os.mkfifo(folder / "in" / "a.png")
+
     return [*found, Attack("pipe", readers[0], make=pipe)]
 
 
