@@ -33,6 +33,10 @@ _MOST_NAME = 1000  # characters of a name in a file
 _BUILDING = threading.RLock()
 
 
+class Fault(UserError):
+    """What is wrong within a file, as a clause such as "it has no header": `reading` makes the sentence of it."""
+
+
 # -- any file -----------------------------------------------------------------------------------------------
 
 
@@ -87,7 +91,7 @@ def read_text(path: str | os.PathLike, kind: str, advice: str) -> str:
     with reading(path, kind, advice) as file:
         content = file.read(MOST_TEXT + 1)
         if len(content) > MOST_TEXT:
-            raise UserError(f"it is longer than {MOST_TEXT:,} bytes")
+            raise Fault(f"it is longer than {MOST_TEXT:,} bytes")
         return content.decode()
 
 
@@ -134,23 +138,23 @@ def checked(value: object, schema: object, at: str = "it") -> object:
     """
     if isinstance(schema, dict):
         if not isinstance(value, dict):
-            raise UserError(f"{at} is {_said(value)}, not an object")
+            raise Fault(f"{at} is {_said(value)}, not an object")
         for key, inner in schema.items():
             name = key.removesuffix("?")
             if name in value:
                 checked(value[name], inner, name)
             elif name == key:
-                raise UserError(f"{at} has no {name!r}")
+                raise Fault(f"{at} has no {name!r}")
     elif isinstance(schema, list):
         if not isinstance(value, list):
-            raise UserError(f"{at} is {_said(value)}, not a list")
+            raise Fault(f"{at} is {_said(value)}, not a list")
         for element in value:
             checked(element, schema[0], f"an element of {at}")
     elif isinstance(schema, tuple):
         if not any(_fits(value, inner) for inner in schema):
-            raise UserError(f"{at} is {_said(value)}")
+            raise Fault(f"{at} is {_said(value)}")
     elif not _fits(value, schema):
-        raise UserError(f"{at} is {_said(value)}, not {schema.__name__ if isinstance(schema, type) else schema}")
+        raise Fault(f"{at} is {_said(value)}, not {schema.__name__ if isinstance(schema, type) else schema}")
     return value
 
 
@@ -183,9 +187,9 @@ def check_room(size: int, wanted: int) -> None:
         wanted: bytes that what it declares would take.
     """
     if wanted > _SMALL + _RATIO * size:
-        raise UserError(f"its {size:,} bytes ask for {wanted:,} bytes of memory")
+        raise Fault(f"its {size:,} bytes ask for {wanted:,} bytes of memory")
     if wanted > available_memory():
-        raise UserError(f"it asks for {wanted:,} bytes of memory, and {available_memory():,} are free")
+        raise Fault(f"it asks for {wanted:,} bytes of memory, and {available_memory():,} are free")
 
 
 def _checked_zip(file: BinaryIO) -> zipfile.ZipFile:
@@ -220,7 +224,7 @@ def read_npz(
                 found[member.filename.removesuffix(".npy")] = np.lib.format.read_array(stream, allow_pickle=False)
         header = found.pop("header", None)
         if header is None or header.dtype.kind != "U" or header.size != 1:
-            raise UserError("it has no header")
+            raise Fault("it has no header")
         said = checked(parse_json(str(header)), schema, "its header")
         return cast("dict[str, object]", said), found
 
@@ -229,12 +233,12 @@ def _check_header(stream: "zipfile.ZipExtFile", size: int) -> None:
     version = np.lib.format.read_magic(stream)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
-        raise UserError(f"an array has the unknown version {version}")
+        raise Fault(f"an array has the unknown version {version}")
     shape, _, dtype = readers[version](stream)
     if dtype.hasobject:
-        raise UserError("an array holds pickled objects")
+        raise Fault("an array holds pickled objects")
     if any(length < 0 for length in shape) or math.prod(shape) * dtype.itemsize != size - stream.tell():
-        raise UserError(f"an array of {size} bytes says that its shape is {str(shape)[:60]} of {dtype}")
+        raise Fault(f"an array of {size} bytes says that its shape is {str(shape)[:60]} of {dtype}")
 
 
 # -- Keras --------------------------------------------------------------------------------------------------
@@ -253,7 +257,7 @@ def load_keras(path: str | os.PathLike) -> "keras.Model":
         with bounded_weights(elements):
             model = keras.models.load_model(path, safe_mode=True)
         if not isinstance(model, keras.Model):
-            raise UserError(f"it holds a {type(model).__name__}")
+            raise Fault(f"it holds a {type(model).__name__}")
     with reading(path, "a trained model", "take the one of an earlier epoch"):
         check_finite({variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights})
     return model
@@ -265,7 +269,7 @@ def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
         if array.dtype.kind not in "fV":  # V is bfloat16
             continue
         if not np.isfinite(array.astype(np.float32) if array.dtype.kind == "V" else array).all():
-            raise UserError(f"{name[:_MOST_NAME]} holds NaN or infinity")
+            raise Fault(f"{name[:_MOST_NAME]} holds NaN or infinity")
 
 
 def _declared_elements(file: BinaryIO) -> int:
@@ -279,9 +283,9 @@ def _declared_elements(file: BinaryIO) -> int:
     with _checked_zip(file) as archive:
         for name in ("config.json", "model.weights.h5"):
             if name not in archive.namelist():
-                raise UserError(f"it holds no {name}")
+                raise Fault(f"it holds no {name}")
         if archive.getinfo("config.json").file_size > MOST_TEXT:
-            raise UserError(f"its config.json is longer than {MOST_TEXT:,} bytes")
+            raise Fault(f"its config.json is longer than {MOST_TEXT:,} bytes")
         parse_json(archive.read("config.json"))
         with archive.open("model.weights.h5") as member:
             stored = archive.getinfo("model.weights.h5").compress_type == zipfile.ZIP_STORED
@@ -300,12 +304,12 @@ def _elements(weights: "h5py.File", size: int) -> int:
         for name in group:
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise UserError("it links to another file")
+                raise Fault("it links to another file")
             item = group[name]
             if isinstance(item, h5py.Group):
                 visit(item)
             elif item.is_virtual or item.external:
-                raise UserError("it links to another file")
+                raise Fault("it links to another file")
             else:
                 total, elements = total + item.nbytes, elements + item.size
                 check_room(size, total)
@@ -328,7 +332,7 @@ def bounded_weights(elements: int) -> Iterator[None]:
         nonlocal made
         made += math.prod(shape) if isinstance(shape, list | tuple) else 1
         if made > elements + _SMALL // 4:
-            raise UserError(f"its layers have more weights than the {elements:,} that it holds")
+            raise Fault(f"its layers have more weights than the {elements:,} that it holds")
         return original(layer, shape, *args, **options)
 
     with _BUILDING:  # one at a time: the method is every thread's
@@ -354,17 +358,17 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         if zipfile.is_zipfile(file):
             with _checked_zip(file) as archive:
                 if any(m.filename.endswith("data.pkl") and m.file_size > MOST_TEXT for m in archive.infolist()):
-                    raise UserError(f"its structure takes more than {MOST_TEXT:,} bytes")
+                    raise Fault(f"its structure takes more than {MOST_TEXT:,} bytes")
         file.seek(0)
         content = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not content:
-            raise UserError(f"it holds a {type(content).__name__}, not a state_dict")
+            raise Fault(f"it holds a {type(content).__name__}, not a state_dict")
         arrays = {}
         for name, value in content.items():
             if not isinstance(name, str) or len(name) > _MOST_NAME:
-                raise UserError("a key is not a name")
+                raise Fault("a key is not a name")
             if not isinstance(value, torch.Tensor):
-                raise UserError(f"{name!r} is a {type(value).__name__}, not a tensor")
+                raise Fault(f"{name!r} is a {type(value).__name__}, not a tensor")
             arrays[name] = _plain_array(name, value)
         check_finite(arrays)
         return arrays
@@ -374,7 +378,7 @@ def _plain_array(name: str, tensor: "torch.Tensor") -> np.ndarray:
     import torch
 
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
-        raise UserError(f"{name!r} is not a plain tensor of real numbers")
+        raise Fault(f"{name!r} is not a plain tensor of real numbers")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise UserError(f"{name!r} has the shape {tuple(tensor.shape)}, larger than its data")
+        raise Fault(f"{name!r} has the shape {tuple(tensor.shape)}, larger than its data")
     return tensor.detach().float().numpy()

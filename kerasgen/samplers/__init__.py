@@ -12,7 +12,7 @@ from kerasgen.samplers.gaussian_mixture import GaussianMixtureSampler
 from kerasgen.samplers.posterior import PosteriorSampler, attribute_directions
 from kerasgen.samplers.prior import PriorSampler
 from kerasgen.samplers.two_stage import TwoStageSampler
-from kerasgen.untrusted import bounded_weights, check_finite, read_npz, reading
+from kerasgen.untrusted import Fault, bounded_weights, check_finite, read_npz, reading
 
 _MOST_DIMENSIONS = 100_000
 
@@ -68,14 +68,14 @@ def load_sampler(path: str | os.PathLike) -> Sampler:
     with reading(path, kind, advice), bounded_weights(sum(array.size for array in state.values())):
         check_finite(state)
         if not 1 <= int(state["latent_dim"]) <= _MOST_DIMENSIONS:
-            raise UserError(f"its latents have {int(state['latent_dim'])} dimensions")
+            raise Fault(f"its latents have {int(state['latent_dim'])} dimensions")
         sampler = classes[header["sampler"]](**header["config"])
         sampler.restore(state)
         # Arrays that don't fit together are found by using them.
         for where in (None, *_evidence(state)):
             drawn = sampler.sample(1, seed=0, where=where).z
             if drawn.shape != (1, int(state["latent_dim"])) or not np.isfinite(drawn).all():
-                raise UserError("it draws no latents")
+                raise Fault("it draws no latents")
     return sampler
 
 

@@ -16,7 +16,7 @@ from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.training.distribute import is_chief
 from kerasgen.typing import Tensor
-from kerasgen.untrusted import check_finite, read_npz, reading
+from kerasgen.untrusted import Fault, check_finite, read_npz, reading
 
 
 class Best(TypedDict):
@@ -227,9 +227,9 @@ def _read(path: Path) -> tuple[Header, dict[str, np.ndarray]]:
     with reading(path, kind, advice):
         metrics = arrays.pop("metrics", None)
         if metrics is None or metrics.ndim != 2 or metrics.dtype.kind != "f":
-            raise UserError("it has no metrics")
+            raise Fault("it has no metrics")
         if not 0 <= header["step"] // max(1, header["steps_per_epoch"]) == len(header["logs"]):
-            raise UserError(f"it says of step {header['step']}, but of {len(header['logs'])} epochs")
+            raise Fault(f"it says of step {header['step']}, but of {len(header['logs'])} epochs")
         check_finite(arrays)
     return header, {**arrays, "metrics": metrics}
 

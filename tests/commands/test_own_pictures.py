@@ -8,7 +8,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from kerasgen.commands.train import sources_of, train
+from kerasgen.commands.arguments import sources_of
+from kerasgen.commands.train import train
 from kerasgen.commands.translate import ranges_of, translate_folder
 from kerasgen.data import load_pairs
 from kerasgen.data.deep import write_deep
