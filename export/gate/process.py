@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
 from kerasgen.files import scratch
 
-from .runtime import Arrays
+from .runtime import Arrays, load_arrays, save_arrays
 
 _RUNNER = Path(__file__).with_name("runner.py")
 
@@ -61,11 +59,14 @@ class FreshProcess:
             env={**os.environ, **quiet},
             start_new_session=True,  # Ctrl-C reaches the parent alone, which ends this process
         )
+        assert self._process.stdin is not None  # both are pipes
+        assert self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
         try:
-            contents = self._answer()
+            contents: dict = json.loads(self._answer())
             if contents["foreign"]:
                 raise ForeignOperators(f"foreign operators: {', '.join(contents['foreign'])}")
-            self.description: dict = contents | self._answer()
+            self.description: dict = contents | json.loads(self._answer())
         except BaseException:
             self._close()
             raise
@@ -79,8 +80,7 @@ class FreshProcess:
     def run(self, signature: str, inputs: Arrays) -> Arrays:
         """Return the artifact's outputs for a batch."""
         self._request(signature, inputs, repeats=1, outputs=True)
-        with np.load(self._folder / "outputs.npz") as archive:
-            return dict(archive)
+        return load_arrays(self._folder / "outputs.npz")
 
     def time(self, signature: str, inputs: Arrays, repeats: int) -> list[float]:
         """Return the seconds of each of `repeats` runs."""
@@ -88,7 +88,7 @@ class FreshProcess:
 
     def _request(self, signature: str, inputs: Arrays, repeats: int, outputs: bool) -> list[float]:
         folder = self._folder
-        np.savez(folder / "inputs.npz", **inputs)
+        save_arrays(folder / "inputs.npz", inputs)
         request = {
             "signature": signature,
             "inputs": str(folder / "inputs.npz"),
@@ -96,14 +96,15 @@ class FreshProcess:
             "repeats": repeats,
         }
         with contextlib.suppress(BrokenPipeError):  # if the process has died, _answer says why
-            self._process.stdin.write((json.dumps(request) + "\n").encode())
-            self._process.stdin.flush()
-        return self._answer()
+            self._requests.write((json.dumps(request) + "\n").encode())
+            self._requests.flush()
+        return json.loads(self._answer())
 
-    def _answer(self) -> list | dict:
-        for line in self._process.stdout:
+    def _answer(self) -> bytes:
+        """Return the next line of JSON that the process gives."""
+        for line in self._answers:
             if line.startswith(b"\x1e"):
-                return json.loads(line[1:])
+                return line[1:]
         code = self._process.wait()
         if code < 0:
             raise RuntimeFailure(f"it crashed (signal {signal.Signals(-code).name})", died=True)
@@ -113,8 +114,8 @@ class FreshProcess:
 
     def _close(self) -> None:
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._requests.close()
         self._process.kill()
-        self._process.stdout.close()
+        self._answers.close()
         self._process.wait()
         self._stack.close()

@@ -15,14 +15,13 @@ import time
 import types
 from pathlib import Path
 
-import numpy as np
-
 
 def main(format_name: str, artifact: str, threads: str) -> None:
     # A package without kerasgen.export's __init__: the format loads, the rest doesn't.
     package = types.ModuleType("raw_export")
     package.__path__ = [str(Path(__file__).parents[1])]
     sys.modules["raw_export"] = package
+    arrays = importlib.import_module("raw_export.gate.runtime")
     format_module = importlib.import_module(f"raw_export.formats.{format_name}")
     contents = format_module.contents(artifact)
     answer(vars(contents))
@@ -34,15 +33,14 @@ def main(format_name: str, artifact: str, threads: str) -> None:
     answer(description)
     for line in sys.stdin:
         request = json.loads(line)
-        with np.load(request["inputs"]) as archive:
-            inputs = dict(archive)
+        inputs = arrays.load_arrays(request["inputs"])
         seconds = []
         for _ in range(request["repeats"]):
             start = time.perf_counter()
             outputs = loaded.run(request["signature"], inputs)
             seconds.append(time.perf_counter() - start)
         if request["outputs"]:
-            np.savez(request["outputs"], **outputs)
+            arrays.save_arrays(request["outputs"], outputs)
         answer(seconds)
 
 

@@ -2,10 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
+
+
+def save_arrays(path: str | Path, arrays: Arrays) -> None:
+    """Write arrays by name to an .npz file; a tensor may have any name, also one of an argument of `np.savez`."""
+    np.savez(path, np.array(list(arrays), "U"), *arrays.values())
+
+
+def load_arrays(path: str | Path) -> Arrays:
+    """Read what `save_arrays` wrote."""
+    with np.load(path) as archive:
+        names, *values = archive.values()
+    return dict(zip(names.tolist(), values, strict=True))
 
 
 @dataclass(frozen=True)
