@@ -4,7 +4,6 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ class Calibration:
     examples: list[Arrays]
     sha256: str
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Return what the manifest records."""
         return {"examples": len(self.examples), "sha256": self.sha256}
 
@@ -47,7 +46,7 @@ class Calibration:
 
 
 def read_calibration(
-    signature: Signature, variant: Variant, given: Any, inputs: Arrays | None, image: ImageSpec | None = None
+    signature: Signature, variant: Variant, given: object, inputs: Arrays | None, image: ImageSpec | None = None
 ) -> Calibration | None:
     """Return the examples that the user gave for a variant, or None where it needs none.
 
@@ -95,24 +94,26 @@ def refuse_without_weights(variant: str, operators: Iterable[str], roundable: It
         )
 
 
-def _examples(signature: Signature, given: Any, image: ImageSpec | None) -> Iterator[Arrays]:
-    batches = [given] if _is_batch(given) else given
-    for batch in batches:
+def _examples(signature: Signature, given: object, image: ImageSpec | None) -> Iterator[Arrays]:
+    for batch in _batches(given):
         # A dataset of one input may pack it in a tuple, as for `fit`.
-        single = isinstance(batch, (tuple, list)) and len(batch) == len(signature.inputs) == 1
-        arrays = check_inputs(signature, batch[0] if single else batch, image)
+        if isinstance(batch, (tuple, list)) and len(batch) == len(signature.inputs) == 1:
+            (batch,) = batch
+        arrays = check_inputs(signature, batch, image)
         for i in range(len(next(iter(arrays.values())))):
             yield {name: array[i : i + 1] for name, array in arrays.items()}
 
 
-def _is_batch(given: Any) -> bool:
-    whole = isinstance(given, (Mapping, list, tuple)) or hasattr(given, "shape")
-    if not whole and not isinstance(given, Iterable):
+def _batches(given: object) -> Iterable[object]:
+    """Return what was given as batches; it may be a single one itself."""
+    if isinstance(given, (Mapping, list, tuple)) or hasattr(given, "shape"):
+        return [given]
+    if not isinstance(given, Iterable):
         raise UserError(
             f"Calibration is a {type(given).__name__}: give a batch of real inputs (an array, list or dict by name), "
             "or an iterable of batches."
         )
-    return whole
+    return given
 
 
 def _check_sizes(examples: list[Arrays], wanted: Arrays) -> None:

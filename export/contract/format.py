@@ -40,7 +40,7 @@ class Option:
     """
 
     name: str
-    type: type
+    type: type[str] | type[int]
     help: str
     choices: tuple[str, ...] = ()
 

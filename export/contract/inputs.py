@@ -78,7 +78,7 @@ def _by_name(signature: Signature, inputs: object) -> Mapping[str, object]:
 
     names, new = list(signature.inputs), signature.renamed["inputs"]
     if isinstance(inputs, Mapping):
-        given = {new.get(name, name): value for name, value in inputs.items()}
+        given = {new.get(name) or name: value for name, value in inputs.items()}
         if set(given) == set(names):
             return given
         if not any(isinstance(value, (Mapping, list, tuple)) for value in inputs.values()):
@@ -107,6 +107,7 @@ def default_inputs(signature: Signature, image: ImageSpec | None = None, batch: 
         shape = [batch, *(64 if size is None else size for size in info.shape[1:])]
         if len(shape) == 4:
             shape[1:3] = [own or want or side for own, want in zip(info.shape[1:3], image.height_width, strict=True)]
+        values: np.ndarray
         if np.issubdtype(np.dtype(info.dtype), np.floating):
             values = random.uniform(low, high, shape) if len(shape) >= 4 else random.normal(size=shape)
         else:

@@ -94,10 +94,10 @@ def read_manifest(path: Path) -> dict:
     file = manifest_path(path)
     try:
         manifest = parse_json(read_text(file, "a manifest", "export the model again"))
-        replaced = manifest.pop(_REPLACES, None)
-        said = [m for m in (manifest, replaced) if _complete(m)]
-    except (ValueError, AttributeError, TypeError) as error:
+    except ValueError as error:
         raise UserError(f"{file} is missing or damaged: export the model again.") from error
+    replaced = manifest.pop(_REPLACES, None) if isinstance(manifest, dict) else None
+    said = [m for m in (manifest, replaced) if isinstance(m, dict) and _complete(m)]
     if not said:
         raise UserError(f"{file} is missing or damaged: export the model again.")
     if not path.exists():
@@ -109,6 +109,6 @@ def read_manifest(path: Path) -> dict:
     raise UserError(f"{path} is not the artifact that its manifest was written for: export the model again.")
 
 
-def _complete(manifest: object) -> bool:
+def _complete(manifest: dict) -> bool:
     """Tell whether a manifest has all that is read of it, each of its type."""
-    return isinstance(manifest, dict) and all(isinstance(manifest.get(k), t) for k, t in _TYPES.items())
+    return all(isinstance(manifest.get(k), t) for k, t in _TYPES.items())

@@ -36,15 +36,22 @@ def served_signatures(
     draws latents from a seed (from a latent, called z or alone, to pictures).
     """
     network = _mirrored(network, image)
-    signatures = {"serving_default": facing(network, image)}
+    main = facing(network, image)
+    signatures: dict[str, Signature | Entry] = {"serving_default": main}
     if image is not None:
         signatures["float"] = sized(network, image)
-        main = signatures["serving_default"]
         if _translates(main):
             signatures["bytes"] = _bytes_entry(main)
         elif (latent := _latent(main)) is not None:
             signatures["generate"] = _generate_entry(main, latent)
     return signatures | {name: facing(other, image) for name, other in also.items()}
+
+
+def main_signature(signatures: Mapping[str, Signature | Entry]) -> Signature:
+    """Return `serving_default`, which is always derived from a network."""
+    main = signatures["serving_default"]
+    assert isinstance(main, Signature)
+    return main
 
 
 def _translates(main: Signature) -> bool:
@@ -155,14 +162,14 @@ def _generate_entry(main: Signature, latent: str) -> Entry:
     def reference(sent: Arrays) -> Arrays:
         import tensorflow as tf
 
-        shape = [int(sent["n"]), info.shape[1]]
-        z = tf.random.stateless_normal(shape, seed=[int(sent["seed"]), 0], alg="philox").numpy()
-        given = {name: np.broadcast_to(sent[name], (shape[0], *sent[name].shape[1:])) for name, _ in others}
+        count = int(sent["n"])
+        z = tf.random.stateless_normal([count, info.shape[1]], seed=[int(sent["seed"]), 0], alg="philox").numpy()
+        given = {name: np.broadcast_to(sent[name], (count, *sent[name].shape[1:])) for name, _ in others}
         return main.reference({latent: z, **given})
 
     def examples(inputs: Arrays) -> Arrays:
         sent = main.examples(inputs)
-        numbers = {"seed": np.int32(7), "n": np.int32(len(sent[latent]))}
+        numbers = {"seed": np.array(7, "int32"), "n": np.array(len(sent[latent]), "int32")}
         return numbers | {name: sent[name] for name, _ in others}
 
     return Entry({"seed": scalar, "n": scalar, **dict(others)}, dict(main.outputs), call, reference, examples)

@@ -57,16 +57,22 @@ class Signature:
         """Return the names of all tensors, and those that the model itself gives them where they differ."""
         return [*self.inputs, *self.outputs, *self.renamed["inputs"], *self.renamed["outputs"]]
 
+    def image_of(self, name: str) -> ImageSpec | None:
+        """Return how a picture becomes floats and back, or None for a tensor that isn't a picture."""
+        return self.image if name in self.pictures else None
+
     def call(self, tensors: "Tensors") -> "Tensors":
         """From what a client sends to what it gets, in the graph."""
         import tensorflow as tf
 
         def enter(name: str, tensor: "tf.Tensor") -> "tf.Tensor":
             tensor = tf.transpose(tensor, _TO_NHWC) if self._moved(self.inputs[name]) else tensor
-            return self.image.enter(tensor) if name in self.pictures else tensor
+            image = self.image_of(name)
+            return tensor if image is None else image.enter(tensor)
 
         def leave(name: str, tensor: "tf.Tensor") -> "tf.Tensor":
-            tensor = self.image.leave(tensor) if name in self.pictures else tensor
+            image = self.image_of(name)
+            tensor = tensor if image is None else image.leave(tensor)
             return tf.transpose(tensor, _TO_NCHW) if self._moved(self.outputs[name]) else tensor
 
         results = self.network_call({name: enter(name, tensor) for name, tensor in tensors.items()})
@@ -78,8 +84,8 @@ class Signature:
 
         floats = {}
         for name, value in sent.items():
-            value = self.as_network(value)
-            floats[name] = self.image.to_floats(value) if name in self.pictures else value
+            value, image = self.as_network(value), self.image_of(name)
+            floats[name] = value if image is None else image.to_floats(value)
         with tf.device("/CPU:0"):
             outputs = self.network_call({name: tf.constant(value) for name, value in floats.items()})
         return {name: self._as_client(name, tensor.numpy(), self.outputs[name]) for name, tensor in outputs.items()}
@@ -93,7 +99,8 @@ class Signature:
         return value.transpose(_TO_NHWC) if self.layout == "nchw" and value.ndim == 4 else value
 
     def _as_client(self, name: str, value: np.ndarray, info: TensorInfo) -> np.ndarray:
-        value = self.image.to_pictures(value) if name in self.pictures else value
+        image = self.image_of(name)
+        value = value if image is None else image.to_pictures(value)
         return np.ascontiguousarray(value.transpose(_TO_NCHW)) if self._moved(info) else value
 
     def _moved(self, info: TensorInfo) -> bool:
@@ -110,7 +117,7 @@ def facing(network: Signature, image: ImageSpec | None, layout: str = "nhwc") ->
 
     def outside(name: str, info: TensorInfo) -> TensorInfo:
         shape, dtype = info.shape, info.dtype
-        if name in pictures:
+        if image is not None and name in pictures:
             dtype = "uint8"
             shape = _sized(shape, image) if name in network.inputs else shape
         if layout == "nchw" and len(shape) == 4:
@@ -145,6 +152,7 @@ def _sized(shape: tuple[int | None, ...], image: ImageSpec) -> tuple[int | None,
 def _pictures(network: Signature, image: ImageSpec) -> frozenset[str]:
     """Return the tensors that `image` says are pictures."""
     tensors = network.inputs | network.outputs
+    channels: tuple[int, ...]
     if image.pictures is None:
         said, channels = [name for name, info in tensors.items() if len(info.shape) == 4], (1, 3, 4)
     else:

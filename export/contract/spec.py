@@ -41,8 +41,8 @@ class ImageSpec:
             raise UserError(f"multiple is {self.multiple}: give 1 or more.")
         if self.size is None:
             return
-        if min(self.height_width) < 1 or any(side % self.multiple for side in self.height_width):
-            height, width = self.height_width
+        height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        if min(height, width) < 1 or height % self.multiple or width % self.multiple:
             raise UserError(
                 f"size is {height}×{width}, but this network needs sides divisible by {self.multiple}: choose others."
             )

@@ -11,7 +11,7 @@ from kerasgen.errors import UserError
 
 from ..contract.calibration import Calibration
 from ..contract.format import Format, Option
-from ..contract.served import Entry, served_signatures
+from ..contract.served import Entry, main_signature, served_signatures
 from ..contract.signature import Signature, facing
 from ..contract.spec import ImageSpec
 from ..gate.runtime import Arrays, Contents, Loaded
@@ -38,6 +38,11 @@ class Request:
     calibration: Calibration | None = None
     options: Mapping[str, str | int] = field(default_factory=dict)
     notes: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Signature:
+        """Return `serving_default`, the only signature that most formats have."""
+        return main_signature(self.signatures)
 
 
 class FormatModule(Protocol):
@@ -114,7 +119,7 @@ def checked_options(name: str, given: Mapping[str, object]) -> dict[str, str | i
         UserError: the format has no such option, or the option can't have this value.
     """
     options = {option.name: option for option in formats()[name].FORMAT.options}
-    chosen = {}
+    chosen: dict[str, str | int] = {}
     for key, value in given.items():
         if value is None:
             continue

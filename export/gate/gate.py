@@ -158,7 +158,7 @@ def inspect(
     for name, signature in artifact.signatures.items():
         suffix = "" if name == SIGNATURE else f" of {name}"
         found = _comparable(outputs[name], artifact.keras[name])
-        exact = float32 and float32[name]
+        exact = None if float32 is None else float32[name]
         differences[name], parity = _check_parity(artifact.variant, found, artifact.keras[name], exact)
         if exact is not None and parity[-1].name == "parity":
             axis = 1 if isinstance(signature, Signature) and signature.layout == "nchw" else -1
@@ -221,7 +221,7 @@ def _check_parity(
         return float("inf"), [Check("finite", False, found)]
     difference = max(greatest_difference(outputs[name], keras[name]) for name in keras)
     every = Check("finite", True, "all outputs are finite")
-    if variant.rounded:
+    if variant.least_psnr is not None:
         near_to = keras if float32 is None else float32
         quality = min(psnr(outputs[name], near_to[name]) for name in keras)
         found = f"{quality:.1f} dB from the float32 form (least {variant.least_psnr:.0f} dB)"
@@ -236,6 +236,7 @@ def _check_parity(
 
 def _check_bias(variant: Variant, found: Arrays, float32: Arrays, again: "Again | None", axis: int) -> Check:
     """Compare the systematic part of a rounded variant's error with its noise: see `bias` and `inspect`."""
+    assert variant.least_psnr is not None  # it is rounded
     shares = []
     for name, exact in float32.items():
         value = found[name].astype("float64")
