@@ -52,7 +52,7 @@ def export(request: "Request", path: Path) -> None:
     from .saved_model import save, traced
     from .tf_graph import quiet_tensorflow, refuse_randomness
 
-    signature = request.signatures["serving_default"]
+    signature = request.main
     function = traced(signature)
     refuse_randomness(function.graph, signature.model.name, FORMAT.title)
     with scratch() as folder, quiet_tensorflow():

@@ -62,7 +62,7 @@ def export(request: "Request", path: Path) -> None:
     from .tf2onnx import convert
     from .traversal import IR_VERSIONS, emit
 
-    signature = request.signatures["serving_default"]
+    signature = request.main
     opset = request.options.get("opset") or OPSET
     if opset not in IR_VERSIONS:
         raise UserError(f"Opset {opset} can't be written: choose one from {min(IR_VERSIONS)} to {max(IR_VERSIONS)}.")

@@ -92,6 +92,10 @@ def where(graph: Graph, condition: Value, chosen: Value, other: Value) -> Value:
     return broadcast(graph, "Where", [condition, chosen, other])
 
 
+def _leaky_relu_layer(graph: Graph, value: Value, layer: keras.layers.LeakyReLU) -> Value:
+    return leaky_relu(graph, value, layer.negative_slope)
+
+
 def _simple(kind: str) -> Function:
     return functools.partial(lambda graph, value, kind: unary(graph, kind, value), kind=kind)
 
@@ -132,6 +136,6 @@ def activated(graph: Graph, function: object, value: Value, layer: str) -> Value
     if function in FUNCTIONS:
         return FUNCTIONS[function](graph, value)
     if type(function) is keras.layers.LeakyReLU:
-        return leaky_relu(graph, value, function.negative_slope)
+        return _leaky_relu_layer(graph, value, function)
     name = getattr(function, "__name__", type(function).__name__)
     raise Unsupported(f"the layer {layer!r} has the activation {name!r}, which has no direct translation")

@@ -31,7 +31,7 @@ def aligned(graph: Graph, value: Value, rank: int, moved: bool) -> Value:
         return graph.channels_last(value)
     missing = rank - value.rank
     if missing and value.content is not None:
-        content = value.content.reshape((1,) * missing + value.shape)
+        content = value.content.reshape((1,) * missing + value.content.shape)
         return value if content.size == 1 else graph.value_of(content, moved=True)
     if missing:
         name = graph.node("Unsqueeze", [graph.channels_last(value).name, graph.integers(list(range(missing)))])

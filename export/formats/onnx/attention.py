@@ -40,7 +40,7 @@ def _query_key_value(call: Call) -> list[Value]:
     if special or more or len(call.args) > 3:
         raise call.refused(f"is called or made with {', '.join([*special, *sorted(more)]) or 'a mask'}")
     query, value, key = (call.argument(position, name) for position, name in enumerate(names))
-    return [call.graph.channels_last(given) for given in (query, value if key is None else key, value)]
+    return [call.graph.channels_last(call.value(given)) for given in (query, value if key is None else key, value)]
 
 
 def _projected(graph: Graph, value: Value, dense: keras.layers.EinsumDense) -> str:

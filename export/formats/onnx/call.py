@@ -1,6 +1,6 @@
 """One use of a layer or an operation in a network, as its handler sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import keras
@@ -45,11 +45,26 @@ class Call:
         """Return an argument that may have been given by its position or by its name."""
         return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
 
+    def elements(self, position: int, name: str) -> list[object]:
+        """Return the elements of such an argument that is a list of tensors or of numbers."""
+        given = self.argument(position, name)
+        if not isinstance(given, Iterable):
+            raise self.refused(f"takes {given!r}")
+        return list(given)
+
+    def whole(self, numbers: Iterable[object], what: str) -> list[int]:
+        """Return sizes or places as numbers, or refuse `what` the operation does by those of a tensor."""
+        given = list(numbers)
+        known = [int(number) for number in given if isinstance(number, (int, np.integer))]
+        if len(known) < len(given):
+            raise self.refused(f"{what} that is known only when it runs")
+        return known
+
     def value(self, given: object, dtype: str | None = None) -> Value:
         """Return an argument as a value: a number, an array, a variable or a tensor becomes a constant."""
         if isinstance(given, Value):
             return given if dtype is None else self.graph.cast(given, dtype)
-        if given is None or (isinstance(given, (str, dict, list)) and not np.size(given)):
+        if given is None or (isinstance(given, (str, dict, list)) and not np.asarray(given).size):
             raise self.refused(f"takes {given!r}")
         array = as_array(given)
         return self.graph.value_of(array.astype(dtype or array.dtype))

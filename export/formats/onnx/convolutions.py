@@ -1,5 +1,7 @@
 """Convolutions of all kinds, dense layers and pooling."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -22,7 +24,7 @@ def separable_conv(call: Call) -> Value:
     layer = call.operation
     depthwise, pointwise = _array(layer.depthwise_kernel), _array(layer.pointwise_kernel)
     names = [call.picture(), call.graph.constant(_depthwise(depthwise))]
-    attributes = {"strides": list(layer.strides), "dilations": list(layer.dilation_rate)}
+    attributes: dict[str, object] = {"strides": list(layer.strides), "dilations": list(layer.dilation_rate)}
     attributes |= {"group": depthwise.shape[-2], **padding(call, layer.kernel_size, layer.dilation_rate)}
     spread = call.graph.node("Conv", names, **attributes)
     names = [spread, call.graph.constant(_outputs_first(pointwise)), *_bias(call)]
@@ -32,12 +34,12 @@ def separable_conv(call: Call) -> Value:
 def _convolution(call: Call, picture: str, weights: np.ndarray, groups: int) -> Value:
     layer = call.operation
     names = [picture, call.graph.constant(weights), *_bias(call)]
-    attributes = {"strides": list(layer.strides), "dilations": list(layer.dilation_rate), "group": groups}
-    attributes |= padding(call, layer.kernel_size, layer.dilation_rate)
+    attributes = padding(call, layer.kernel_size, layer.dilation_rate)
+    attributes |= {"strides": list(layer.strides), "dilations": list(layer.dilation_rate), "group": groups}
     return _activated(call, call.picture_result(call.graph.node("Conv", names, **attributes)))
 
 
-def padding(call: Call, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> dict[str, object]:
+def padding(call: Call, kernel: Sequence[int], dilation: Sequence[int]) -> dict[str, object]:
     """Return the attributes of a convolution or pooling for Keras' padding."""
     kind = call.operation.padding
     if kind == "valid":
@@ -103,8 +105,8 @@ def average_pooling(call: Call) -> Value:
 
 def _pooling(call: Call, kind: str) -> Value:
     layer = call.operation
-    attributes = {"kernel_shape": list(layer.pool_size), "strides": list(layer.strides)}
-    attributes |= padding(call, layer.pool_size, [1] * len(layer.pool_size))
+    attributes = padding(call, layer.pool_size, [1] * len(layer.pool_size))
+    attributes |= {"kernel_shape": list(layer.pool_size), "strides": list(layer.strides)}
     return call.picture_result(call.graph.node(kind, [call.picture()], **attributes))
 
 

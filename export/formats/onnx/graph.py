@@ -61,12 +61,12 @@ class Graph:
         self._transposed: dict[str, Value] = {}
         self._count = 0
 
-    def node(self, kind: str, inputs: list[str], output: str | None = None, **attributes: object) -> str:
+    def node(self, kind: str, inputs: list[str], output: str | None = None, /, **attributes: object) -> str:
         """Append an operator and return the name of its output."""
         return self.split_node(kind, inputs, 1, output, **attributes)[0]
 
     def split_node(
-        self, kind: str, inputs: list[str], count: int, output: str | None = None, **attributes: object
+        self, kind: str, inputs: list[str], count: int, output: str | None = None, /, **attributes: object
     ) -> list[str]:
         """Append an operator and return the names of its `count` outputs."""
         self._count += 1
@@ -126,9 +126,9 @@ class Graph:
     def leave(self, value: Value, name: str, first: bool) -> None:
         """Make a value an output of the graph, under this name, with the channels first or last."""
         if value.rank > 2 and value.moved != first:
-            self.node("Transpose", [value.name], output=name, perm=_turn(value))
+            self.node("Transpose", [value.name], name, perm=_turn(value))
         else:
-            self.node("Identity", [value.name], output=name)
+            self.node("Identity", [value.name], name)
 
     def cast(self, value: Value, dtype: str) -> Value:
         """Return a value in another dtype."""
@@ -145,8 +145,8 @@ class Graph:
         moved = len(sizes) > 3 and all(size == 1 for size in sizes[1:-1])
         # A row of channels lies in the same order either way.
         wanted = [sizes[0], sizes[-1], *sizes[1:-1]] if moved else sizes
-        keep = 0 in shape and {"allowzero": 1}
-        name = self.node("Reshape", [source, self.integers(wanted)], **(keep or {}))
+        keep = {"allowzero": 1} if 0 in shape else {}
+        name = self.node("Reshape", [source, self.integers(wanted)], **keep)
         return Value(name, shape, value.dtype, moved)
 
     def reduced(self, kind: str, name: str, axes: list[int], keepdims: bool = True) -> str:

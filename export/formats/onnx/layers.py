@@ -1,10 +1,12 @@
 """Layers that move, join or pass on values, and layers that are activations."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .activations import activated, elu, relu, softmax
 from .arithmetic import broadcast, combined, with_constant
-from .call import Call, Handler
+from .call import Call
 from .graph import Value
 
 END = 2**31 - 1
@@ -51,7 +53,7 @@ def repeat_vector(call: Call) -> Value:
     return call.result(call.graph.node("Tile", [name, call.graph.integers([1, call.operation.n, 1])]))
 
 
-def elementwise(kind: str) -> Handler:
+def elementwise(kind: str) -> Callable[[Call], Value]:
     """Return the handler of a layer that combines its inputs element by element."""
 
     def merge(call: Call) -> Value:

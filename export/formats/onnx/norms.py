@@ -11,7 +11,7 @@ import numpy as np
 
 from .arithmetic import broadcast, combined
 from .call import Call, as_array
-from .graph import Graph, Value
+from .graph import Graph, Unsupported, Value
 
 # Sums of means are taken of a 64th: the row's sum then holds for means up to 8,192 at 512 columns.
 _SHARE = 2.0**-6
@@ -100,6 +100,8 @@ def _instance_norm(
         value = normalized(graph, value, list(range(1, value.rank - 1)), epsilon)
         return scaled_and_shifted(graph, value, scale, offset)
     channels = value.shape[-1]
+    if channels is None:
+        raise Unsupported("an instance normalization takes any number of channels")
     scale = np.ones(channels, "float32") if scale is None else scale
     offset = np.zeros(channels, "float32") if offset is None else offset
     names = [value.name, graph.constant(scale), graph.constant(offset)]
@@ -133,7 +135,8 @@ def layer_norm(call: Call) -> Value:
     axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     axes = [axis % value.rank for axis in axes]
     normed = normalized(graph, value, axes, layer.epsilon)
-    shape = [size if axis in axes else 1 for axis, size in enumerate(value.shape)]
+    # A layer with weights has known sizes along its axes.
+    shape = [size if axis in axes and size is not None else 1 for axis, size in enumerate(value.shape)]
     scale = _array(layer.gamma).reshape(shape) if layer.scale else None
     offset = _array(layer.beta).reshape(shape) if layer.center else None
     return scaled_and_shifted(graph, normed, scale, offset)

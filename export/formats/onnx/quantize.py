@@ -27,6 +27,7 @@ def quantized(model: "onnx.ModelProto", variant: str, calibration: Calibration |
     refuse_without_weights(variant, (node.op_type for node in model.graph.node), _STATIC)
     if variant == "dynamic_int8":
         return _dynamic(model)
+    assert calibration is not None  # `read_calibration` refuses this variant without
     return _static(model, calibration)
 
 

@@ -62,10 +62,12 @@ def _resized(call: Call, size: tuple[int, int]) -> Value:
 
 def _by_matrices(call: Call, value: Value, size: list[int | None], interpolation: str, antialias: bool) -> Value:
     """Resize between known sizes by a matrix product along each axis, which holds for any filter."""
-    if None in (*value.shape[1:3], *size):
+    known = [side for side in (*value.shape[1:3], *size) if side is not None]
+    if len(known) < 4:
         raise call.refused(f"resizes pictures of any size by {interpolation}{' with antialiasing' * antialias}")
+    height, width, *new = known
     rows, columns = (
-        resize_matrix(old, new, interpolation, antialias) for old, new in zip(value.shape[1:3], size, strict=True)
+        resize_matrix(*sides, interpolation, antialias) for sides in zip((height, width), new, strict=True)
     )
     name = call.graph.node("MatMul", [value.name, call.graph.constant(columns.T)])
     name = call.graph.node("MatMul", [call.graph.constant(rows), name])

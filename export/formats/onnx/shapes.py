@@ -10,10 +10,8 @@ from .resizing import resize
 
 def reshape(call: Call) -> Value:
     wanted = call.operation.newshape
-    sizes = [wanted] if isinstance(wanted, int) else list(wanted)
-    if not all(isinstance(size, (int, np.integer)) for size in sizes):
-        raise call.refused("reshapes to a size that is known only when it runs")
-    return call.graph.reshaped(call.value(call.args[0]), [int(size) for size in sizes], tuple(call.outputs[0].shape))
+    sizes = call.whole([wanted] if isinstance(wanted, int) else wanted, "reshapes to a size")
+    return call.graph.reshaped(call.value(call.args[0]), sizes, tuple(call.outputs[0].shape))
 
 
 def ravel(call: Call) -> Value:
@@ -64,7 +62,7 @@ def _permuted(call: Call, axes: list[int]) -> Value:
 
 
 def concatenate(call: Call) -> Value:
-    given = call.argument(0, "xs")
+    given = call.elements(0, "xs")
     dtype = str(call.outputs[0].dtype)
     values = [call.value(one, dtype) for one in given]
     moved = all(value.moved or value.content is not None for value in values) and values[0].rank > 2
@@ -77,7 +75,7 @@ def concatenate(call: Call) -> Value:
 def stack(call: Call) -> Value:
     dtype = str(call.outputs[0].dtype)
     axis = call.operation.axis % len(call.outputs[0].shape)
-    values = [call.graph.channels_last(call.value(one, dtype)) for one in call.argument(0, "x")]
+    values = [call.graph.channels_last(call.value(one, dtype)) for one in call.elements(0, "x")]
     names = [call.graph.node("Unsqueeze", [value.name, call.graph.integers([axis])]) for value in values]
     return call.result(call.graph.node("Concat", names, axis=axis))
 
@@ -149,14 +147,11 @@ def _sliced(call: Call, value: Value, parts: list[int | slice]) -> str:
 
 def slice_(call: Call) -> Value:
     """Translate keras.ops.slice."""
-    starts = call.argument(1, "start_indices")
-    sizes = call.operation.shape
-    if not all(isinstance(number, (int, np.integer)) for number in (*starts, *sizes)):
-        raise call.refused("slices at a place that is known only when it runs")
+    starts = call.whole(call.elements(1, "start_indices"), "slices at a place")
+    sizes = call.whole(call.operation.shape, "slices a size")
     value = call.input
     parts: list[int | slice] = [
-        slice(int(start), None if size == -1 else int(start + size))
-        for start, size in zip(starts, sizes, strict=True)
+        slice(start, None if size == -1 else start + size) for start, size in zip(starts, sizes, strict=True)
     ]
     return call.result(_sliced(call, value, parts), value.moved)
 
@@ -208,19 +203,17 @@ def repeat(call: Call) -> Value:
     name = call.graph.node("Tile", [name, call.graph.integers(times)])
     shape = [0] * axis + [-1] if axis + 1 == value.rank else None
     if shape is None:
-        after = list(value.shape[axis + 1 :])
-        if None in after:
+        after = [size for size in value.shape[axis + 1 :] if size is not None]
+        if len(after) < value.rank - axis - 1:
             raise call.refused("repeats an axis before one of any size")
         shape = [0] * axis + [-1, *after]
     return call.result(call.graph.node("Reshape", [name, call.graph.integers(shape)]))
 
 
 def broadcast_to(call: Call) -> Value:
-    shape = call.operation.shape
-    if not all(isinstance(size, (int, np.integer)) for size in shape):
-        raise call.refused("broadcasts to a size that is known only when it runs")
+    shape = call.whole(call.operation.shape, "broadcasts to a size")
     value = call.graph.channels_last(call.value(call.args[0]))
-    return call.result(call.graph.node("Expand", [value.name, call.graph.integers(list(shape))]))
+    return call.result(call.graph.node("Expand", [value.name, call.graph.integers(shape)]))
 
 
 OPERATIONS: dict[str, Handler] = {

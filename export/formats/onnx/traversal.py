@@ -65,18 +65,20 @@ def _enter(graph: Graph, signature: "Signature", name: str) -> Value:
     moved = signature.layout == "nchw" and len(info.shape) == 4
     shape = tuple(info.shape[axis] for axis in (0, 2, 3, 1)) if moved else tuple(info.shape)
     value = Value(name, shape, info.dtype, moved)
-    if name not in signature.pictures:
+    image = signature.image_of(name)
+    if image is None:
         return value
     value = graph.cast(graph.channels_first(value), "float32")
-    value = with_constant(graph, "Mul", value, signature.image.scale)
-    return with_constant(graph, "Add", value, signature.image.value_range[0])
+    value = with_constant(graph, "Mul", value, image.scale)
+    return with_constant(graph, "Add", value, image.value_range[0])
 
 
 def _leave(graph: Graph, signature: "Signature", name: str, value: Value) -> None:
     """Bring what the last layer gives to what a client gets, under its name."""
-    if name in signature.pictures:
-        value = with_constant(graph, "Sub", value, signature.image.value_range[0])
-        value = with_constant(graph, "Mul", value, 1.0 / signature.image.scale)
+    image = signature.image_of(name)
+    if image is not None:
+        value = with_constant(graph, "Sub", value, image.value_range[0])
+        value = with_constant(graph, "Mul", value, 1.0 / image.scale)
         last = graph.node("Clip", [value.name, graph.scalar(0.0), graph.scalar(255.0)])
         last = graph.node("Cast", [graph.node("Add", [last, graph.scalar(0.5)])], to=TensorProto.UINT8)
         value = Value(last, value.shape, "uint8", value.moved)

@@ -102,7 +102,7 @@ def _tensorflow() -> "ModuleType":
 
     hidden = "keras" not in sys.modules
     if hidden:
-        sys.modules["keras"] = None
+        sys.modules["keras"] = None  # type: ignore[assignment]  # Python's word for a module that can't be imported
     import tensorflow as tf
 
     if hidden:

@@ -13,7 +13,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...contract.format import Format, Variant
 from ...gate.runtime import Arrays, Contents, Loaded
@@ -66,7 +66,7 @@ def export(request: "Request", path: Path) -> None:
     from .rewrite import rewritten
 
     require_litert_hooks()  # `load` runs without kerasgen
-    signature = request.signatures["serving_default"]
+    signature = request.main
     fixed = fixed_shapes(signature, request.inputs)
     function = traced(dataclasses.replace(rewritten(signature, half=request.variant == "float16"), inputs=fixed))
     refuse_randomness(function.graph, signature.model.name, "TFLite")
@@ -91,7 +91,7 @@ def rounded(request: "Request", source: Path, path: Path) -> None:
     path.write_bytes(content + _zipped(request.notes))
 
 
-def _zipped(notes: "Mapping[str, Any]") -> bytes:
+def _zipped(notes: Mapping[str, object]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         # A date of its own, because the same model must give the same file.
@@ -109,7 +109,7 @@ def contents(path: str) -> Contents:
     """Look into the file without running anything of it."""
     content = Path(path).read_bytes()
     operators, foreign, weight_bytes = _graph(content)
-    notes = {}
+    notes: dict[str, object] = {}
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             notes = json.loads(archive.read(_NOTES)) if _NOTES in archive.namelist() else {}
@@ -178,7 +178,7 @@ def _graph(content: bytes) -> tuple[dict[str, int], list[str], int]:
         codes.append(code.CustomCode().decode() if name == "CUSTOM" and code.CustomCode() else name)
         if name in _NOT_COMPUTING:
             foreign.add(codes[-1])
-    count = Counter()
+    count: Counter[str] = Counter()
     for s in range(model.SubgraphsLength()):
         graph = model.Subgraphs(s)
         count.update(codes[graph.Operators(i).OpcodeIndex()] for i in range(graph.OperatorsLength()))

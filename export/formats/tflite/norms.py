@@ -5,6 +5,7 @@ centered values by the largest of them before they are squared. The result is th
 """
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,13 +77,15 @@ def _in_half(x: "tf.Tensor", axes: "tuple[int, ...] | list[int]", epsilon: float
     return scaled * ops.rsqrt(variance + small)
 
 
-def _pooled(function: object, x: "tf.Tensor", axes: "tuple[int, ...] | list[int]", groups: int | None) -> "tf.Tensor":
+def _pooled(
+    function: "Callable[..., tf.Tensor]", x: "tf.Tensor", axes: "tuple[int, ...] | list[int]", groups: int | None
+) -> "tf.Tensor":
     for axis in axes:
         x = function(x, axis=axis, keepdims=True)
     return x if groups is None else _over_groups(function, x, groups)
 
 
-def _over_groups(function: object, pooled: "tf.Tensor", groups: int) -> "tf.Tensor":
+def _over_groups(function: "Callable[..., tf.Tensor]", pooled: "tf.Tensor", groups: int) -> "tf.Tensor":
     """Return [batch, 1, 1, channels] with each channel's value that of its group."""
     from keras import ops
 

@@ -6,6 +6,7 @@ both split the graph. Here a mirror is slices and concatenations, and a norm fou
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..resize import resize_matrix
@@ -67,7 +68,7 @@ def _replacement(operation: "keras.Operation", half: bool) -> "keras.Operation":
     return operation
 
 
-def _as_layer(original: "keras.Layer", function: object) -> "keras.Layer":
+def _as_layer(original: "keras.Layer", function: "Callable[[keras.Layer, tf.Tensor], tf.Tensor]") -> "keras.Layer":
     import keras
 
     class Rewritten(keras.layers.Layer):
