@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +14,16 @@ from kerasgen.errors import UserError
 
 from .contract.inputs import check_sizes, network_and_inputs
 from .contract.manifest import digest_of, read_manifest
+from .contract.served import main_signature
 from .formats.registry import find_format, format_of, signatures_of
 from .gate.gate import SIGNATURE
 from .gate.parity import greatest_difference
 from .gate.process import FreshProcess, RuntimeFailure
 from .gate.runtime import Arrays
 from .verify import spec_of
+
+if TYPE_CHECKING:
+    import keras
 
 _ROUNDS, _RUNS = 5, 20
 _SIDE = 64  # pixels, where nothing says how many
@@ -55,7 +59,9 @@ class Measurement:
     max_difference: float | None
 
 
-def benchmark(paths: Sequence[str | os.PathLike], model: Any = None, inputs: Any = None) -> list[Measurement]:
+def benchmark(
+    paths: Sequence[str | os.PathLike], model: "keras.Model | None" = None, inputs: object = None
+) -> list[Measurement]:
     """Measure artifacts, each in processes of its own, taking turns.
 
     Args:
@@ -66,23 +72,25 @@ def benchmark(paths: Sequence[str | os.PathLike], model: Any = None, inputs: Any
     Raises:
         UserError: a path is not an artifact, a runtime can't run one, or an argument doesn't fit.
     """
-    paths = [Path(path) for path in paths]
-    manifests = [read_manifest(path) if format_of(path) else {} for path in paths]
-    pairs = [_sent_and_expected(*pair, model, inputs) for pair in zip(paths, manifests, strict=True)]
+    files = [Path(path) for path in paths]
+    manifests = [read_manifest(path) if format_of(path) else {} for path in files]
+    pairs = [_sent_and_expected(*pair, model, inputs) for pair in zip(files, manifests, strict=True)]
     with ExitStack() as stack:
         try:
             processes = [
                 [stack.enter_context(FreshProcess(format_of(path), path, threads)) for threads in (0, 1)]
-                for path in paths
+                for path in files
             ]
-            return _measured(paths, manifests, pairs, processes)
+            return _measured(files, manifests, pairs, processes)
         except RuntimeFailure as failure:
             raise UserError(
                 f"An artifact can't be run: its runtime says {failure}; export the model again."
             ) from None
 
 
-def _sent_and_expected(path: Path, manifest: dict, model: Any, inputs: Any) -> tuple[Arrays, Arrays | None]:
+def _sent_and_expected(
+    path: Path, manifest: dict, model: "keras.Model | None", inputs: object
+) -> tuple[Arrays, Arrays | None]:
     if model is None:
         random = np.random.default_rng(0)
         described = manifest["signatures"][SIGNATURE]["inputs"]
@@ -90,7 +98,7 @@ def _sent_and_expected(path: Path, manifest: dict, model: Any, inputs: Any) -> t
     image = spec_of(manifest)
     form = find_format(format_of(path), manifest["variant"]).FORMAT
     network, arrays = network_and_inputs(model, inputs, image, form)
-    main = signatures_of(form, network, image, {}, manifest["layout"])[SIGNATURE]
+    main = main_signature(signatures_of(form, network, image, {}, manifest["layout"]))
     sent = main.examples(arrays)
     check_sizes(main, sent)
     return sent, main.reference(sent)
@@ -111,7 +119,7 @@ def _measured(
     first = [process.time(SIGNATURE, single, 1)[0] for (process, _), single in zip(processes, singles, strict=True)]
     outputs = [process.run(SIGNATURE, sent) for (process, _), (sent, _) in zip(processes, pairs, strict=True)]
     # Rounds, so that a busy moment of the machine falls on all of them.
-    seconds = [([], []) for _ in paths]
+    seconds: list[tuple[list[float], list[float]]] = [([], []) for _ in paths]
     for warm in [True] + [False] * _ROUNDS:
         for taken, both, single in zip(seconds, processes, singles, strict=True):
             for times, process in zip(taken, both, strict=True):
@@ -129,9 +137,14 @@ def _measured(
             single_ms=1000 * statistics.median(seconds[i][1]),
             nodes=sum(process.description["operators"].values()),
             partitions=process.description["partitions"],
-            max_difference=None
-            if pairs[i][1] is None
-            else max(greatest_difference(outputs[i][name], value) for name, value in pairs[i][1].items()),
+            max_difference=_difference(outputs[i], pairs[i][1]),
         )
         for i, (path, manifest, (process, _)) in enumerate(zip(paths, manifests, processes, strict=True))
     ]
+
+
+def _difference(outputs: Arrays, expected: Arrays | None) -> float | None:
+    """Return the largest difference from Keras, where there is a model to compare with."""
+    if expected is None:
+        return None
+    return max(greatest_difference(outputs[name], value) for name, value in expected.items())

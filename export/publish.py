@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write, scratch
@@ -17,12 +17,12 @@ from .contract.format import Format
 from .contract.golden import golden_pair
 from .contract.inputs import check_sizes, network_and_inputs
 from .contract.manifest import announce_manifest, digest_of, manifest_path, settle_manifest
+from .contract.served import main_signature
 from .contract.signature import Signature
 from .contract.spec import ImageSpec
 from .formats.refusal import refusing
 from .formats.registry import (
     Request,
-    Signatures,
     artifact_path,
     checked_options,
     find_format,
@@ -35,6 +35,14 @@ if TYPE_CHECKING:
     import keras
 
     from .formats.registry import FormatModule
+
+
+class Parity(TypedDict):
+    """How near to Keras an artifact is."""
+
+    max_difference: float
+    examples: int
+    checks: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Artifact:
     sha256: str
     bytes: int
     signatures: dict[str, dict]
-    parity: dict[str, Any]
+    parity: Parity
     manifest: Path
 
 
@@ -68,10 +76,10 @@ def export_model(
     format: str = "saved_model",
     variant: str = "float32",
     *,
-    inputs: Any = None,
-    calibration: Any = None,
+    inputs: object = None,
+    calibration: object = None,
     image: ImageSpec | None = None,
-    also: Mapping[str, Any] | None = None,
+    also: "Mapping[str, keras.Model | tuple[keras.Model, object]] | None" = None,
     license: str = "",
     **options: str | int | None,
 ) -> Artifact:
@@ -118,16 +126,17 @@ def export_model(
         raise UserError(f"{format} has no option 'also', but {', '.join(also)} was given: leave it out.")
     with refusing(model, form):
         network, arrays = network_and_inputs(model, inputs, image, form)
-        others = {name: _network_of(other, image, form) for name, other in (also or {}).items()}
+        others = {name: network_of(other, image, form) for name, other in (also or {}).items()}
         signatures = signatures_of(form, network, image, {n: o for n, (o, _) in others.items()}, _layout(chosen))
     examples = read_calibration(network, kind, calibration, None if inputs is None else arrays, image)
     arrays = examples.batch(16) if examples and inputs is None else arrays
     sent = {name: s.examples(others[name][1] if name in others else arrays) for name, s in signatures.items()}
-    check_sizes(signatures[SIGNATURE], sent[SIGNATURE])
+    main = main_signature(signatures)
+    check_sizes(main, sent[SIGNATURE])
     target = artifact_path(Path(path), form, variant)
     with refusing(model, form), atomic_write(target) as temporary:
-        notes = _notes(signatures, sent[SIGNATURE], format, variant, chosen, license, examples)
-        calibrated = examples and examples.sent_to(signatures[SIGNATURE])
+        notes = _notes(main, sent[SIGNATURE], format, variant, chosen, license, examples)
+        calibrated = examples and examples.sent_to(main)
         request = Request(signatures, variant, sent[SIGNATURE], calibrated, chosen, notes)
         keras = {name: s.reference(sent[name]) for name, s in signatures.items()}
         proven = _proven(module, request, Inspected(format, form, kind, temporary, signatures, sent, keras))
@@ -152,7 +161,10 @@ def export_model(
     return artifact
 
 
-def _network_of(other: Any, image: ImageSpec | None, form: Format) -> tuple[Signature, Arrays]:
+def network_of(
+    other: "keras.Model | tuple[keras.Model, object]", image: ImageSpec | None, form: Format
+) -> tuple[Signature, Arrays]:
+    """Return the signature of one of the models in `also`, and the batch to compare it on."""
     model, inputs = other if isinstance(other, tuple) else (other, None)
     return network_and_inputs(model, inputs, image, form)
 
@@ -185,16 +197,15 @@ def float32_form(module: "FormatModule", request: Request, artifact: Inspected) 
 
 
 def _notes(
-    signatures: Signatures,
+    main: Signature,
     sent: Arrays,
     format: str,
     variant: str,
     options: Mapping[str, str | int],
     license: str,
     calibration: Calibration | None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what a client must know, kept inside the artifact too."""
-    main = signatures[SIGNATURE]
     form = find_format(format, variant).FORMAT
     return {
         "network": main.model.name,
@@ -214,7 +225,7 @@ def _notes(
     }
 
 
-def _manifest(artifact: Artifact, notes: dict[str, Any], inspection: Inspection) -> dict[str, Any]:
+def _manifest(artifact: Artifact, notes: Mapping[str, object], inspection: Inspection) -> dict[str, object]:
     found = {name: inspection.description[name] for name in ("runtime", "runtime_floor", "operators")}
     content = {**asdict(artifact), "path": artifact.path.name, **notes, **found}
     del content["manifest"]

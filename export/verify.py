@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from kerasgen.errors import UserError
 from .contract.calibration import read_calibration
 from .contract.inputs import check_sizes, network_and_inputs
 from .contract.manifest import read_manifest
+from .contract.served import main_signature
 from .contract.spec import ImageSpec
 from .formats.refusal import refusing
 from .formats.registry import FormatModule, Request, checked_options, find_format, format_of, signatures_of
@@ -19,6 +20,9 @@ from .gate.gate import SIGNATURE, Again, Check, Inspected, Inspection, inspect, 
 from .gate.parity import greatest_difference, psnr
 from .gate.process import FreshProcess, RuntimeFailure
 from .publish import float32_form
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class Report:
     comparisons: list[Comparison]
 
 
-def verify(path: str | os.PathLike, model: Any, inputs: Any = None, calibration: Any = None) -> Report:
+def verify(
+    path: str | os.PathLike, model: "keras.Model", inputs: object = None, calibration: object = None
+) -> Report:
     """Run an artifact in a fresh process and compare it with a Keras model.
 
     A variant that rounds is compared as the gate compares it: the float32 form is made from the model again and must
@@ -96,7 +102,7 @@ def verify(path: str | os.PathLike, model: Any, inputs: Any = None, calibration:
         network, arrays = network_and_inputs(model, inputs, image, form)
         signatures = signatures_of(form, network, image, {}, manifest["layout"])
     sent = {name: signature.examples(arrays) for name, signature in signatures.items()}
-    main = signatures[SIGNATURE]
+    main = main_signature(signatures)
     check_sizes(main, sent[SIGNATURE])
     keras = {name: signature.reference(sent[name]) for name, signature in signatures.items()}
     artifact = Inspected(format_name, form, kind, path, signatures, sent, keras)
@@ -142,7 +148,7 @@ def _inspected(module: FormatModule, request: Request, artifact: Inspected, same
 
 def _check_manifest(manifest: dict, artifact: Inspected, inspection: Inspection) -> Check:
     """Compare what the manifest claims with what the artifact holds and what its format promises."""
-    main = artifact.signatures[SIGNATURE]
+    main = main_signature(artifact.signatures)
     notes = inspection.description.get("notes", {})
     wrong = [name for name, value in notes.items() if manifest.get(name) != value]
     claims = {

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kerasgen.errors import UserError
 
@@ -12,7 +12,7 @@ from ..contract.inputs import network_and_inputs
 from ..contract.spec import ImageSpec
 from ..formats.registry import find_format, signatures_of
 from ..gate.runtime import Arrays
-from ..publish import Artifact, export_model
+from ..publish import Artifact, export_model, network_of
 from .files import BATCH_SIZES, write_model_page, write_server_files
 from .protos import require_serving
 from .versions import (
@@ -28,6 +28,12 @@ from .versions import (
     rollback,
 )
 from .warmup import read_warmup, replay, write_warmup
+
+if TYPE_CHECKING:
+    import keras
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
+    Further = Mapping[str, keras.Model | tuple[keras.Model, object]]
 
 __all__ = [
     "Served",
@@ -67,15 +73,15 @@ class Served:
 
 
 def export_serving(
-    model: Any,
+    model: "keras.Model",
     base: str | os.PathLike,
     name: str | None = None,
     *,
     version: int | None = None,
     label: str = STABLE,
-    inputs: Any = None,
+    inputs: object = None,
     image: ImageSpec | None = None,
-    also: Mapping[str, Any] | None = None,
+    also: "Further | None" = None,
     license: str = "",
 ) -> Served:
     """Publish a Keras model as a version that TensorFlow Serving loads: `BASE/NAME/N/`.
@@ -118,18 +124,19 @@ def export_serving(
     return Served(path, name, number, artifact.signatures, count, artifact.parity["max_difference"])
 
 
-def is_batchable(tensors: Mapping[str, Mapping[str, Any]]) -> bool:
+def is_batchable(tensors: Mapping[str, Mapping[str, dict]]) -> bool:
     """Tell whether the first axis of each input and output of a described signature is the batch."""
     shapes = [info["shape"] for side in ("inputs", "outputs") for info in tensors[side].values()]
     return all(len(shape) > 0 and shape[0] is None for shape in shapes)
 
 
-def _requests(model: Any, inputs: Any, image: ImageSpec | None, also: Mapping[str, Any] | None) -> dict[str, Arrays]:
+def _requests(
+    model: "keras.Model", inputs: object, image: ImageSpec | None, also: "Further | None"
+) -> dict[str, Arrays]:
     """Return what a client sends to each signature: the batches that the gate compares on."""
-    pairs = {name: other if isinstance(other, tuple) else (other, None) for name, other in (also or {}).items()}
     form = find_format("saved_model").FORMAT
     network, arrays = network_and_inputs(model, inputs, image, form)
-    others = {name: network_and_inputs(*pair, image, form) for name, pair in pairs.items()}
+    others = {name: network_of(other, image, form) for name, other in (also or {}).items()}
     signatures = signatures_of(form, network, image, {name: other for name, (other, _) in others.items()}, "nhwc")
     return {name: s.examples(others[name][1] if name in others else arrays) for name, s in signatures.items()}
 
@@ -142,7 +149,7 @@ def _in_order(artifact: Artifact) -> dict[str, dict]:
     return {name: artifact.signatures[name] for name in names}
 
 
-def _newest_signatures(base: Path) -> Iterable[Mapping[str, Any]]:
+def _newest_signatures(base: Path) -> Iterable[dict[str, dict]]:
     """Describe each signature of each model's newest version."""
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -154,7 +161,7 @@ def _newest_signatures(base: Path) -> Iterable[Mapping[str, Any]]:
                 yield described(definition)
 
 
-def described(definition: Any) -> dict[str, dict]:
+def described(definition: "SignatureDef") -> dict[str, dict]:
     """Return the shapes of a SignatureDef message, for `is_batchable`."""
     return {
         side: {

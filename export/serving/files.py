@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -87,7 +86,7 @@ def write_model_page(folder: Path, name: str, signatures: dict[str, dict], sent:
 def example_request(tensors: dict, sent: Arrays) -> Arrays | None:
     """Return the first example of what is sent to a signature; None if it is too much to be written down."""
 
-    def first(value: np.ndarray, info: dict[str, Any]) -> np.ndarray:
+    def first(value: np.ndarray, info: dict) -> np.ndarray:
         if not value.ndim:
             return np.ones_like(value)  # a count of pictures, or a seed: 1 is the least that makes one
         value = value[:1] if info["shape"][0] is None else value
@@ -146,7 +145,7 @@ def _table(signatures: dict[str, dict]) -> str:
     return "\n".join([*rows, ""])
 
 
-def _tensor(name: str, info: dict[str, Any]) -> str:
+def _tensor(name: str, info: dict) -> str:
     sizes = "×".join("any" if size is None else str(size) for size in info["shape"])
     return f"`{name}` {info['dtype']} {sizes or 'scalar'}"
 

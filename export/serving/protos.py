@@ -1,10 +1,11 @@
 """TensorFlow Serving's configuration files as messages: written, read and checked by the protobuf library."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kerasgen.errors import UserError, require_extra
 
 if TYPE_CHECKING:
+    from google.protobuf.descriptor import FileDescriptor
     from google.protobuf.message import Message
 
 _WRAPPERS = "google/protobuf/wrappers.proto"
@@ -35,7 +36,7 @@ def require_serving() -> None:
     require_extra("serving", "Serving", "tensorflow_serving", "grpc")
 
 
-def batching_parameters(**values: Any) -> "Message":
+def batching_parameters(**values: int | str | bool | list[int]) -> "Message":
     """Return a BatchingParameters message with these values."""
     message = _message_class("batching.proto", _BATCHING, "BatchingParameters")()
     for name, value in values.items():
@@ -88,7 +89,7 @@ def service_descriptors() -> bytes:
     found = descriptor_pb2.FileDescriptorSet()
     seen = set()
 
-    def add(file: Any) -> None:
+    def add(file: "FileDescriptor") -> None:
         if file.name not in seen:
             seen.add(file.name)
             for needed in file.dependencies:

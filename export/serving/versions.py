@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write, flush, fsync, locked, own_folder
@@ -20,6 +20,10 @@ from kerasgen.untrusted import read_text
 
 from .protos import as_text, model_server_config
 
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+Result = TypeVar("Result")
 STABLE, PREVIOUS = "stable", "previous"
 MODELS_IN_CONTAINER = "/models"
 _CONFIG = "models.config"
@@ -121,7 +125,8 @@ def new_version(base: Path, name: str, number: int | None, label: str) -> Iterat
     Raises:
         UserError: the version exists, another publisher made it meanwhile, or the folder can't be written to.
     """
-    folder, result = base / name, []
+    folder = base / name
+    result: list[int] = []
     if number is not None and (folder / str(number)).exists():
         raise UserError(f"{folder / str(number)} exists, and no version is ever replaced: leave the number out.")
     try:
@@ -152,7 +157,7 @@ def model_names(base: Path) -> list[str]:
     return sorted(p.name for p in base.iterdir() if p.is_dir() and p.name[0] != "." and numbers(p))
 
 
-def read_config(base: Path) -> Any:
+def read_config(base: Path) -> "Message":
     """Return the ModelServerConfig of a folder, which is empty where there is none.
 
     Raises:
@@ -169,7 +174,7 @@ def check_name(name: str, what: str) -> None:
         raise UserError(f"The {what} {name!r} can't be part of a URL: use letters, digits, '_' and '-'.")
 
 
-def _change_labels(base: Path, name: str, change: Callable[[dict[str, int], list[int]], Any]) -> Any:
+def _change_labels(base: Path, name: str, change: Callable[[dict[str, int], list[int]], Result]) -> Result:
     if not (base / name).is_dir():
         known = ", ".join(model_names(base)) if base.is_dir() else ""
         raise UserError(f"There is no model {name!r} in {base}: choose one of {known or 'none'}.")
@@ -177,7 +182,7 @@ def _change_labels(base: Path, name: str, change: Callable[[dict[str, int], list
         return _change_config(base, name, change)
 
 
-def _change_config(base: Path, name: str, change: Callable[[dict[str, int], list[int]], Any]) -> Any:
+def _change_config(base: Path, name: str, change: Callable[[dict[str, int], list[int]], Result]) -> Result:
     """Change a model's labels, and with them what is loaded; the caller holds the lock."""
     config = read_config(base)
     entry = next((m for m in config.model_config_list.config if m.name == name), None)
