@@ -118,7 +118,9 @@ def _set_by_constructors(cls: type) -> object:
 
     An optimizer has variables, and to make one would fix TensorFlow's devices before the user could choose them.
     """
-    constructors = [base.__init__.__code__ for base in cls.__mro__ if "__init__" in vars(base) and base is not object]
+    constructors = [
+        vars(base)["__init__"].__code__ for base in cls.__mro__ if "__init__" in vars(base) and base is not object
+    ]
     return SimpleNamespace(**{name: None for code in constructors for name in code.co_names})
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
+from kerasgen.typing import Config
 
 # Raise it when a folder of today can't be read by yesterday's code, and teach `PresetFolder` the old layout.
 LAYOUT = 1
@@ -28,9 +29,9 @@ class Preset:
     """
 
     description: str
-    config: dict[str, Any]
-    data: dict[str, Any] = field(default_factory=dict)
-    recipe: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Config]
+    data: dict[str, Config] = field(default_factory=dict)
+    recipe: dict[str, Config] = field(default_factory=dict)
 
 
 class Metadata(TypedDict):
@@ -47,6 +48,7 @@ class Metadata(TypedDict):
         seed: of weights, order and noise.
         recipe: how they were trained.
         command: one line that trains them again.
+        caption: what the picture on the card shows.
         license: of the weights.
         attribution: the line to show wherever the weights, or pictures made with them, are shown.
         fails: what they don't do well, in a sentence or two.
@@ -59,14 +61,15 @@ class Metadata(TypedDict):
     date_saved: str
     sha256: str
     preset: NotRequired[str]
-    data: NotRequired[dict[str, Any]]
+    data: NotRequired[dict[str, Config]]
     seed: NotRequired[int]
-    recipe: NotRequired[dict[str, Any]]
+    recipe: NotRequired[dict[str, Config]]
     command: NotRequired[str]
+    caption: NotRequired[str]
     license: NotRequired[str]
     attribution: NotRequired[str]
     fails: NotRequired[str]
-    numbers: NotRequired[dict[str, Any]]
+    numbers: NotRequired[dict[str, Config]]
 
 
 class PresetFolder:
@@ -102,7 +105,7 @@ class PresetFolder:
         """Return whether there are weights."""
         return self.weights_file.is_file()
 
-    def config(self, model: str) -> dict[str, Any]:
+    def config(self, model: str) -> dict[str, Config]:
         """Read the arguments of a model's constructor.
 
         Args:
@@ -150,7 +153,7 @@ class PresetFolder:
             )
         return self.weights_file
 
-    def write(self, model: str, config: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    def write(self, model: str, config: Mapping[str, Config], metadata: Mapping[str, Config]) -> None:
         """Write config.json and metadata.json beside weights that stand there already.
 
         Args:
@@ -164,7 +167,7 @@ class PresetFolder:
         _write(self.config_file, {"layout": LAYOUT, "model": model, "config": dict(config)})
         _write(self.metadata_file, {"layout": LAYOUT, **metadata, "sha256": digest(self.weights_file)})
 
-    def _json(self, path: Path) -> Any:
+    def _json(self, path: Path) -> Config:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -187,6 +190,6 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def _write(path: Path, content: Mapping[str, Config]) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
@@ -229,7 +229,7 @@ def read_npz(
         return cast("dict[str, object]", said), found
 
 
-def _check_header(stream: "zipfile.ZipExtFile", size: int) -> None:
+def _check_header(stream: IO[bytes], size: int) -> None:
     version = np.lib.format.read_magic(stream)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:

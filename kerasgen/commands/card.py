@@ -4,12 +4,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.presets import PresetFolder, shipped
 from kerasgen.runs import RunFolder, load_model
+from kerasgen.typing import Config
 
 EVALUATION, ARTIFACTS, STRIP = "evaluation.json", "artifacts.json", "strip.png"
 
@@ -29,9 +30,9 @@ class Facts(NamedTuple):
     name: str
     picture: str
     caption: str
-    training: Mapping[str, Any]
+    training: Mapping[str, Config]
     command: str
-    said: Mapping[str, Any]
+    said: Mapping[str, Config]
 
 
 def write_card(target: str | os.PathLike) -> Path:
@@ -120,7 +121,7 @@ def _use(folder: Path, name: str) -> str:
     return f'```python\nmodel = kerasgen.models.{type(model).__name__}.from_preset("{known}")\n```'
 
 
-def _numbers(evaluation: Mapping[str, Any]) -> Iterable[str]:
+def _numbers(evaluation: Mapping[str, Config]) -> Iterable[str]:
     """Yield a table for each group of numbers: rows of rows, or one row of numbers."""
     of = ", ".join(f"{name} `{evaluation[name]}`" for name in ("data", "split", "features") if evaluation.get(name))
     yield f"On {of}." if of else ""
@@ -135,7 +136,7 @@ def _numbers(evaluation: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
-def _artifacts(rows: Sequence[Mapping[str, Any]]) -> str:
+def _artifacts(rows: Sequence[Mapping[str, Config]]) -> str:
     """Return the table of sizes, times and distances from Keras, one row an artifact."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return _table(tuple(map(_words, names)), (tuple(_value(row.get(name)) for name in names) for row in rows))
@@ -160,7 +161,7 @@ def _value(value: object) -> str:
     return str(value)
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path) -> Config:
     if not path.exists():
         return None
     try:

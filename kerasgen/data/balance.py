@@ -8,19 +8,19 @@ the classes with 14 (three seeds, `python benchmarks/balance_digits.py`): 99.2, 
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from kerasgen.data.order import shuffled_index
 from kerasgen.data.sources.source import Source
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 SCHEMES = ("batch", "inverse", "effective", "attributes", "sampling")
 _BETA = 0.99
 
 
-def inverse_frequency(counts: Any) -> np.ndarray:
+def inverse_frequency(counts: Tensor) -> np.ndarray:
     """Weight N / (K·n_c) of each class from its number of examples [K]; 0 for a class without any: [K]."""
     counts = np.asarray(counts, np.float64)
     present = counts > 0
@@ -28,7 +28,7 @@ def inverse_frequency(counts: Any) -> np.ndarray:
     return np.where(present, weights, 0.0).astype(np.float32)
 
 
-def effective_number(counts: Any, beta: float = _BETA) -> np.ndarray:
+def effective_number(counts: Tensor, beta: float = _BETA) -> np.ndarray:
     """Weight ∝ (1 - β) / (1 - βⁿ) of each class, with mean 1 over the examples: [K].
 
     Cui et al. 2019, 1901.05555. β = 0 weighs all alike; towards 1 it becomes `inverse_frequency`.
@@ -39,7 +39,7 @@ def effective_number(counts: Any, beta: float = _BETA) -> np.ndarray:
     return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
 
 
-def batch_mask(labels: Any) -> Any:
+def batch_mask(labels: Tensor) -> Tensor:
     """Return the class-balanced mask w_i = B / (K_present · n_{y_i}) of a batch of integer labels [B]: float32 [B].
 
     Each class that is in the batch has the same share of its loss, and the weights' mean is 1.
@@ -52,7 +52,7 @@ def batch_mask(labels: Any) -> Any:
     return tf.cast(tf.shape(labels)[0], tf.float32) / (present * own)
 
 
-def attribute_weights(labels: Any) -> np.ndarray:
+def attribute_weights(labels: Tensor) -> np.ndarray:
     """Weights [k, 2] of an attribute's absence and presence from 0/1 labels [n, k]: n / (2·count of that value).
 
     An example's weight is the mean of those of its k values. An attribute that never changes weighs 1.
@@ -63,7 +63,7 @@ def attribute_weights(labels: Any) -> np.ndarray:
     return np.where(changes, len(labels) / (2 * np.maximum(counts, 1)), 1.0).astype(np.float32)
 
 
-def weighting(scheme: str, labels: np.ndarray) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def weighting(scheme: str, labels: np.ndarray) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     """Return a function that adds "sample_weight" [batch] to a batch with "label".
 
     Args:
@@ -81,7 +81,7 @@ def weighting(scheme: str, labels: np.ndarray) -> Callable[[dict[str, Any]], dic
     if scheme == "attributes":
         table = tf.constant(attribute_weights(labels))
 
-        def of_attributes(batch: dict[str, Any]) -> dict[str, Any]:
+        def of_attributes(batch: dict[str, Tensor]) -> dict[str, Tensor]:
             weights = table[:, 0] + (table[:, 1] - table[:, 0]) * batch["label"]
             return {**batch, "sample_weight": tf.reduce_mean(weights, axis=-1)}
 
@@ -91,7 +91,7 @@ def weighting(scheme: str, labels: np.ndarray) -> Callable[[dict[str, Any]], dic
     return lambda batch: {**batch, "sample_weight": tf.gather(table, batch["label"])}
 
 
-def balanced_order(labels: np.ndarray, seed: int) -> Callable[[Any], Any]:
+def balanced_order(labels: np.ndarray, seed: int) -> Callable[[Tensor], Tensor]:
     """Return a function from a place in the training to an example, which draws each class equally often.
 
     Of K consecutive places, counted from a multiple of K, each class has one; a class goes through all of its
@@ -112,7 +112,7 @@ def balanced_order(labels: np.ndarray, seed: int) -> Callable[[Any], Any]:
     sizes = sizes[sizes > 0]
     starts_table, sizes_table = tf.constant(np.cumsum(sizes) - sizes, tf.int64), tf.constant(sizes, tf.int64)
 
-    def order(position: Any) -> Any:
+    def order(position: Tensor) -> Tensor:
         which = shuffled_index(position, len(sizes), seed, stream=2)
         place = shuffled_index(position // len(sizes), sizes_table[which], seed, stream=3 + which)
         return members[starts_table[which] + place]

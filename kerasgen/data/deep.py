@@ -124,7 +124,7 @@ def _npy_head(file: BinaryIO) -> DeepHead:
         raise ValueError(f"it holds {dtype} of the shape {shape}, not numbers [height, width(, 1 to 32 channels)]")
     if size is not None and size < file.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize:
         raise ValueError("it is cut short")
-    return DeepHead("npy", (*shape, 1)[:3], dtype, _white(dtype))
+    return DeepHead("npy", (shape[0], shape[1], (*shape, 1)[2]), dtype, _white(dtype))
 
 
 def _white(dtype: np.dtype) -> float | None:

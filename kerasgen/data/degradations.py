@@ -6,11 +6,11 @@ In a configuration it is a dict, such as {"kind": "noise", "sigma": 0.1}; severa
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from kerasgen.errors import UserError
+from kerasgen.typing import Config, Tensor
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Blur:
 
     sigma: float = 1.0
 
-    def __call__(self, image: Any, seed: Any) -> Any:
+    def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, channels] in [0, 1] to the same."""
         import tensorflow as tf
 
@@ -39,7 +39,7 @@ class Shrink:
 
     factor: int = 2
 
-    def __call__(self, image: Any, seed: Any) -> Any:
+    def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, channels] in [0, 1] to [height/factor, width/factor, channels]."""
         import tensorflow as tf
 
@@ -54,7 +54,7 @@ class Enlarge:
 
     factor: int = 2
 
-    def __call__(self, image: Any, seed: Any) -> Any:
+    def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, channels] in [0, 1] to [height·factor, width·factor, channels]."""
         import tensorflow as tf
 
@@ -68,7 +68,7 @@ class Noise:
 
     sigma: float = 0.1
 
-    def __call__(self, image: Any, seed: Any) -> Any:
+    def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, channels] in [0, 1] to the same."""
         import tensorflow as tf
 
@@ -83,17 +83,17 @@ class LowLight:
     gamma: float = 1.6
     gain: tuple[float, float, float] = (0.34, 0.30, 0.24)
 
-    def __call__(self, image: Any, seed: Any) -> Any:
+    def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, 3] in [0, 1] to the same."""
         import tensorflow as tf
 
         return tf.constant(self.gain, tf.float32) * image**self.gamma
 
-    def inverse(self, image: Any) -> Any:
+    def inverse(self, image: Tensor) -> Tensor:
         """Return the exact inverse, which is what an ideal gamma and gain correction can do: the same shapes."""
         import numpy as np
 
-        return np.clip(np.asarray(image) / np.float32(self.gain), 0.0, 1.0) ** (1.0 / self.gamma)
+        return np.clip(np.asarray(image) / np.asarray(self.gain, np.float32), 0.0, 1.0) ** (1.0 / self.gamma)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Hole:
     area: float = 0.25
     where: str = "either"
 
-    def __call__(self, image: Any, seed: Any) -> Any:
+    def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, 3] in [0, 1] to [height, width, 4]."""
         import tensorflow as tf
 
@@ -130,14 +130,14 @@ class Hole:
 class Chain:
     """Several degradations, one after the other, each with a seed of its own."""
 
-    parts: tuple[Any, ...]
+    parts: tuple[Callable[[Tensor, Tensor], Tensor], ...]
 
     @property
     def needs_color(self) -> bool:
         """Whether a part is made for RGB only."""
         return any(isinstance(part, LowLight | Hole) for part in self.parts)
 
-    def __call__(self, image: Any, seed: Any) -> Any:
+    def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Send an image through all parts."""
         import tensorflow as tf
 
@@ -157,7 +157,7 @@ DEGRADATIONS: dict[str, type] = {
 }
 
 
-def degradation(config: dict[str, Any] | Sequence[dict[str, Any]]) -> Chain:
+def degradation(config: dict[str, Config] | Sequence[dict[str, Config]]) -> Chain:
     """Return the degradation that a configuration says: one dict {"kind": …, parameters}, or a list of them.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kerasgen import values
 from kerasgen.data import balance as balancing
@@ -10,6 +10,7 @@ from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.sources import digits, domains, folder, lfw, openmoji, photos, pictures, side_by_side, tfds
 from kerasgen.data.sources.source import Fit, Kind, Source
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -100,7 +101,8 @@ def open_source(
     kind, argument = find_kind(source, download, data_dir)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if size is not None:
-        size = values.shape("image_size", size, "height, width")
+        height, width = values.shape("image_size", size, "height, width")
+        size = (height, width)
     return kind.open_split(argument, split, Fit("cut", size), channels)
 
 
@@ -156,7 +158,7 @@ def load(
         labels = balancing.labels_of(opened, source)
         order = balancing.balanced_order(labels, seed) if balance == "sampling" else None
 
-    def shuffled(position: Any) -> dict[str, Any]:
+    def shuffled(position: Tensor) -> dict[str, Tensor]:
         if order is not None:
             return opened.example(order(position))
         # What fills no whole batch is left out of an epoch's order, and differs from epoch to epoch.

@@ -1,16 +1,17 @@
 """The order of examples: a pure function of the seed and of the place in the training."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kerasgen import values
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def shuffled_index(position: Any, count: Any, seed: int, stream: Any = 0) -> Any:
+def shuffled_index(position: Tensor, count: Tensor, seed: int, stream: Tensor = 0) -> Tensor:
     """Return the example, in [0, count), at `position` (int64 tensor) of an endless shuffled order.
 
     The positions from k·count to (k + 1)·count hold each example once, in an order of their own for each k. No
@@ -25,7 +26,7 @@ def shuffled_index(position: Any, count: Any, seed: int, stream: Any = 0) -> Any
 
 def batches(
     source: str,
-    example: Callable[[Any], dict[str, Any]],
+    example: Callable[[Tensor], dict[str, Tensor]],
     count: int,
     batch_size: int,
     training: bool,
@@ -69,7 +70,7 @@ def _epochs(per_epoch: int) -> "tf.data.Dataset":
 
     epoch = tf.Variable(-1, dtype=tf.int64, trainable=False)
 
-    def next_epoch(_: Any) -> tf.data.Dataset:
+    def next_epoch(_: Tensor) -> tf.data.Dataset:
         first = epoch.assign_add(1) * per_epoch
         return tf.data.Dataset.range(first, first + per_epoch)
 

@@ -1,13 +1,14 @@
 """Pairs of a degraded picture and the clean one, made from any source."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kerasgen.data.degradations import degradation as degradation_from
 from kerasgen.data.loading import find_kind
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.sources.source import Fit, Kind
 from kerasgen.errors import UserError
+from kerasgen.typing import Config, Tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -17,7 +18,7 @@ AUGMENTATIONS = ("none", "turns", "turns_and_colors")
 
 def load_paired(
     source: str,
-    degradation: dict[str, Any] | Sequence[dict[str, Any]],
+    degradation: dict[str, Config] | Sequence[dict[str, Config]],
     split: str = "train",
     *,
     image_size: int = 64,
@@ -66,7 +67,7 @@ def load_paired(
         )
     example, count = squares(find_kind(source, download, data_dir), split, image_size, augmentation, seed, channels)
 
-    def pair(position: Any) -> dict[str, Any]:
+    def pair(position: Tensor) -> dict[str, Tensor]:
         import tensorflow as tf
 
         clean = example(position)
@@ -83,14 +84,14 @@ _TEST_SEED = 20170409
 
 def squares(
     found: tuple[Kind, str], split: str, size: int, augmentation: str, seed: int, channels: int = 3
-) -> tuple[Any, int]:
+) -> tuple[Tensor, int]:
     """From an int64 position to a clean square [size, size, channels] in [0, 1]; and the number of pictures."""
     if size < 1:
         raise UserError(f"image_size is {size}: give a positive number of pixels.")
     kind, argument = found
     opened, training = kind.open_split(argument, split, Fit("natural", (size, size)), channels), split == "train"
 
-    def example(position: Any) -> Any:
+    def example(position: Tensor) -> Tensor:
         import tensorflow as tf
 
         index = shuffled_index(position, opened.count, seed) if training else position
@@ -102,7 +103,7 @@ def squares(
     return example, opened.count
 
 
-def _cut(image: Any, size: int, share: Any) -> Any:
+def _cut(image: Tensor, size: int, share: Tensor) -> Tensor:
     import tensorflow as tf
 
     room = tf.shape(image)[:2] - size
@@ -110,7 +111,7 @@ def _cut(image: Any, size: int, share: Any) -> Any:
     return tf.slice(image, [corner[0], corner[1], 0], [size, size, image.shape[-1]])
 
 
-def _augmented(image: Any, augmentation: str, draws: Any) -> Any:
+def _augmented(image: Tensor, augmentation: str, draws: Tensor) -> Tensor:
     import tensorflow as tf
 
     if augmentation == "none":

@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ from kerasgen.data.cropping import check_batch, check_mode, cropped, fit_of
 from kerasgen.data.loading import find_kind, halves_of
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.scanning import drawn
-from kerasgen.data.sources.source import Fit, Source
+from kerasgen.data.sources.source import Fit, Origin, Source
 from kerasgen.errors import UserError, sentence
 
 if TYPE_CHECKING:
@@ -115,9 +115,7 @@ def load_pairs(
     return dataset
 
 
-def _opened(
-    sources: Sequence[str], split: str, fit: Fit, channels: int | None, origin: Mapping[str, bool | str | None]
-) -> list[Source]:
+def _opened(sources: Sequence[str], split: str, fit: Fit, channels: int | None, origin: Origin) -> list[Source]:
     """Open all sources; one whose split would be drawn by lot is opened whole, because the pairs are drawn later."""
     if sources[0] == sources[1]:
         raise UserError(f"Both sides are {sources[0]!r}: give two sources, or side_by_side:PATH.")

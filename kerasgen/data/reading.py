@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -105,7 +105,7 @@ def read_head(path: Path) -> PictureHead:
             _check_pixels(height, width)
             if _TURNS.get(deep.orientation, (None, False))[1]:
                 height, width = width, height
-            own = channels - deep.alpha
+            own: int | None = channels - deep.alpha
             own = None if own in (1, 3) else own
             return PictureHead(height, width, own, str(deep.dtype), deep.kind, deep.white is not None)
     with open_picture(path, path.name) as image:
@@ -171,7 +171,10 @@ def numbers(path: Path) -> tuple[float, float]:
         PictureError: it can't be read, or isn't deep.
     """
     with _opened(path) as file:
-        pixels = deep_pixels(file, deep_head(file))
+        head = deep_head(file)
+        if head is None:
+            raise ValueError("it is not a deep picture")
+        pixels = deep_pixels(file, head)
         return float(pixels.min()), float(pixels.max())
 
 
@@ -272,7 +275,7 @@ def _read_shallow(path: Path | BinaryIO, fit: Fit, channels: int) -> np.ndarray:
     return np.asarray(picture, np.uint8).reshape(*picture.size[::-1], channels)
 
 
-def _flat(image: Any, channels: int) -> Any:
+def _flat(image: "Image.Image", channels: int) -> "Image.Image":
     """Return a Pillow image of any mode as gray or RGB of 8 bits, on white where it is transparent; or as RGBA."""
     from PIL import Image
 

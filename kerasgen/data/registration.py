@@ -1,11 +1,12 @@
 """Pairs to register, with the truth: a picture, and the same picture under a smooth random warp."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kerasgen.data.loading import find_kind
 from kerasgen.data.order import batches
 from kerasgen.data.paired import squares
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -55,7 +56,7 @@ def load_registration(
     found = find_kind(source, download, data_dir)
     example, count = squares(found, split, image_size + 2 * rim, "turns", seed)
 
-    def pair(position: Any) -> dict[str, Any]:
+    def pair(position: Tensor) -> dict[str, Tensor]:
         import tensorflow as tf
 
         from kerasgen.networks.registration import warp

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kerasgen.data.cropping import check_batch, check_mode, cropped, fit_of
 from kerasgen.data.degradations import degradation as degradation_from
@@ -10,6 +10,7 @@ from kerasgen.data.loading import find_kind
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.sources.source import Fit, Kind, Source
 from kerasgen.errors import UserError
+from kerasgen.typing import Config, Tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -20,7 +21,7 @@ class _Side:
     """One domain: `example` gives {"image"(, "truth")}, the truth being its translation."""
 
     count: int
-    example: Callable[[Any], dict[str, Any]]
+    example: Callable[[Tensor], dict[str, Tensor]]
 
 
 def load_unpaired(
@@ -34,7 +35,7 @@ def load_unpaired(
     mode: str = "resize_and_crop",
     seed: int = 0,
     start_step: int | None = None,
-    degradation: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+    degradation: dict[str, Config] | Sequence[dict[str, Config]] | None = None,
     download: bool = False,
     data_dir: str | None = None,
 ) -> "tf.data.Dataset":
@@ -82,7 +83,7 @@ def load_unpaired(
     else:
         sides = _degraded_sides(source_a, source_b, kinds[0], split, fit, channels, degradation, seed)
 
-    def example(position: Any) -> dict[str, Any]:
+    def example(position: Tensor) -> dict[str, Tensor]:
         found = {}
         for stream, (name, other) in enumerate((("a", "b"), ("b", "a"))):
             side = sides[stream]
@@ -102,7 +103,14 @@ def load_unpaired(
 
 
 def _degraded_sides(
-    source_a: str, source_b: str, found: tuple[Kind, str], split: str, fit: Fit, channels: int, config: Any, seed: int
+    source_a: str,
+    source_b: str,
+    found: tuple[Kind, str],
+    split: str,
+    fit: Fit,
+    channels: int,
+    config: Config,
+    seed: int,
 ) -> tuple[_Side, _Side]:
     if source_a != source_b or channels != 3:
         raise UserError(
@@ -113,7 +121,7 @@ def _degraded_sides(
     degrade = degradation_from(config)
     clean = kind.open_split(argument, split, fit, channels)
 
-    def degraded(index: Any) -> dict[str, Any]:
+    def degraded(index: Tensor) -> dict[str, Tensor]:
         import tensorflow as tf
 
         image = clean.example(index)["image"]
@@ -149,8 +157,8 @@ def _related(a: Source, b: Source, split: str) -> tuple[_Side, _Side]:
     return _Side(a.count, _view(a, 0, b)), _Side(b.count, _view(b, half, a))
 
 
-def _view(own: Source, first: int, other: Source | None = None) -> Callable[[Any], dict[str, Any]]:
-    def example(index: Any) -> dict[str, Any]:
+def _view(own: Source, first: int, other: Source | None = None) -> Callable[[Tensor], dict[str, Tensor]]:
+    def example(index: Tensor) -> dict[str, Tensor]:
         place = (index + first) % own.count
         found = {"image": own.example(place)["image"]}
         return found if other is None else {**found, "truth": other.example(place)["image"]}

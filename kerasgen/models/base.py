@@ -60,7 +60,6 @@ class GenerativeModel(Pretrained, keras.Model):
         seeded: whether its training draws random numbers, by its argument `seed`.
         preview_file: the name of a run's last picture, which shows what becomes of a batch.
         image_range: what black and white are in its images.
-        image_multiple: what height and width must be divisible by.
         former_arguments: constructor arguments under the names that files of earlier layouts have for them.
     """
 
@@ -71,13 +70,10 @@ class GenerativeModel(Pretrained, keras.Model):
     seeded: ClassVar[bool] = False
     preview_file: ClassVar[str] = "preview.png"
     image_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    image_multiple = 1
     former_arguments: ClassVar[dict[str, str]] = {}
 
-    # Whether a training step runs the same network more than once.
-    networks_run_again = False
-
     _arguments: dict[str, Config]
+    train_function: StepFunction
 
     def __new__(cls, *args: Config, **kwargs: Config) -> Self:
         model = super().__new__(cls, *args, **kwargs)
@@ -93,9 +89,20 @@ class GenerativeModel(Pretrained, keras.Model):
     def __init__(self, **kwargs: Config):
         super().__init__(**kwargs)
         self._trackers = {reported.name: keras.metrics.Mean(name=reported.name) for reported in self.reports}
-        self._accumulation_steps, self._accumulators = 1, []
+        self._accumulation_steps = 1
+        self._accumulators: list[Accumulator] = []
         # So many first steps the next `fit` only counts, because they were made before an interruption.
         self.steps_to_skip = 0
+
+    @property
+    def networks_run_again(self) -> bool:
+        """Whether a training step runs the same network more than once."""
+        return False
+
+    @property
+    def image_multiple(self) -> int:
+        """What height and width must be divisible by."""
+        return 1
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -368,7 +375,9 @@ class GenerativeModel(Pretrained, keras.Model):
         """Return constructor arguments for square pictures of another size; most networks take any."""
         return dict(config)
 
-    def compile_for_recipe(self, steps_per_epoch: int, epochs: int | Sequence[Stage], **recipe: Config) -> None:
+    def compile_for_recipe(
+        self, steps_per_epoch: int, epochs: int | Sequence[Stage], *args: Config, **recipe: Config
+    ) -> None:
         """Compile as the preset's recipe says, with schedules that end with the training."""
         raise NotImplementedError(f"{type(self).__name__} has no training recipe.")
 

@@ -19,17 +19,17 @@ class Share(NamedTuple):
 
     Attributes:
         weight: of each of its examples, [batch]; None if all weigh 1.
-        count: its own examples, without a stand-in; None on one device, where there is none.
+        examples: how many are its own, without a stand-in; None on one device, where there is none.
         total: the examples of all replicas; None on one device.
     """
 
     weight: Tensor | None = None
-    count: Tensor | None = None
+    examples: Tensor | None = None
     total: Tensor | None = None
 
     def own(self, values: Tensor) -> Tensor:
         """Return values [batch, …] without those of a stand-in."""
-        return values if self.count is None else values[: self.count]
+        return values if self.examples is None else values[: self.examples]
 
     def objective(self, losses: Tensor) -> Tensor:
         """Return this replica's part of the mean over the whole batch of losses [batch], each times its weight."""
@@ -48,11 +48,11 @@ class Share(NamedTuple):
 
     def first_place(self, seen: Tensor) -> Tensor:
         """Return the place of this replica's first example in an evaluation, where it has seen `seen` of its own."""
-        if self.count is None:
+        if self.examples is None:
             return tf.cast(seen, tf.int32)
         context = tf.distribute.get_replica_context()
         # As floats, because GPUs keep 32-bit integers in the host's memory, where nothing is summed over replicas.
-        counts = context.all_gather(tf.cast(self.count, tf.float32)[None], axis=0)
+        counts = context.all_gather(tf.cast(self.examples, tf.float32)[None], axis=0)
         before = tf.cumsum(counts, exclusive=True)[context.replica_id_in_sync_group]
         return tf.cast(summed_over_replicas([tf.cast(seen, tf.float32)])[0] + before, tf.int32)
 

@@ -116,7 +116,8 @@ class CycleGAN(GenerativeModel):
         **kwargs: Config,
     ):
         super().__init__(**kwargs)
-        self.image_size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        self.image_size = (height, width)
         self.channels = channels
         self.generator_type, self.generator_options = generator_type, dict(generator_options or {})
         self.discriminator_type, self.discriminator_options = discriminator_type, dict(discriminator_options or {})
@@ -171,7 +172,7 @@ class CycleGAN(GenerativeModel):
 
     # -- training -------------------------------------------------------------------------------------------
 
-    def compile(
+    def compile(  # type: ignore[override]  # its optimizers have names, and its losses are its own
         self,
         generator_optimizer: keras.optimizers.Optimizer | None = None,
         discriminator_optimizer: keras.optimizers.Optimizer | None = None,
@@ -293,7 +294,9 @@ class CycleGAN(GenerativeModel):
 
     def _translations(self, training: bool) -> list[Callable[[Tensor], Tensor]]:
         """Both generators as functions of images."""
-        translations = [partial(g, training=training) for g in (self.generator_a2b, self.generator_b2a)]
+        translations: list[Callable[[Tensor], Tensor]] = [
+            partial(g, training=training) for g in (self.generator_a2b, self.generator_b2a)
+        ]
         return recomputed(*translations) if training and self.recompute else translations
 
     def discriminator_losses(self, a: Tensor, b: Tensor, fake_a: Tensor, fake_b: Tensor) -> dict[str, Tensor]:
@@ -348,7 +351,7 @@ class CycleGAN(GenerativeModel):
 
     # -- use ------------------------------------------------------------------------------------------------
 
-    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
+    def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """Translate {"a", "b"} images to {"a2b", "b2a"}, their translations; either domain may be missing."""
         domains = {"a2b": "a", "b2a": "b"}
         return {
@@ -382,7 +385,7 @@ class CycleGAN(GenerativeModel):
         return translate_images(networks[direction], images, memory=memory)
 
     def preview(self, n: int = 8, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
-        if inputs is None:
+        if not isinstance(inputs, Mapping):
             raise UserError("A CycleGAN has pictures only of inputs: give ImageGrid a batch, inputs=….")
         a = np.asarray(inputs["a"][:n])
         fake = self.translate(a)

@@ -42,11 +42,11 @@ class ImagePool(keras.layers.Layer):
         if replica_count() == 1:
             answers, held, seen = self._exchange(images)
         else:
-            context, share = tf.distribute.get_replica_context(), share or Share(count=tf.shape(images)[0])
+            context, share = tf.distribute.get_replica_context(), share or Share(examples=tf.shape(images)[0])
             answers, held, seen = self._exchange(context.all_gather(share.own(images), axis=0))
             start = share.first_place(0)
             # A stand-in comes back as it is.
-            answers = tf.concat([answers[start : start + share.count], images[share.count :]], axis=0)
+            answers = tf.concat([answers[start : start + share.examples], images[share.examples :]], axis=0)
         self.images.assign(held)
         self.seen.assign(seen)
         return tf.ensure_shape(answers, images.shape)

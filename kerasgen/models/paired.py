@@ -1,6 +1,6 @@
 """Paired image-to-image translation: super-resolution, denoising, enhancement, inpainting, and pix2pix."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -25,7 +25,7 @@ from kerasgen.presets import Preset
 from kerasgen.training.schedules import Stage, staged, warmed_up_cosine
 from kerasgen.typing import Batch, Config, Tensor
 
-_GENERATORS = {
+_GENERATORS: dict[str, Callable[..., keras.Model]] = {
     "restorer": restorer,
     "super_resolver": super_resolver,
     "inpainter": inpainter,
@@ -99,7 +99,7 @@ class PairedTranslator(GenerativeModel):
         self.task = task or _TASKS_OF.get(generator_type, "restoration")
         self._check_arguments()
         self.generator_a2b = generator_a2b or _GENERATORS[generator_type](**self.generator_options)
-        self.discriminator = None
+        self.discriminator: keras.Model | None = None
         if lambda_adversarial:
             channels = {"condition_channels": self.generator_a2b.input_shape[-1]}
             self.discriminator = patchgan(
@@ -116,7 +116,7 @@ class PairedTranslator(GenerativeModel):
 
     # -- training -------------------------------------------------------------------------------------------
 
-    def compile(
+    def compile(  # type: ignore[override]  # its optimizers have names, and its losses are its own
         self,
         optimizer: keras.optimizers.Optimizer | None = None,
         discriminator_optimizer: keras.optimizers.Optimizer | None = None,
@@ -168,6 +168,7 @@ class PairedTranslator(GenerativeModel):
         return {"loss": total, **values}, fake
 
     def _discriminator_loss(self, a: Tensor, b: Tensor, fake: Tensor) -> Tensor:
+        assert self.discriminator is not None  # who trains none doesn't ask for its loss
         real_logits = self.discriminator(_beside(b, a), training=True)
         fake_logits = self.discriminator(_beside(fake, a), training=True)
         return losses.adversarial_discriminator_loss(real_logits, fake_logits, self.adversarial_loss)
@@ -244,7 +245,7 @@ class PairedTranslator(GenerativeModel):
         return TASKS[self.task].score(self.translate, dataset)
 
     def preview(self, n: int = 8, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
-        if inputs is None:
+        if not isinstance(inputs, Mapping):
             raise UserError("This model has pictures only of inputs: give ImageGrid a batch, inputs=….")
         a, b = np.asarray(inputs["a"][:n]), np.asarray(inputs["b"][:n])
         factor = b.shape[1] // a.shape[1]

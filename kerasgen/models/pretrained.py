@@ -7,13 +7,15 @@ import warnings
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import keras
+import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.presets import Preset, PresetFolder, shipped
+from kerasgen.typing import Config
 
 _PACKAGES = ("kerasgen", "keras", "tensorflow")
 
@@ -24,8 +26,18 @@ class Pretrained:
     # By name; the package fills it from the table at the foot of the model's file.
     presets: ClassVar[dict[str, Preset]] = {}
 
+    if TYPE_CHECKING:  # what it needs of the Keras model that it is mixed into
+
+        @classmethod
+        def from_config(cls, config: dict[str, Config]) -> Self: ...
+        def get_config(self) -> dict[str, Config]: ...
+        def get_weights(self) -> list[np.ndarray]: ...
+        def set_weights(self, weights: list[np.ndarray]) -> None: ...
+        def save_weights(self, filepath: Path) -> None: ...
+        def count_params(self) -> int: ...
+
     @classmethod
-    def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **overrides: Any) -> Self:
+    def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **overrides: Config) -> Self:
         """Make a model of a preset's configuration, with its trained weights.
 
         Args:
@@ -61,7 +73,7 @@ class Pretrained:
             _load(model, folder)
         return model
 
-    def save_to_preset(self, folder: str | os.PathLike, metadata: Mapping[str, Any] | None = None) -> None:
+    def save_to_preset(self, folder: str | os.PathLike, metadata: Mapping[str, Config] | None = None) -> None:
         """Write config.json, model.weights.h5 and metadata.json, which `from_preset` reads.
 
         The optimizer is left out. A folder of that name is replaced as a whole.
@@ -93,7 +105,7 @@ class Pretrained:
             written.write(type(self).__name__, config, known | dict(metadata or {}))
 
 
-def _load(model: Any, folder: PresetFolder) -> None:
+def _load(model: keras.Model, folder: PresetFolder) -> None:
     try:
         with warnings.catch_warnings():
             # Keras warns of what it leaves at random, and goes on.
@@ -107,7 +119,9 @@ def _load(model: Any, folder: PresetFolder) -> None:
         ) from error
 
 
-def _from_hugging_face(cls: type, address: str, load_weights: bool, overrides: Mapping[str, Any]) -> Any:
+def _from_hugging_face(
+    cls: type["Pretrained"], address: str, load_weights: bool, overrides: Mapping[str, Config]
+) -> keras.Model:
     if overrides or not load_weights:
         raise UserError(f"{address} is a whole model with its weights: leave the other arguments out.")
     try:

@@ -118,7 +118,7 @@ class Registration(GenerativeModel):
             check_pictures(data[name], self.image_range, f"{name} pictures")
         return {name: tf.cast(value, tf.float32) for name, value in data.items()}, share
 
-    def call(self, inputs: Batch, training: bool = False) -> dict[str, Tensor]:
+    def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """Align {"moving", "fixed"}: give {"warped", "flow"}, as the network gives them."""
         return self.network({name: inputs[name] for name in ("moving", "fixed")}, training=training)
 
@@ -151,7 +151,7 @@ class Registration(GenerativeModel):
         if whole_memory(self.network, *pair[0].shape[1:3]) * len(pair[0]) <= memory:
             warped, flow = self._align_whole(*pair)
         else:
-            by_pair = [self._align_by_strips(*pictures, memory) for pictures in zip(*pair, strict=True)]
+            by_pair = [self._align_by_strips(a, b, memory) for a, b in zip(*pair, strict=True)]
             warped, flow = (np.stack(parts) for parts in zip(*by_pair, strict=True))
         return (warped[0], flow[0]) if single else (warped, flow)
 
@@ -180,16 +180,16 @@ class Registration(GenerativeModel):
         Returns:
             {"pairs", "epe", "epe_identity", "epe_ratio" (of the two), "negative_jacobian" (a share)}.
         """
-        own, identity, folded = [], [], []
+        errors, yardsticks, folds = [], [], []
         for batch in dataset:
             _, flow = self.align(batch["moving"], batch["fixed"])
             truth = np.asarray(batch["flow"])
-            own.append(np.linalg.norm(flow - truth, axis=-1).mean((1, 2)))
-            identity.append(np.linalg.norm(truth, axis=-1).mean((1, 2)))
-            folded.append(_negative_jacobian(tf.constant(flow)).numpy())
-        if not own:
+            errors.append(np.linalg.norm(flow - truth, axis=-1).mean((1, 2)))
+            yardsticks.append(np.linalg.norm(truth, axis=-1).mean((1, 2)))
+            folds.append(_negative_jacobian(tf.constant(flow)).numpy())
+        if not errors:
             raise UserError("The dataset is empty: give at least one batch of pairs.")
-        own, identity, folded = (np.concatenate(parts) for parts in (own, identity, folded))
+        own, identity, folded = (np.concatenate(parts) for parts in (errors, yardsticks, folds))
         return {
             "pairs": float(len(own)),
             "epe": float(own.mean()),
@@ -199,7 +199,7 @@ class Registration(GenerativeModel):
         }
 
     def preview(self, n: int = 8, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
-        if inputs is None:
+        if not isinstance(inputs, Mapping):
             raise UserError("Registration has pictures only of inputs: give ImageGrid a batch, inputs=….")
         moving, fixed = (np.asarray(inputs[name][:n]) for name in ("moving", "fixed"))
         warped, _ = self.align(moving, fixed)

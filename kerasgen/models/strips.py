@@ -22,7 +22,7 @@ class Enlarged:
         mode: of the border, as NumPy calls it: "symmetric" or "edge".
     """
 
-    def __init__(self, picture: Rows, height: int, width: int, mode: str = "symmetric"):
+    def __init__(self, picture: Rows, height: int, width: int, mode: Literal["symmetric", "edge"] = "symmetric"):
         own_height, own_width, channels = picture.shape
         self.shape = (height, width, channels)
         self._picture, self._mode = picture, mode

@@ -50,10 +50,11 @@ def translate_images(
         )
     check_pictures(images, _RANGE)
     memory = free_memory() // 2 if memory is None else memory
-    needed = whole_memory(generator, *images.shape[1:3])
-    if goes_whole(generator, *images.shape[1:3], memory):
+    height, width = images.shape[1:3]
+    needed = whole_memory(generator, height, width)
+    if goes_whole(generator, height, width, memory):
         size = min(batch_size, max(1, int(memory // max(needed, 1))))
-        full = padded_size(generator, *images.shape[1:3])
+        full = padded_size(generator, height, width)
         result = np.concatenate([_whole(generator, images[i : i + size], *full) for i in range(0, len(images), size)])
     else:
         result = np.stack([_by_strips(generator, image, memory) for image in images])
@@ -200,7 +201,9 @@ def traced(network: keras.Model) -> Callable[[Tensor], Tensor]:
     Keras' own call keeps what every layer gives until its end: gigabytes for a photograph.
     """
     if network not in _TRACED:
-        its = weakref.ref(network)  # a graph that held its network would keep it alive in here
+        its: Callable[[], keras.Model] = weakref.ref(
+            network
+        )  # a graph that held its network would keep it alive in here
         shape = tf.TensorSpec(network.input_shape, tf.float32)
         _TRACED[network] = tf.function(lambda batch: its()(batch, training=False), input_signature=[shape])
     return _TRACED[network]

@@ -117,10 +117,8 @@ class VAE(GenerativeModel):
         **kwargs: Config,
     ):
         super().__init__(**kwargs)
-        self.image_shape, self.latent_dim = (
-            values.shape("image_shape", image_shape, "height, width, channels"),
-            latent_dim,
-        )
+        height, width, channels = values.shape("image_shape", image_shape, "height, width, channels")
+        self.image_shape, self.latent_dim = (height, width, channels), latent_dim
         self.filters, self.hidden_units = tuple(filters), hidden_units
         self.beta, self.likelihood, self.sigma = beta, likelihood, sigma
         self.kl_warmup_steps, self.free_bits = kl_warmup_steps, free_bits
@@ -210,11 +208,10 @@ class VAE(GenerativeModel):
 
     def _reconstruction_loss(self, inputs: dict[str, Tensor], z: Tensor, share: Share | None = None) -> Tensor:
         """Return the loss [batch]; in training, `share` is needed for sigma's optimum."""
-        training = share is not None
-        decoded = self._decode_for_loss(self._decoder_inputs(z, inputs), training=training)
+        decoded = self._decode_for_loss(self._decoder_inputs(z, inputs), training=share is not None)
         if self.likelihood == "bernoulli":
             return losses.bernoulli_nll(inputs["image"], decoded)
-        if self.sigma == "optimal" and training:
+        if self.sigma == "optimal" and share is not None:
             log_sigma = self._optimal_log_sigma(share.mean(losses.squared_error(inputs["image"], decoded)))
             return losses.gaussian_nll(inputs["image"], decoded, log_sigma)
         return losses.gaussian_nll(inputs["image"], decoded, self.log_sigma)
@@ -417,6 +414,7 @@ class VAE(GenerativeModel):
                 f"This model is conditional on {self._knows}, which come in combinations: give labels, a vector of "
                 f"{self.num_attributes} zeros and ones for all pictures or for each."
             )
+        assert self.num_classes is not None  # an unconditional model takes no labels
         return np.arange(n) % self.num_classes
 
     def preview(self, n: int = 64, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:

@@ -66,10 +66,12 @@ def load_sampler(path: str | os.PathLike) -> Sampler:
             f"{path} holds a {header['sampler']}, which this version of kerasgen doesn't know: update it."
         )
     with reading(path, kind, advice), bounded_weights(sum(array.size for array in state.values())):
+        config = header["config"]
+        assert isinstance(config, dict)  # by its schema
         check_finite(state)
         if not 1 <= int(state["latent_dim"]) <= _MOST_DIMENSIONS:
             raise Fault(f"its latents have {int(state['latent_dim'])} dimensions")
-        sampler = classes[header["sampler"]](**header["config"])
+        sampler = classes[header["sampler"]](**config)
         sampler.restore(state)
         # Arrays that don't fit together are found by using them.
         for where in (None, *_evidence(state)):

@@ -149,7 +149,7 @@ class Sampler:
         self._require_fit()
         header = json.dumps({"sampler": type(self).__name__, "config": self.config()})
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, header=np.asarray(header), **self.state())
+            np.savez(file, allow_pickle=False, header=np.asarray(header), **self.state())
 
     def _require_fit(self) -> int:
         if self.latent_dim is None:

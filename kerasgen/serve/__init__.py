@@ -8,6 +8,7 @@ It has a room of its own: it knows SavedModels and their versions, but neither K
         server.wait()
 """
 
-from .server import Limits, Server, allow_many_files
+from .server import Server, allow_many_files
+from .service import Limits
 
 __all__ = ["Limits", "Server", "allow_many_files"]

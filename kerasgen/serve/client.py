@@ -16,14 +16,15 @@ import os
 import random
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kerasgen.data.reading import PictureError, read_picture
 from kerasgen.data.sources.source import Fit
@@ -32,6 +33,13 @@ from kerasgen.errors import UserError, reason, require_extra
 from kerasgen.files import atomic_write
 
 from .pictures import as_png, upright
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+    from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
+    from tensorflow_serving.apis.model_pb2 import ModelSpec
+
+_Answer = TypeVar("_Answer")
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # seconds between tries
 
@@ -53,7 +61,7 @@ class _Busy(Exception):
 
 
 class _Protocol(Protocol):
-    def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]: ...
+    def predict(self, signature: str, inputs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]: ...
     def signatures(self) -> dict[str, dict]: ...
     def close(self) -> None: ...
 
@@ -115,7 +123,7 @@ class Client:
             self._signatures = self._patiently(self._protocol.signatures)
         return self._signatures
 
-    def predict(self, inputs: Mapping[str, Any], signature: str = "serving_default") -> dict[str, np.ndarray]:
+    def predict(self, inputs: Mapping[str, ArrayLike], signature: str = "serving_default") -> dict[str, np.ndarray]:
         """Send arrays by name, and return the outputs by name.
 
         Raises:
@@ -157,7 +165,8 @@ class Client:
             raise UserError(f"batch is {batch}: give 1 or more.")
         channels = self._channels()
         found = targets(Path(input_folder), Path(output_folder))
-        written, skipped, waiting = [], list(found.damaged), []
+        written: list[Path] = []
+        skipped, waiting = list(found.damaged), []
         for picture, target in with_bar(found.pairs):
             file = _as_png(picture.path, channels)
             if file is None:
@@ -205,7 +214,7 @@ class Client:
             )
         return shapes[0][3]
 
-    def _patiently(self, ask: Any) -> Any:
+    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
         wait = _FIRST_WAIT
         for attempt in range(self._tries):
             try:
@@ -259,7 +268,7 @@ class _Rest:
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout)
         self._known: dict[str, dict] | None = None
 
-    def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def predict(self, signature: str, inputs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
         tensors = {name: _to_json(np.asarray(value)) for name, value in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": tensors})
         answer = self._ask("POST", f"{self._path}:predict", body)
@@ -311,7 +320,7 @@ class _Grpc:
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._model, self._version, self._label, self._timeout = model, version, label, timeout
 
-    def predict(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def predict(self, signature: str, inputs: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
@@ -332,7 +341,7 @@ class _Grpc:
         found = get_model_metadata_pb2.SignatureDefMap()
         self._ask(self._stub.GetModelMetadata, request).metadata["signature_def"].Unpack(found)
 
-        def described(tensor: Any) -> dict[str, Any]:
+        def described(tensor: "TensorInfo") -> dict[str, object]:
             sizes = [None if dim.size == -1 else dim.size for dim in tensor.tensor_shape.dim]
             return {"shape": sizes, "dtype": tf.dtypes.as_dtype(tensor.dtype).name}
 
@@ -348,14 +357,14 @@ class _Grpc:
     def close(self) -> None:
         self._channel.close()
 
-    def _name(self, spec: Any) -> None:
+    def _name(self, spec: "ModelSpec") -> None:
         spec.name = self._model
         if self._version is not None:
             spec.version.value = self._version
         elif self._label:
             spec.version_label = self._label
 
-    def _ask(self, method: Any, request: Any) -> Any:
+    def _ask(self, method: "Callable[..., Message]", request: "Message") -> "Message":
         import grpc
 
         busy = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
@@ -367,19 +376,19 @@ class _Grpc:
             raise ServerError(f"The server refused the request: {error.details()}", refused=True) from error
 
 
-def _to_json(value: np.ndarray) -> Any:
+def _to_json(value: np.ndarray) -> object:
     if value.dtype.kind not in "OS":
         return value.tolist()
     return [{"b64": base64.b64encode(item).decode()} for item in value.ravel()]
 
 
-def _from_json(value: Any) -> np.ndarray:
+def _from_json(value: object) -> np.ndarray:
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return np.array([base64.b64decode(item["b64"]) for item in value], object)
     return np.asarray(value)
 
 
-def _json_tensor(tensor: dict) -> dict[str, Any]:
+def _json_tensor(tensor: dict) -> dict[str, object]:
     sizes = [int(dim["size"]) for dim in tensor["tensor_shape"].get("dim", [])]
     names = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_HALF": "float16", "DT_BFLOAT16": "bfloat16"}
     dtype = names.get(tensor["dtype"], tensor["dtype"].removeprefix("DT_").lower())

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .batching import Arrays
 from .pictures import as_png, decoded, picture_size
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.config_pb2 import RunMetadata
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 _STRING = 7  # DT_STRING
 _SIDE = 32  # pixels of a picture where nothing says another size
@@ -27,7 +31,7 @@ class Cost:
         return self.row + self.pixel * pixels
 
 
-def measured(definition: Any, inputs: Arrays | None, peak: Callable[[Arrays], int]) -> Cost:
+def measured(definition: "SignatureDef", inputs: Arrays | None, peak: Callable[[Arrays], int]) -> Cost:
     """Return what a signature takes, from an example and one of twice its height and width.
 
     Args:
@@ -49,7 +53,7 @@ def measured(definition: Any, inputs: Arrays | None, peak: Callable[[Arrays], in
         return Cost(0.0, _GUESSED)
 
 
-def traced_peak(metadata: Any) -> int:
+def traced_peak(metadata: "RunMetadata") -> int:
     """Return the most bytes that were alive at once in a run with FULL_TRACE."""
     records = sorted(
         (record.alloc_micros, record.alloc_bytes)
@@ -61,14 +65,14 @@ def traced_peak(metadata: Any) -> int:
     return int(max(np.cumsum([size for _, size in records]), default=0))
 
 
-def row_count(definition: Any, inputs: Arrays) -> int:
+def row_count(definition: "SignatureDef", inputs: Arrays) -> int:
     """Return how many examples a request has: its batch, or the pictures that a scalar called n asks for."""
     if "n" in inputs and not inputs["n"].ndim:
         return max(1, int(inputs["n"]))
     return max((len(value) for value in inputs.values() if value.ndim), default=1)
 
 
-def row_pixels(definition: Any, inputs: Arrays) -> list[int]:
+def row_pixels(definition: "SignatureDef", inputs: Arrays) -> list[int]:
     """Return the pixels of each example's pictures, where the signature takes pictures of any size."""
     pixels = [0] * row_count(definition, inputs)
     for name, value in inputs.items():
@@ -83,19 +87,19 @@ def row_pixels(definition: Any, inputs: Arrays) -> list[int]:
     return pixels
 
 
-def _is_open(info: Any) -> bool:
+def _is_open(info: "TensorInfo") -> bool:
     dims = [dim.size for dim in info.tensor_shape.dim]
     return len(dims) == 4 and dims[1] == dims[2] == -1
 
 
-def _is_files(name: str, info: Any) -> bool:
+def _is_files(name: str, info: "TensorInfo") -> bool:
     return info.dtype == _STRING and name.endswith("_bytes")
 
 
-def _made(definition: Any) -> Arrays:
+def _made(definition: "SignatureDef") -> Arrays:
     import tensorflow as tf
 
-    def one(name: str, info: Any) -> np.ndarray:
+    def one(name: str, info: "TensorInfo") -> np.ndarray:
         dims = [dim.size for dim in info.tensor_shape.dim]
         if info.dtype == _STRING:
             return np.array([as_png(np.zeros((_SIDE, _SIDE, 3), "uint8"))], object)
@@ -106,7 +110,7 @@ def _made(definition: Any) -> Arrays:
     return {name: one(name, info) for name, info in definition.inputs.items()}
 
 
-def _doubled(definition: Any, inputs: Arrays) -> Arrays | None:
+def _doubled(definition: "SignatureDef", inputs: Arrays) -> Arrays | None:
     """Return the example at twice its height and width; None if nothing in it has a size of its own."""
     larger = dict(inputs)
     for name, value in inputs.items():

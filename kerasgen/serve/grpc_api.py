@@ -4,15 +4,23 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from kerasgen.errors import UserError
 
 from . import requests
-from .batching import Task
+from .batching import Arrays, Task
 from .refusal import Refusal, invalid, too_late
 from .service import Asked, Service
 from .version import LoadedVersion
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.message import Message
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+    from tensorflow_serving.apis.model_pb2 import ModelSpec
+
+Method: TypeAlias = "Callable[[Service, bytes, grpc.ServicerContext], Message]"
 
 _SPARE = 16  # threads for what is answered at once, though every other waits for a prediction
 
@@ -57,10 +65,10 @@ class GrpcServer:
         self._server.stop(seconds).wait()
 
 
-def _handlers(service: Service) -> list[Any]:
+def _handlers(service: Service) -> "list[grpc.GenericRpcHandler]":
     import grpc
 
-    methods = {
+    methods: dict[str, dict[str, Method]] = {
         "PredictionService": {"Predict": _Prediction(service.limits.connections), "GetModelMetadata": _metadata},
         "ModelService": {"GetModelStatus": _status},
     }
@@ -74,22 +82,24 @@ def _handlers(service: Service) -> list[Any]:
     ]
 
 
-def _guarded(service: Service, method: Callable[[Service, bytes, Any], Any]) -> Callable[[bytes, Any], bytes]:
+def _guarded(service: Service, method: Method) -> "Callable[[bytes, grpc.ServicerContext], bytes]":
     import grpc
     from google.protobuf.message import DecodeError
 
-    def call(content: bytes, context: Any) -> bytes:
+    def call(content: bytes, context: "grpc.ServicerContext") -> bytes:
         try:
             if len(content) > service.limits.bytes:
                 most = f"{service.limits.bytes / 2**20:.0f} MiB"
                 raise invalid(f"The request has {len(content):,} bytes, but at most {most} are taken: send less.")
             return method(service, content, context).SerializeToString()
         except Refusal as refusal:
-            context.abort(getattr(grpc.StatusCode, refusal.code), refusal.message)
+            code, message = getattr(grpc.StatusCode, refusal.code), refusal.message
         except DecodeError:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "The bytes are not a message of this method.")
+            code, message = grpc.StatusCode.INVALID_ARGUMENT, "The bytes are not a message of this method."
         except CancelledError:
-            context.abort(grpc.StatusCode.CANCELLED, "The client is gone.")
+            code, message = grpc.StatusCode.CANCELLED, "The client is gone."
+        context.abort(code, message)
+        raise AssertionError("abort raises")
 
     return call
 
@@ -100,7 +110,7 @@ class _Prediction:
     def __init__(self, most: int):
         self._free = threading.Semaphore(most)
 
-    def __call__(self, service: Service, content: bytes, context: Any) -> Any:
+    def __call__(self, service: Service, content: bytes, context: "grpc.ServicerContext") -> "Message":
         if not self._free.acquire(blocking=False):
             raise Refusal("UNAVAILABLE", "As many predictions run as can be held: ask again in a moment.")
         try:
@@ -109,7 +119,7 @@ class _Prediction:
             self._free.release()
 
 
-def _predict(service: Service, content: bytes, context: Any) -> Any:
+def _predict(service: Service, content: bytes, context: "grpc.ServicerContext") -> "Message":
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
@@ -117,7 +127,7 @@ def _predict(service: Service, content: bytes, context: Any) -> Any:
     request = predict_pb2.PredictRequest.FromString(content)
     asked = _asked(request.model_spec)
 
-    def read(definition: Any) -> requests.Arrays:
+    def read(definition: "SignatureDef") -> Arrays:
         return requests.from_protos(definition, request.inputs, service.limits.pixels)
 
     with service.models.use(asked.model, asked.version, asked.label) as version:
@@ -134,7 +144,7 @@ def _predict(service: Service, content: bytes, context: Any) -> Any:
     return response
 
 
-def _answer(version: LoadedVersion, task: Task, context: Any) -> requests.Arrays:
+def _answer(version: LoadedVersion, task: Task, context: "grpc.ServicerContext") -> Arrays:
     """Wait for an answer, as long as there is time and the client is there."""
     version.submit(task)
     if not context.add_callback(task.answer.cancel):  # called once the client is gone
@@ -146,7 +156,7 @@ def _answer(version: LoadedVersion, task: Task, context: Any) -> requests.Arrays
         raise too_late() from None
 
 
-def _metadata(service: Service, content: bytes, context: Any) -> Any:
+def _metadata(service: Service, content: bytes, context: "grpc.ServicerContext") -> "Message":
     from tensorflow_serving.apis import get_model_metadata_pb2
 
     request = get_model_metadata_pb2.GetModelMetadataRequest.FromString(content)
@@ -155,13 +165,13 @@ def _metadata(service: Service, content: bytes, context: Any) -> Any:
     return metadata(service, _asked(request.model_spec))
 
 
-def _status(service: Service, content: bytes, context: Any) -> Any:
+def _status(service: Service, content: bytes, context: "grpc.ServicerContext") -> "Message":
     from tensorflow_serving.apis import get_model_status_pb2
 
     return status(service, _asked(get_model_status_pb2.GetModelStatusRequest.FromString(content).model_spec))
 
 
-def metadata(service: Service, asked: Asked) -> Any:
+def metadata(service: Service, asked: Asked) -> "Message":
     """Return the GetModelMetadataResponse of a version.
 
     Raises:
@@ -177,7 +187,7 @@ def metadata(service: Service, asked: Asked) -> Any:
     return response
 
 
-def status(service: Service, asked: Asked) -> Any:
+def status(service: Service, asked: Asked) -> "Message":
     """Return the GetModelStatusResponse of a model, or of one version.
 
     Raises:
@@ -194,12 +204,12 @@ def status(service: Service, asked: Asked) -> Any:
     return response
 
 
-def _asked(spec: Any) -> Asked:
+def _asked(spec: "ModelSpec") -> Asked:
     # No version has the number 0; some clients (ovmsclient) send it for "any".
     return Asked(spec.name, spec.version.value or None, spec.version_label or None)
 
 
-def _say_version(spec: Any, name: str, number: int, signature: str) -> None:
+def _say_version(spec: "ModelSpec", name: str, number: int, signature: str) -> None:
     spec.name = name
     spec.version.value = number
     spec.signature_name = signature

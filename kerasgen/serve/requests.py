@@ -3,7 +3,7 @@
 import base64
 import binascii
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +14,16 @@ from .refusal import invalid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import tensorflow as tf
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
+
 _MOST_FILES = 1024
 _AT_ONCE = 256  # rows of lists that become an array
 _STRING = 7  # DT_STRING
 
 
-def from_protos(definition: Any, tensors: "Mapping[str, Any]", max_pixels: int) -> Arrays:
+def from_protos(definition: "SignatureDef", tensors: "Mapping[str, TensorProto]", max_pixels: int) -> Arrays:
     """TensorProto messages as arrays.
 
     Raises:
@@ -44,7 +48,7 @@ def from_protos(definition: Any, tensors: "Mapping[str, Any]", max_pixels: int) 
     return inputs
 
 
-def from_json(definition: Any, body: Any, max_pixels: int) -> tuple[Arrays, bool]:
+def from_json(definition: "SignatureDef", body: object, max_pixels: int) -> tuple[Arrays, bool]:
     """Return a decoded JSON body as arrays, and whether it is in rows ("instances") instead of columns ("inputs").
 
     Raises:
@@ -67,13 +71,13 @@ def from_json(definition: Any, body: Any, max_pixels: int) -> tuple[Arrays, bool
     return inputs, rows
 
 
-def _check_names(definition: Any, names: set[str]) -> None:
+def _check_names(definition: "SignatureDef", names: set[str]) -> None:
     if names != set(definition.inputs):
         received = ", ".join(sorted(names)) or "none"
         raise invalid(f"Received the inputs {received}; the signature takes {', '.join(sorted(definition.inputs))}.")
 
 
-def _check_tensor(name: str, info: Any, dtype: str, shape: list[int], max_pixels: int) -> None:
+def _check_tensor(name: str, info: "TensorInfo", dtype: str, shape: list[int], max_pixels: int) -> None:
     wanted, wanted_dtype = [dim.size for dim in info.tensor_shape.dim], _dtype_name(info.dtype)
     if dtype != wanted_dtype:
         raise invalid(f"The input {name!r} is {dtype}, but {wanted_dtype} is needed.")
@@ -88,7 +92,7 @@ def _check_tensor(name: str, info: Any, dtype: str, shape: list[int], max_pixels
         raise invalid(f"The input {name!r} has {pixels:,} pixels or values, but at most {max_pixels:,} are taken.")
 
 
-def _check_values(definition: Any, inputs: Arrays, max_pixels: int) -> None:
+def _check_values(definition: "SignatureDef", inputs: Arrays, max_pixels: int) -> None:
     batches = {name: value.shape[0] for name, value in inputs.items() if value.ndim}
     if len(set(batches.values())) > 1:
         raise invalid(f"The inputs differ in their number of examples ({batches}).")
@@ -99,7 +103,7 @@ def _check_values(definition: Any, inputs: Arrays, max_pixels: int) -> None:
             _check_count(definition, int(value), batches, max_pixels)
 
 
-def _check_count(definition: Any, count: int, batches: dict[str, int], max_pixels: int) -> None:
+def _check_count(definition: "SignatureDef", count: int, batches: dict[str, int], max_pixels: int) -> None:
     """Raise `Refusal` unless a signature that makes n pictures is asked for a number that is taken."""
     sides = [[dim.size for dim in info.tensor_shape.dim[1:3]] for info in definition.outputs.values()]
     most = max_pixels // max(1, *map(prod, sides))
@@ -128,7 +132,7 @@ def _check_pictures(name: str, files: np.ndarray, max_pixels: int) -> None:
             )
 
 
-def _columns(instances: Any, names: list[str], most: int) -> Any:
+def _columns(instances: object, names: list[str], most: int) -> object:
     if not isinstance(instances, list) or not 1 <= len(instances) <= most:
         raise invalid(f'"instances" must be a list of at least one row, and of {most:,} at most.')
     named = [isinstance(row, dict) and not (len(names) == 1 and set(row) == {"b64"}) for row in instances]
@@ -139,7 +143,7 @@ def _columns(instances: Any, names: list[str], most: int) -> Any:
     return {name: [row[name] for row in instances] for name in instances[0]}
 
 
-def _array(name: str, value: Any, info: Any) -> np.ndarray:
+def _array(name: str, value: object, info: "TensorInfo") -> np.ndarray:
     import tensorflow as tf
 
     if info.dtype == _STRING:
@@ -154,7 +158,7 @@ def _array(name: str, value: Any, info: Any) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _numbers(name: str, value: Any, wanted: Any) -> np.ndarray:
+def _numbers(name: str, value: object, wanted: "tf.DType") -> np.ndarray:
     # Python's own objects first: as text, a thousand words and a long one would become a thousand long ones.
     array = np.array(value, object)
     kinds = set(map(type, array.ravel()))
@@ -172,8 +176,8 @@ def _numbers(name: str, value: Any, wanted: Any) -> np.ndarray:
         raise invalid(f"The input {name!r} holds values that {wanted.name} lacks.") from None
 
 
-def _strings(name: str, value: Any) -> np.ndarray:
-    def one(item: Any) -> bytes:
+def _strings(name: str, value: object) -> np.ndarray:
+    def one(item: object) -> bytes:
         if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
             return _from_base64(name, item["b64"])
         if isinstance(item, str):

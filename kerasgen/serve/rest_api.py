@@ -11,13 +11,13 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kerasgen.errors import reason
 
 from . import answers, requests
-from .batching import Task
+from .batching import Arrays, Task
 from .grpc_api import metadata, status
 from .refusal import Refusal, invalid, too_late
 from .service import Asked, Service
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 _PATH = re.compile(
     r"/v1/models/(?P<model>[^/:]+)(/versions/(?P<version>\d{1,18})|/labels/(?P<label>[^/:]+))?"
@@ -144,7 +145,8 @@ class _Body:
     """
 
     def __init__(self, most: int, encoding: str):
-        self._most, self._parts, self.taken = most, [], 0
+        self._most, self.taken = most, 0
+        self._parts: list[bytes] = []
         if encoding.lower() not in ("gzip", "identity", ""):
             raise invalid(f"The body's Content-Encoding is {encoding!r}, but gzip or none is taken.")
         self._unpack = zlib.decompressobj(31) if encoding.lower() == "gzip" else None
@@ -229,7 +231,7 @@ def _parsed(service: Service, version: LoadedVersion, content: bytes, deadline: 
         raise invalid('"signature_name" must be a string.')
     rows = False
 
-    def read(definition: Any) -> requests.Arrays:
+    def read(definition: "SignatureDef") -> Arrays:
         nonlocal rows
         inputs, rows = requests.from_json(definition, body, service.limits.pixels)
         return inputs
@@ -254,7 +256,7 @@ def _uncollected(large: threading.Lock, content: bytes) -> Iterator[None]:
             gc.enable()
 
 
-def _written(outputs: requests.Arrays, rows: bool, deadline: float, is_gone: Callable[[], bool]) -> bytes:
+def _written(outputs: Arrays, rows: bool, deadline: float, is_gone: Callable[[], bool]) -> bytes:
     text = bytearray()
     for piece in answers.pieces(outputs, rows):
         if is_gone() or time.monotonic() > deadline:
@@ -263,7 +265,7 @@ def _written(outputs: requests.Arrays, rows: bool, deadline: float, is_gone: Cal
     return bytes(text)
 
 
-def _described(service: Service, asked: Asked, verb: str | None) -> dict[str, Any]:
+def _described(service: Service, asked: Asked, verb: str | None) -> dict[str, object]:
     from google.protobuf import json_format
 
     if verb is None:
@@ -278,7 +280,7 @@ def _described(service: Service, asked: Asked, verb: str | None) -> dict[str, An
     return found
 
 
-def _json(content: dict[str, Any], code: int = 200) -> "Response":
+def _json(content: dict[str, object], code: int = 200) -> "Response":
     from starlette.responses import Response
 
     return Response(json.dumps(content, indent=1) + "\n", code, media_type="application/json")

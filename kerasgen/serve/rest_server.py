@@ -97,7 +97,7 @@ def _patient_protocol(limits: Limits) -> type[asyncio.Protocol]:
             self._clock: asyncio.TimerHandle | None = None
             self._awaited = ""
 
-        def connection_made(self, transport: asyncio.Transport) -> None:
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
             super().connection_made(transport)
             self._look()
             if len(self.connections) > limits.connections and self.waiting:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from .models import Models
 from .pictures import upright
 from .refusal import invalid
 from .version import LoadedVersion
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -81,7 +84,9 @@ class Service:
         """Return when a request that begins now must have its answer, by `time.monotonic`."""
         return time.monotonic() + min(self.limits.seconds, seconds if seconds is not None else self.limits.seconds)
 
-    def task(self, version: LoadedVersion, signature: str, read: Callable[[Any], Arrays], deadline: float) -> Task:
+    def task(
+        self, version: LoadedVersion, signature: str, read: "Callable[[SignatureDef], Arrays]", deadline: float
+    ) -> Task:
         """Check a request; returns what the version's queue takes.
 
         Args:

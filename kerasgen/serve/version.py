@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kerasgen.export.serving import described, is_batchable, read_warmup
 
@@ -10,6 +10,10 @@ from .batching import Arrays, Batcher, Task
 from .costs import Cost, measured, traced_peak
 from .memory import Memory
 from .refusal import Refusal, invalid
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class LoadedVersion:
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise invalid(f"The model can't use the inputs: {said(error)}") from None
 
-    def _asked(self, signature: str, inputs: Arrays) -> tuple[dict[str, str], dict[str, Any]]:
+    def _asked(self, signature: str, inputs: Arrays) -> tuple[dict[str, str], Arrays]:
         definition = self.signatures[signature]
         feed = {definition.inputs[name].name: value for name, value in inputs.items()}
         return {name: info.name for name, info in definition.outputs.items()}, feed
@@ -105,14 +109,14 @@ def said(error: Exception) -> str:
     return found[0] if found else type(error).__name__
 
 
-def _channels(signatures: dict[str, Any]) -> dict[str, int]:
+def _channels(signatures: "dict[str, SignatureDef]") -> dict[str, int]:
     """Return what the network takes behind each input of files: `serving_default` takes the pictures themselves."""
     main = signatures["serving_default"].inputs if "serving_default" in signatures else {}
     sizes = {f"{name}_bytes": [dim.size for dim in info.tensor_shape.dim] for name, info in main.items()}
     return {name: size[3] for name, size in sizes.items() if len(size) == 4 and size[3] in (1, 3, 4)}
 
 
-def _loaded_into(session: Any, path: Path) -> Any:
+def _loaded_into(session: "tf.compat.v1.Session", path: Path) -> "MetaGraphDef":
     """Load a SavedModel; returns its MetaGraphDef."""
     import tensorflow as tf
 

@@ -156,7 +156,7 @@ class Checkpoints(keras.callbacks.Callback):
         arrays = {f"{group}/{i}": _storable(v) for group, found in groups.items() for i, v in enumerate(found)}
         header = {"step": step, "steps_per_epoch": self.steps_per_epoch, "logs": self.logs, "best": self.best}
         with atomic_write(self.folder / f"step_{step:08d}.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, header=np.array(json.dumps(header)), metrics=metrics, **arrays)
+            np.savez(file, allow_pickle=False, header=np.array(json.dumps(header)), metrics=metrics, **arrays)
         self._remove_old()
 
     def _remove_old(self) -> None:

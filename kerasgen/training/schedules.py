@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from kerasgen.errors import UserError
-from kerasgen.typing import Tensor
+from kerasgen.typing import Config, Tensor
 
 Continuation = Literal["restart", "extend"]
 
@@ -71,7 +71,7 @@ class Staged(LearningRateSchedule):
         return {"schedules": schedules, "starts": self.starts, "offsets": self.offsets}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Staged":
+    def from_config(cls, config: dict[str, Config]) -> "Staged":
         schedules = [keras.saving.deserialize_keras_object(schedule) for schedule in config["schedules"]]
         return cls(schedules, config["starts"], config["offsets"])
 

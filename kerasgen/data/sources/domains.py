@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from kerasgen.data.sources import digits, photos
 from kerasgen.data.sources.source import Fit, Kind, Source
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Ink:
     ink: tuple[float, float, float] = (0.10, 0.16, 0.55)
     paper: tuple[float, float, float] = (0.92, 0.86, 0.68)
 
-    def __call__(self, image: Any) -> Any:
+    def __call__(self, image: Tensor) -> Tensor:
         """Images [..., 3] in [0, 1] to the same."""
         import tensorflow as tf
 
@@ -31,14 +31,14 @@ class Dusk:
     gamma: float = 1.5
     matrix: tuple[tuple[float, float, float], ...] = ((0.62, 0.08, 0.0), (0.04, 0.58, 0.06), (0.04, 0.12, 0.74))
 
-    def __call__(self, image: Any) -> Any:
+    def __call__(self, image: Tensor) -> Tensor:
         """Images [..., 3] in [0, 1] to the same."""
         import tensorflow as tf
 
         return tf.clip_by_value(tf.linalg.matvec(tf.constant(self.matrix), image**self.gamma), 0.0, 1.0)
 
 
-def degraded(base: str, kind: Kind, degradation: Callable[[Any], Any], description: str) -> Kind:
+def degraded(base: str, kind: Kind, degradation: Callable[[Tensor], Tensor], description: str) -> Kind:
     """Return the source `base` with each image changed by `degradation`; labels are kept."""
 
     def open_split(argument: str, split: str, fit: Fit, channels: int | None) -> Source:
@@ -46,7 +46,7 @@ def degraded(base: str, kind: Kind, degradation: Callable[[Any], Any], descripti
             raise UserError(f"channels is {channels}, but this source is colored: leave channels out, or give 3.")
         opened = kind.open_split(argument, split, fit, 3)
 
-        def example(index: Any) -> dict[str, Any]:
+        def example(index: Tensor) -> dict[str, Tensor]:
             found = opened.example(index)
             return {**found, "image": degradation(found["image"])}
 

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
@@ -14,12 +14,18 @@ from kerasgen.data.reading import PictureError, numbers, read_picture, to_float
 from kerasgen.data.scanning import READABLE, PictureFile, Scan, drawn, scan, splits_of
 from kerasgen.data.sources.source import Fit, Kind, Source, check_channels, check_split
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 _KEPT = 2**29  # bytes of small pictures that stay in memory: most of the time of reading is spent on decoding
 _RANGE = "?range="
 
 
-Reader = Callable[[Path, Fit, int, tuple[float, float] | None], np.ndarray]
+class Reader(Protocol):
+    """What gives the picture of a file, as `read_picture` does."""
+
+    def __call__(
+        self, path: Path, fit: Fit, channels: int, value_range: tuple[float, float] | None
+    ) -> np.ndarray: ...
 
 
 def open_split(
@@ -219,7 +225,7 @@ def _example(
     shape: tuple[int | None, int | None, int],
     read_one: Callable[[Path], np.ndarray],
     labels: Sequence[int],
-) -> Callable[[Any], dict[str, Any]]:
+) -> Callable[[Tensor], dict[str, Tensor]]:
     """Return a function from an example's number to its picture (and label), for a TensorFlow graph."""
     import tensorflow as tf
 

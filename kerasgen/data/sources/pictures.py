@@ -82,8 +82,8 @@ def picture(name: str) -> np.ndarray:
         from matplotlib.cbook import get_sample_data
         from PIL import Image
 
-        with get_sample_data("grace_hopper.jpg") as file:
-            return np.asarray(Image.open(file).convert("RGB"))
+        with Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)) as image:
+            return np.asarray(image.convert("RGB"))
     from skimage import data
 
     image = getattr(data, name)()

@@ -2,13 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
 
 Rule = Literal["cut", "stretch", "width", "natural", "fours"]
+
+
+class Origin(TypedDict, total=False):
+    """Where a "tfds:NAME" is had from; means nothing to other sources.
+
+    Attributes:
+        download: whether it may be downloaded and prepared.
+        data_dir: where the sets are.
+    """
+
+    download: bool
+    data_dir: str | None
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class Source:
     """
 
     count: int
-    example: Callable[[Any], dict[str, Any]]
+    example: Callable[[Tensor], dict[str, Tensor]]
     class_names: tuple[str, ...] = ()
     labels: Callable[[], np.ndarray] | None = None
     names: tuple[str, ...] = ()

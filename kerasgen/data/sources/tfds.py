@@ -6,16 +6,20 @@ TensorFlow Datasets is imported only when such a source is opened.
 import io
 import struct
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from kerasgen.data.reading import PictureError, open_picture, read_picture
 from kerasgen.data.sources.source import Fit, Kind, Source, check_channels
 from kerasgen.errors import UserError
+from kerasgen.typing import Tensor
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 # Before a set is prepared, TensorFlow Datasets doesn't know its splits.
 _SPLITS = {
@@ -86,7 +90,7 @@ KIND = Kind(
 )
 
 
-def _builder(name: str, data_dir: str | None) -> Any:
+def _builder(name: str, data_dir: str | None) -> "tfds.core.DatasetBuilder":
     with _quiet():
         import tensorflow_datasets as tfds
 
@@ -106,7 +110,7 @@ def _builder(name: str, data_dir: str | None) -> Any:
         ) from error
 
 
-def _prepare(builder: Any, name: str, download: bool) -> None:
+def _prepare(builder: "tfds.core.DatasetBuilder", name: str, download: bool) -> None:
     """Make sure that the set is on disk, or say in one sentence why it isn't and what to do."""
     with _quiet():
         prepared = builder.is_prepared()
@@ -127,7 +131,7 @@ def _prepare(builder: Any, name: str, download: bool) -> None:
         raise UserError(_why(error, builder, name, manual)) from error
 
 
-def _why(error: Exception, builder: Any, name: str, manual: str) -> str:
+def _why(error: Exception, builder: "tfds.core.DatasetBuilder", name: str, manual: str) -> str:
     """Return what went wrong with a download, in one sentence."""
     kind, text = type(error).__name__, " ".join(str(error).split())
     instead = "or take pictures of your own with folder:PATH"
@@ -158,16 +162,16 @@ def _why(error: Exception, builder: Any, name: str, manual: str) -> str:
     )
 
 
-def _by_hand(builder: Any, manual: str) -> str:
+def _by_hand(builder: "tfds.core.DatasetBuilder", manual: str) -> str:
     said = " ".join(manual.split())
     return f"put its files into {_downloads(builder)}/manual ({said if len(said) <= 100 else f'{said[:99]}…'})"
 
 
-def _downloads(builder: Any) -> Path:
+def _downloads(builder: "tfds.core.DatasetBuilder") -> Path:
     return Path(builder._data_dir_root) / "downloads"
 
 
-def _split_name(builder: Any, name: str, split: str, part: str) -> str:
+def _split_name(builder: "tfds.core.DatasetBuilder", name: str, split: str, part: str) -> str:
     base = name.split("/")[0].split(":")[0]
     known = tuple(builder.info.splits or ()) or _SPLITS.get(base, ())
     if split == "val":
@@ -184,7 +188,7 @@ def _split_name(builder: Any, name: str, split: str, part: str) -> str:
     return wanted
 
 
-def _records(builder: Any, name: str, split: str) -> Sequence[dict[str, Any]]:
+def _records(builder: "tfds.core.DatasetBuilder", name: str, split: str) -> "_Records":
     """Random access to a split's examples, their pictures still encoded."""
     import tensorflow_datasets as tfds
 
@@ -202,10 +206,19 @@ def _records(builder: Any, name: str, split: str) -> Sequence[dict[str, Any]]:
     return _TfRecords([str(path) for path in builder.info.splits[split].filepaths], builder.info.features, decoders)
 
 
+class _Records(Protocol):
+    """Examples by their number."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> dict[str, Tensor]: ...
+
+
 class _TfRecords:
     """Random access to TFRecord files: a scan of the records' headers finds where each begins."""
 
-    def __init__(self, paths: list[str], features: Any, decoders: dict[str, Any]):
+    def __init__(
+        self, paths: list[str], features: "tfds.features.FeaturesDict", decoders: "dict[str, tfds.decode.Decoder]"
+    ):
         self._paths, self._features, self._decoders = paths, features, decoders
         places = [(p, start, size) for p, path in enumerate(paths) for start, size in _scan(path)]
         self._places = np.array(places, np.int64).reshape(-1, 3)
@@ -213,7 +226,7 @@ class _TfRecords:
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
         path, start, size = self._places[index]
         with open(self._paths[path], "rb") as file:
             file.seek(start)
@@ -230,7 +243,9 @@ def _scan(path: str) -> Iterator[tuple[int, int]]:
             file.seek(size + 4, io.SEEK_CUR)
 
 
-def _labels(features: Any) -> tuple[Callable[[dict[str, Any]], Any] | None, tuple[str, ...]]:
+def _labels(
+    features: "tfds.features.FeaturesDict",
+) -> tuple[Callable[[dict[str, Tensor]], np.ndarray | np.generic] | None, tuple[str, ...]]:
     """Return a function from an example to its label, or None, and the labels' names."""
     import tensorflow_datasets as tfds
 
@@ -244,7 +259,7 @@ def _labels(features: Any) -> tuple[Callable[[dict[str, Any]], Any] | None, tupl
         inner = feature.feature if hasattr(feature, "feature") else feature
         names = tuple(inner["label"].names)
 
-        def present(example: dict[str, Any]) -> np.ndarray:
+        def present(example: dict[str, Tensor]) -> np.ndarray:
             vector = np.zeros(len(names), np.float32)
             vector[np.asarray(example["objects"]["label"], int)] = 1.0
             return vector
@@ -254,13 +269,13 @@ def _labels(features: Any) -> tuple[Callable[[dict[str, Any]], Any] | None, tupl
 
 
 def _reader(
-    records: Sequence[dict[str, Any]], label_of: Callable | None, fit: Fit, channels: int
-) -> Callable[[Any], dict[str, Any]]:
+    records: "_Records", label_of: Callable | None, fit: Fit, channels: int
+) -> Callable[[Tensor], dict[str, Tensor]]:
     import tensorflow as tf
 
     probe = np.float32(0) if label_of is None else label_of(records[0])
 
-    def read(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray | np.generic]:
         for attempt in range(len(records)):
             example = records[(int(wanted) + attempt) % len(records)]
             try:
@@ -294,7 +309,7 @@ def _large_enough(file: io.BytesIO, fit: Fit) -> Fit:
     return fit
 
 
-def _encoded(image: Any) -> bytes:
+def _encoded(image: Tensor) -> bytes:
     image = image.item() if isinstance(image, np.ndarray) else image
     return image if isinstance(image, bytes) else bytes(image)
 

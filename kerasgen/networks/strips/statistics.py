@@ -51,7 +51,8 @@ class Sum(Gathered):
     """The sum, or the mean: [channels]."""
 
     def __init__(self, mean: bool = False) -> None:
-        self.of_mean, self.total, self.count = mean, np.float64(0.0), 0
+        self.of_mean, self.count = mean, 0
+        self.total: np.ndarray = np.zeros(())
 
     def add(self, strip: Tensor) -> None:
         rows = ops.convert_to_numpy(ops.sum(ops.cast(strip, "float32"), axis=2))[0]
@@ -66,7 +67,7 @@ class Largest(Gathered):
     """The largest value: [channels]."""
 
     def __init__(self) -> None:
-        self.value = np.float64(-np.inf)
+        self.value: np.ndarray = np.array(-np.inf)
 
     def add(self, strip: Tensor) -> None:
         rows = ops.convert_to_numpy(ops.max(ops.cast(strip, "float32"), axis=(1, 2)))[0]

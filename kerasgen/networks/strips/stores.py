@@ -48,7 +48,7 @@ class OnDisk:
 
     def __init__(self, shape: tuple[int, int, int], dtype: np.dtype, folder: str | os.PathLike | None):
         self.shape, self._dtype = shape, dtype
-        self._folder = folder or tempfile.gettempdir()
+        self._folder = os.fspath(folder or tempfile.gettempdir())
         try:
             self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 (closed by `close`)
         except OSError as error:
