@@ -26,6 +26,7 @@ from kerasgen.tables import (
     print_report,
     print_table,
 )
+from kerasgen.typing import Config
 
 app = typer.Typer(
     help="Generative image models for Keras 3: train them, generate, and export them proven equal.",
@@ -61,22 +62,30 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(command)
 
     @functools.wraps(command)
-    def run(**given: object) -> None:
+    def run(**given: Config) -> None:
         options = Options(**{declared.name: given.pop(declared.name) for declared in fields})
         command(**given, options=options)
 
     def parameter(declared: "dataclasses.Field[object]") -> inspect.Parameter:
         # A switch has no opposite: nothing switches it on but itself.
         names = (f"--{declared.name.replace('_', '-')}",) if kinds[declared.name] is bool else ()
-        annotation = Annotated[kinds[declared.name], typer.Option(*names, help=declared.metadata["help"])]
         return inspect.Parameter(
-            declared.name, inspect.Parameter.KEYWORD_ONLY, default=declared.default, annotation=annotation
+            declared.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=declared.default,
+            annotation=Annotated[kinds[declared.name], typer.Option(*names, help=declared.metadata["help"])],
         )
 
     own = [known for known in signature.parameters.values() if known.name != "options"]
-    run.__signature__ = signature.replace(parameters=[*own, *map(parameter, fields)])
-    run.__annotations__ = {known.name: known.annotation for known in run.__signature__.parameters.values()}
-    return run
+    taken = [*own, *map(parameter, fields)]
+    run.__annotations__ = {known.name: known.annotation for known in taken}
+    return _taking(taken, run)
+
+
+def _taking(parameters: list[inspect.Parameter], function: Callable[..., None]) -> Callable[..., None]:
+    """Make Typer see other parameters than a function's own."""
+    vars(function)["__signature__"] = inspect.Signature(parameters)
+    return function
 
 
 @_command()
@@ -112,8 +121,8 @@ def train(
 ) -> None:
     """Train a preset on a data source, or on two."""
     sources, given = sources_of(data, data_a, data_b, swap), read_json(config) if config else {}
-    own = {"image_size": image_size, "recipe.learning_rate": learning_rate}
-    own = {name: value for name, value in own.items() if value is not None} | parse_settings(changes or ())
+    sizes = {"image_size": image_size, "recipe.learning_rate": learning_rate}
+    own = {name: value for name, value in sizes.items() if value is not None} | parse_settings(changes or ())
     if output is not None:
         RunFolder(output).check(resume)
     elif not show:
@@ -125,10 +134,22 @@ def train(
     if show:
         print_table("Setting", shown_settings(preset, sources))
         return
-    settings = settings_in(given, preset) | own
-    more = {"batch_size": batch_size, "download": download, "data_dir": None if data_dir is None else str(data_dir)}
-    more |= {"settings": settings, "schedule": schedule, "start": start}
-    run = run_training(preset, output, sources, epochs, seed, resume=resume, options=options, **more)
+    assert output is not None  # or it was refused above
+    run = run_training(
+        preset,
+        output,
+        sources,
+        epochs,
+        seed,
+        batch_size=batch_size,
+        resume=resume,
+        options=options,
+        download=download,
+        data_dir=None if data_dir is None else str(data_dir),
+        settings=settings_in(given, preset) | own,
+        schedule=schedule,
+        start=start,
+    )
     print_last(run.history)
     typer.echo(f"The model is {run.folder / 'model.keras'}; look at the pictures and curves.png beside it.")
 
@@ -245,12 +266,11 @@ def _with_format_options(command: Callable[..., None]) -> Callable[..., None]:
         for option, titles in format_options().items()
     ]
 
-    def with_options(*arguments: Any, **keywords: Any) -> None:
+    def with_options(*arguments: Config, **keywords: Config) -> None:
         command(*arguments, **keywords)
 
     with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
-    with_options.__signature__ = inspect.Signature([*own, *declared])
-    return with_options
+    return _taking([*own, *declared], with_options)
 
 
 @_command()
@@ -379,7 +399,7 @@ def list_names() -> None:
     trained = {name for name in presets() if shipped(name).exists()}
     print_table("Preset", {n: "trained: " * (n in trained) + p.description for n, (_, p) in presets().items()})
     print_table("Data source", available_sources())
-    print_table("Sampler", {name: c.__doc__.partition("\n")[0] for name, c in SAMPLERS.items()})
+    print_table("Sampler", {name: (c.__doc__ or "").partition("\n")[0] for name, c in SAMPLERS.items()})
     print_table("Format", {name: ", ".join(variants) for name, variants in available_formats().items()})
 
 

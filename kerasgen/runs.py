@@ -11,6 +11,7 @@ from kerasgen import values
 from kerasgen.errors import UserError, reason
 from kerasgen.files import atomic_write, held
 from kerasgen.presets import PresetFolder
+from kerasgen.typing import Config
 from kerasgen.untrusted import load_keras, read_json
 
 if TYPE_CHECKING:
@@ -45,15 +46,15 @@ class RunConfig(TypedDict):
     layout: NotRequired[int]
     preset: str
     model: str
-    config: dict[str, object]
-    data: dict[str, object]
+    config: dict[str, Config]
+    data: dict[str, Config]
     epochs: int
-    stages: NotRequired[list[dict[str, object]]]
+    stages: NotRequired[list[dict[str, Config]]]
     start: NotRequired[str | None]
     steps_per_epoch: int
     seed: int
-    recipe: dict[str, object]
-    options: dict[str, object]
+    recipe: dict[str, Config]
+    options: dict[str, Config]
     replicas: int
     workers: int
     versions: dict[str, str]
@@ -154,7 +155,7 @@ class RunFolder:
         """
         write_json(self.config_file, {"layout": LAYOUT, **config})
 
-    def data(self) -> dict[str, object]:
+    def data(self) -> dict[str, Config]:
         """Return the arguments of the loader that the run's model declares.
 
         Raises:
@@ -272,7 +273,7 @@ def load_model(path: str | os.PathLike) -> "keras.Model":
     return load_keras(file)
 
 
-def data_of(path: str | os.PathLike) -> dict[str, object] | None:
+def data_of(path: str | os.PathLike) -> dict[str, Config] | None:
     """Return the arguments of the loader that a model was trained with; None for a file, which doesn't say.
 
     Args:

@@ -1,7 +1,7 @@
 """The evaluation of a trained model: what it is worth on pictures that it was not trained on, and a table of it."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from kerasgen.commands.generate import Encoded
+    from kerasgen.data.sources.source import Origin
     from kerasgen.metrics.features import Extractor
     from kerasgen.models import VAE, CycleGAN, GenerativeModel
 
@@ -93,37 +94,43 @@ def _generation(vae: "VAE", run: str | os.PathLike, data: str | None, settings: 
     images, labels = _examples(vae, source, "test", origin)
     training, _ = _examples(vae, source, "train", origin)
     encoded = encode_source(vae, source, origin=origin)
-    report = {"data": source, "split": "test", "likelihood": {"test": _likelihood(vae, images, labels, settings)}}
+    report: Report = {
+        "data": source,
+        "split": "test",
+        "likelihood": {"test": _likelihood(vae, images, labels, settings)},
+    }
     extractor, why_not = _extractor(source, settings.features)
     report["features"] = extractor.name if extractor else why_not
     return report | {"pictures": _pictures(vae, encoded, training, (images, labels), extractor, settings)}
 
 
-def _examples(vae: "VAE", source: str, split: str, origin: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray | None]:
+def _examples(vae: "VAE", source: str, split: str, origin: "Origin") -> tuple[np.ndarray, np.ndarray | None]:
     """Images and labels of a split, 10,000 at most."""
     from kerasgen.data import load
 
-    shape = {"image_size": tuple(vae.image_shape[:2]), "channels": vae.image_shape[2], **origin}
-    batches = list(load(source, split, shuffle=False, batch_size=250, **shape).take(_LARGEST // 250))
+    height, width, channels = vae.image_shape
+    shown = load(
+        source, split, image_size=(height, width), channels=channels, shuffle=False, batch_size=250, **origin
+    )
+    batches = list(shown.take(_LARGEST // 250))
     images = np.concatenate([batch["image"] for batch in batches])
     return images, np.concatenate([batch["label"] for batch in batches]) if "label" in batches[0] else None
 
 
-def _likelihood(
-    vae: "VAE", images: np.ndarray, labels: np.ndarray | None, settings: Settings
-) -> dict[str, float | str | None]:
+def _likelihood(vae: "VAE", images: np.ndarray, labels: np.ndarray | None, settings: Settings) -> Row:
     from kerasgen.metrics.likelihood import bits_per_dim, iwae_bound
 
     given = labels if vae.conditional else None
     posterior = vae.encode(images, given)
     weights = vae.log_weights(images, given, samples=settings.k, seed=settings.seed)
     kl, bound = float(posterior.kl().sum(axis=1).mean()), f"iwae_{settings.k}"
-    found = {"n": len(images), "likelihood": vae.likelihood, "elbo": float(weights.mean())}
+    found: Row = {"n": len(images), "likelihood": vae.likelihood, "elbo": float(weights.mean())}
     found |= {"reconstruction": kl + float(weights.mean()), "kl": kl}
-    found[bound] = float(iwae_bound(weights).mean())
+    iwae = float(iwae_bound(weights).mean())
+    found[bound] = iwae
     found["active_units"] = int((posterior.mean.var(axis=0) > 0.01).sum())
     discrete = vae.likelihood == "bernoulli" and np.isin(images, (0, 1)).all()
-    found["bits_per_dim"] = bits_per_dim(found[bound], images) if discrete else None
+    found["bits_per_dim"] = bits_per_dim(iwae, images) if discrete else None
     return found
 
 
@@ -204,7 +211,7 @@ def _test_split(
     arguments = data_of(run)
     if arguments is None:
         raise UserError(f"{run} doesn't say how its data was loaded: give a run folder, or a preset's name.")
-    given = data.split(",") if data else []
+    given: Sequence[str] = data.split(",") if data else []
     fitting = (known for known in model.loaders if len(known.sources) == len(given))
     loader = model.loader_for(arguments) or next(fitting, None)
     if loader is None:
@@ -247,7 +254,7 @@ def _fidelity(pictures: np.ndarray, truth: np.ndarray | None) -> Row:
     return row
 
 
-def _to_target(pictures: np.ndarray, target: np.ndarray, extractor: "Extractor | None") -> dict[str, float | None]:
+def _to_target(pictures: np.ndarray, target: np.ndarray, extractor: "Extractor | None") -> Row:
     from kerasgen.metrics.distances import kernel_distance
 
     if extractor is None:

@@ -15,6 +15,7 @@ from kerasgen.runs import data_of, load_model
 from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
+    from kerasgen.data.sources.source import Origin
     from kerasgen.models import VAE
     from kerasgen.samplers import Sampler
 
@@ -99,15 +100,13 @@ def source_of(run: str | os.PathLike, data: str | None) -> str:
     return str(arguments["source"])
 
 
-def origin_of(run: str | os.PathLike, data: str | None) -> dict[str, str]:
+def origin_of(run: str | os.PathLike, data: str | None) -> "Origin":
     """Return where a run's own source lies, for a "tfds:NAME", as an argument of `kerasgen.data.load`."""
     own = {} if data is not None else data_of(run) or {}
     return {"data_dir": str(own["data_dir"])} if "data_dir" in own else {}
 
 
-def encode_source(
-    vae: "VAE", source: str, label: int | None = None, origin: Mapping[str, str] | None = None
-) -> Encoded:
+def encode_source(vae: "VAE", source: str, label: int | None = None, origin: "Origin | None" = None) -> Encoded:
     """Return the posteriors, labels and attributes of a source's training split, 50,000 pictures at most.
 
     A label that is a vector of zeros and ones is taken as attributes, named as the source names them. `label` is
@@ -119,9 +118,11 @@ def encode_source(
     """
     from kerasgen.data import load, open_source
 
-    shape = {"image_size": tuple(vae.image_shape[:2]), "channels": vae.image_shape[2], **(origin or {})}
+    (height, width, channels), origin = vae.image_shape, origin or {}
+    size = (height, width)
     means, log_vars, labels = [], [], []
-    for batch in load(source, "train", shuffle=False, batch_size=256, **shape).take(-(-_LARGEST // 256)):
+    batches = load(source, "train", image_size=size, channels=channels, shuffle=False, batch_size=256, **origin)
+    for batch in batches.take(-(-_LARGEST // 256)):
         if "label" not in batch and label is not None:
             batch["label"] = np.full(len(batch["image"]), label, np.int32)
         if "label" not in batch and vae.conditional:
@@ -137,7 +138,7 @@ def encode_source(
     found = np.concatenate(labels) if labels else None
     attributes = {}
     if found is not None and found.ndim == 2:
-        names = open_source(source, "train", **shape).class_names
+        names = open_source(source, "train", size, channels, **origin).class_names
         attributes = {name: column.astype(np.int64) for name, column in zip(names, found.T, strict=True)}
         found = None
     return Encoded(np.concatenate(means), np.concatenate(log_vars), found, attributes)
@@ -249,6 +250,7 @@ def _conditions(
             f"The model is conditional on {vae.num_attributes} attributes, and takes their combinations from real "
             "pictures: give --data with a source that names attributes."
         )
+    assert vae.num_classes is not None  # a conditional model knows classes or attributes
     unknown = set(where or {}) - {"label"}
     if unknown:
         raise UserError(

@@ -5,13 +5,14 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kerasgen.errors import UserError
 from kerasgen.models import GenerativeModel, find
 from kerasgen.models.declarations import Loader
 from kerasgen.presets import Preset
+from kerasgen.typing import Config
 
 # What a training gives by itself, or what has an option of its own.
 _OWN = {"split", "shuffle", "seed", "start_step", "steps_per_epoch", "download", "data_dir", "self", "kwargs"}
@@ -60,7 +61,7 @@ def settings_of(model_class: type[GenerativeModel], preset: Preset, loader: Load
     """
     from kerasgen.data import LOADERS
 
-    groups = (
+    groups: tuple[tuple[str, Callable[..., object], dict[str, Config], set[str]], ...] = (
         ("", model_class.__init__, preset.config, set()),
         ("data.", LOADERS[loader.name], preset.data, set(loader.sources)),
         ("recipe.", model_class.compile_for_recipe, preset.recipe, set()),
@@ -97,6 +98,7 @@ def changed(
     for name, value in changes.items():
         if name == "image_size" and not isinstance(value, list | tuple):
             size = _checked(Setting(name, None, (int,)), value)
+            assert isinstance(size, int)  # by its kinds
             parts["data"]["image_size"] = size
             parts[""] = model_class.resized(parts[""], size)
             continue
@@ -107,7 +109,7 @@ def changed(
     return replace(preset, config=parts[""], data=parts["data"], recipe=parts["recipe"])
 
 
-def settings_in(found: dict[str, object], preset: str) -> dict[str, object]:
+def settings_in(found: dict[str, Config], preset: str) -> dict[str, Config]:
     """Return the settings by name that a file of settings holds, or a run's config.json.
 
     Args:

@@ -109,17 +109,16 @@ def _foreign(
     floats: bool,
 ) -> Shipment:
     """Return a Keras model that this zoo doesn't know: with pictures if they are asked for."""
-    shape = getattr(model, "input_shape", None)
+    shape: Tensor = getattr(model, "input_shape", None)
     takes_pictures = isinstance(shape, tuple) and len(shape) == 4
     if images is not None and not takes_pictures:
         raise UserError(f"{path} takes inputs of the shape {shape}, which are not pictures: leave --images out.")
     low, high = value_range or (0.0, 1.0)
     inputs = calibration = None
     if images is not None:
-        sides = [own or size or _SIDE for own in shape[1:3]]
-        inputs, calibration = (
-            part * (high - low) + low for part in _parted(read_pictures(images, tuple(sides), shape[3]))
-        )
+        height, width, channels = shape[1:]
+        pictures = read_pictures(images, (height or size or _SIDE, width or size or _SIDE), channels)
+        inputs, calibration = (part * (high - low) + low for part in _parted(pictures))
     spec = value_range and _spec(size, value_range, _multiple(model))
     said = ""
     if takes_pictures and spec is None and not floats:
@@ -152,12 +151,12 @@ def _batches(
         return [{"image": part * (high - low) + low} for part in _parted(pictures)]
     arguments = data_of(path)
     loader = None if arguments is None else model.loader_for(arguments)
-    if loader is None:
+    if arguments is None or loader is None:
         return [None, None]
     from kerasgen.data import LOADERS
 
     load = LOADERS[loader.name]
-    batches = []
+    batches: list[dict[str, np.ndarray] | None] = []
     for split, count in (("test", _COMPARED), ("train", _CALIBRATED)):
         dataset = load(split=split, **arguments)
         batch = next(iter(dataset.unbatch().batch(count)))
@@ -199,7 +198,7 @@ def read_pictures(
     from kerasgen.data.sources.source import Fit
 
     root, value_range = parse(str(folder))
-    pictures = []
+    pictures: list[np.ndarray] = []
     for file in scan(root).files:
         if len(pictures) == _COMPARED + _CALIBRATED:
             break

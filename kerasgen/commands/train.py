@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from kerasgen import values
 from kerasgen.commands.options import Options
@@ -59,7 +59,7 @@ def train(
     download: bool = False,
     data_dir: str | None = None,
     settings: Mapping[str, object] | None = None,
-    schedule: Continuation | None = None,
+    schedule: str | None = None,
     start: str | None = None,
 ) -> Run:
     """Train a preset and write a run folder.
@@ -109,25 +109,37 @@ def train(
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     origin = {name: value for name, value in (("download", download), ("data_dir", data_dir)) if value}
-    data = TrainingData(loader, found.data | origin, seed, strategy.num_replicas_in_sync)
+    loaded = TrainingData(loader, found.data | origin, seed, strategy.num_replicas_in_sync)
     recipe = {name: value for name, value in found.recipe.items() if name != "epochs"}
     with strategy.scope(), _precision(options.precision):
         model = model_class(**found.config, **({"seed": seed} if model_class.seeded else {}))
         if start is not None:
             start_from(model, start)
-        model.compile_for_recipe(data.steps_per_epoch, stages, **recipe)
+        model.compile_for_recipe(loaded.steps_per_epoch, stages, **recipe)
     if options.jit:
         model.jit_compile = True
 
-    config = {"preset": preset, "model": model_class.__name__, "config": model.get_config(), "data": data.arguments}
-    config |= {"epochs": stages[-1].epochs, "stages": [asdict(stage) for stage in stages], "start": start}
-    config |= {"steps_per_epoch": data.steps_per_epoch, "seed": seed, "recipe": recipe}
-    config |= {"options": asdict(options), "replicas": strategy.num_replicas_in_sync}
-    config |= {"workers": worker_count(strategy), "versions": _versions(), "git_commit": _git_commit()}
+    config: RunConfig = {
+        "preset": preset,
+        "model": model_class.__name__,
+        "config": model.get_config(),
+        "data": loaded.arguments,
+        "epochs": stages[-1].epochs,
+        "stages": [asdict(stage) for stage in stages],
+        "start": start,
+        "steps_per_epoch": loaded.steps_per_epoch,
+        "seed": seed,
+        "recipe": recipe,
+        "options": asdict(options),
+        "replicas": strategy.num_replicas_in_sync,
+        "workers": worker_count(strategy),
+        "versions": _versions(),
+        "git_commit": _git_commit(),
+    }
     with _begun(folder, config, overwrite, resume):
         wait_for_workers(strategy)
-        history = _fit(model, data, folder, config, options)
-        run = Run(folder.path, model, history, data.validation)
+        history = _fit(model, loaded, folder, config, options)
+        run = Run(folder.path, model, history, loaded.validation)
         if is_chief():
             finish(run)
         wait_for_workers(strategy)
@@ -172,7 +184,8 @@ def stages_of(
     wanted = tuple(epochs) if isinstance(epochs, Sequence) else () if epochs is None else (epochs,)
     for end in wanted:
         values.whole("epochs", end)
-    if former and len(wanted) < 2:
+    further = cast("Continuation", schedule or "extend")  # one of the two, as was just seen
+    if former and resumed is not None and len(wanted) < 2:
         last = former[-1].epochs
         if not wanted or wanted[0] == last:
             return former
@@ -181,12 +194,12 @@ def stages_of(
                 f"The run in {resumed.path} is one of {last} epochs, and {wanted[0]} were asked for: give {last} or "
                 "more, or begin another run."
             )
-        stages = (*former, Stage(wanted[0], schedule or "extend"))
+        stages = (*former, Stage(wanted[0], further))
     else:
         ends = wanted or (usual,)
         if list(ends) != sorted(set(ends)):
             raise UserError(f"The stages end with the epochs {ends}: give numbers that grow.")
-        stages = (Stage(ends[0]), *(Stage(end, schedule or "extend") for end in ends[1:]))
+        stages = (Stage(ends[0]), *(Stage(end, further) for end in ends[1:]))
     if len(stages) > max(1, len(former)) and schedule is None:
         before, after = stages[-2].epochs, stages[-1].epochs
         raise UserError(
@@ -264,16 +277,17 @@ def _fit(
         used += [bar, keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: _keep_config(folder, config))]
     if options.tensorboard and is_chief():
         used.append(keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False))
-    first_epoch = step // data.steps_per_epoch
-    options = {
-        "validation_data": data.validation,
-        "initial_epoch": first_epoch,
-        "epochs": config["epochs"],
-        "verbose": 0,
-    }
-    options |= {"steps_per_epoch": data.steps_per_epoch, "shuffle": False, "callbacks": used}
     with stop.listening(), closing(bar):
-        model.fit(data.training(step), **options)
+        model.fit(
+            data.training(step),
+            validation_data=data.validation,
+            initial_epoch=step // data.steps_per_epoch,
+            epochs=config["epochs"],
+            steps_per_epoch=data.steps_per_epoch,
+            shuffle=False,
+            callbacks=used,
+            verbose=0,
+        )
     names = sorted({name for row in log.rows for name in row})
     return {name: [row[name] for row in log.rows] for name in names}
 

@@ -12,6 +12,7 @@ from kerasgen.errors import UserError
 from kerasgen.models import GenerativeModel
 from kerasgen.models.declarations import Loader
 from kerasgen.presets import Preset
+from kerasgen.typing import Config
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -35,8 +36,8 @@ class TrainingData:
         UserError: the batch size can't be shared, or an argument doesn't fit.
     """
 
-    def __init__(self, loader: Loader, arguments: Mapping[str, object], seed: int, replicas: int):
-        self.arguments = {"batch_size": 32, **arguments}
+    def __init__(self, loader: Loader, arguments: Mapping[str, Config], seed: int, replicas: int):
+        self.arguments: dict[str, Config] = {"batch_size": 32, **arguments}
         batch_size = self.arguments["batch_size"]
         if batch_size % replicas:
             raise UserError(

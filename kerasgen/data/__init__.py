@@ -2,6 +2,9 @@
 
 two domains by `load_unpaired`, pairs of your own by `load_pairs`, degraded ones by `load_paired`."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from kerasgen.data.loading import SOURCES, available_sources, load, open_source
 from kerasgen.data.paired import load_paired
 from kerasgen.data.pairs import load_pairs
@@ -9,8 +12,11 @@ from kerasgen.data.registration import load_registration
 from kerasgen.data.sources.source import Source
 from kerasgen.data.unpaired import load_unpaired
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 # By the names that models declare them by: a new way to load is a function, and its line here.
-LOADERS = {
+LOADERS: dict[str, "Callable[..., tf.data.Dataset]"] = {
     "load": load,
     "load_paired": load_paired,
     "load_pairs": load_pairs,

@@ -66,6 +66,7 @@ class _Run:
         self.inputs: dict[int, Rows] = {}
         for number, given in zip(self.graph.inputs, inputs, strict=True):
             if self.graph.values[number].is_map:
+                assert not isinstance(given, np.ndarray)  # a map comes by rows
                 self.inputs[number] = given
             else:
                 self.small[number] = ops.convert_to_tensor(given)
@@ -119,7 +120,9 @@ class _Run:
             gathered[step.output].add(self._own(parent, present[parent], rows[parent], way, strip)[1])
         elif step.output in rows:
             height = self.graph.values[maps[0]].height
-            wanted = within(step.window.needs(*rows[step.output], height), height)
+            assert step.window is not None  # as it gathers nothing
+            low, high = rows[step.output]
+            wanted = within(step.window.needs(low, high, height), height)
             values = [self._given(step, p, rows, present, wanted) for p in step.parents]
             made = step.window.run(step.call, values, wanted[0], rows[step.output], height)
             present[step.output] = made
@@ -156,9 +159,10 @@ class _Run:
     def _store(self, value: int) -> InMemory | OnDisk:
         kind = self.graph.values[value]
         dtype = ops.convert_to_numpy(ops.zeros((), kind.dtype)).dtype
+        _, height, width, channels = kind.shape
         if value in self.plan.on_disk:
-            return OnDisk(kind.shape[1:], dtype, self.folder)
-        return InMemory(np.empty(kind.shape[1:], dtype))
+            return OnDisk((height, width, channels), dtype, self.folder)
+        return InMemory(np.empty((height, width, channels), dtype))
 
     def forget(self, number: int) -> None:
         """Give back the kept maps that no pass after this one reads."""

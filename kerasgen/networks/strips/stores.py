@@ -57,7 +57,7 @@ class OnDisk:
 
     def read(self, low: int, high: int) -> np.ndarray:
         rows = np.empty((high - low, *self.shape[1:]), self._dtype)
-        view = memoryview(rows.reshape(-1).view(np.uint8))
+        view = rows.reshape(-1).view(np.uint8).data
         self._file.seek(low * self._row)
         done = 0
         while done < len(view):
@@ -68,7 +68,7 @@ class OnDisk:
         return rows
 
     def write(self, low: int, rows: np.ndarray) -> None:
-        view = memoryview(np.ascontiguousarray(rows).reshape(-1).view(np.uint8))
+        view = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
         try:
             self._file.seek(low * self._row)
             done = 0
