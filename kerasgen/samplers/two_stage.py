@@ -1,5 +1,6 @@
 """The two-stage VAE: a second VAE learns the distribution of the first one's latents."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
@@ -92,7 +93,13 @@ class TwoStageSampler(Sampler):
         x = keras.layers.Concatenate()([hidden(z, self.seed + 20), z])
         x = keras.layers.Reshape((1, dimensions, 1))(dense(dimensions, "latents", x, self.seed + 30))
         encoder, decoder = keras.Model({"image": image}, outputs), keras.Model({"z": z}, x)
-        return VAE(
+
+        class LatentVAE(VAE):
+            """A VAE of latents, which have no black and no white."""
+
+            image_range = (-math.inf, math.inf)
+
+        return LatentVAE(
             (1, dimensions, 1),
             dimensions,
             encoder=encoder,
