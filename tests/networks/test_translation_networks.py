@@ -67,13 +67,13 @@ def test_mixed_precision_ends_in_float32():
     ("call", "words"),
     [
         (lambda: resnet_generator(norm="layer"), "norm='layer'"),
-        (lambda: resnet_generator(5), "5 channels"),
+        (lambda: resnet_generator(65), "65 channels"),
         (lambda: resnet_generator(upsampling="pixelshuffle"), "upsampling='pixelshuffle'"),
         (lambda: resnet_generator(1, 3, residual=True), "same number of channels"),
         (lambda: resnet_generator(stem_kernel=4), "stem_kernel=4"),
         (lambda: unet_generator(downsamplings=1), "downsamplings=1"),
         (lambda: patchgan(downsamplings=0), "downsamplings=0"),
-        (lambda: pixel_discriminator(9), "9 channels"),
+        (lambda: pixel_discriminator(65), "65 channels"),
     ],
 )
 def test_wrong_arguments_get_one_sentence(call, words):
