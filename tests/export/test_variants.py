@@ -22,7 +22,8 @@ def photos(n):
     return np.random.default_rng(0).uniform(-1, 1, (n, 32, 32, 3)).astype("float32")
 
 
-@pytest.mark.parametrize(("variant", "share", "least"), [("float16", 0.55, 60), ("dynamic_int8", 0.35, 33)])
+# Norms that hold in 16 bits take a dozen operators more each, 1% of this small network's file.
+@pytest.mark.parametrize(("variant", "share", "least"), [("float16", 0.56, 60), ("dynamic_int8", 0.35, 33)])
 def test_a_rounded_variant_is_small_and_near(generator, variant, share, least, tmp_path):
     artifact = export_model(generator, tmp_path / "net", format="tflite", variant=variant, inputs=photos(2))
     assert artifact.path.name == f"net.{variant}.tflite"
