@@ -201,9 +201,8 @@ def traced(network: keras.Model) -> Callable[[Tensor], Tensor]:
     Keras' own call keeps what every layer gives until its end: gigabytes for a photograph.
     """
     if network not in _TRACED:
-        its: Callable[[], keras.Model] = weakref.ref(
-            network
-        )  # a graph that held its network would keep it alive in here
+        # A graph that held its network would keep it alive in here.
+        its: Callable[[], keras.Model] = weakref.ref(network)
         shape = tf.TensorSpec(network.input_shape, tf.float32)
         _TRACED[network] = tf.function(lambda batch: its()(batch, training=False), input_signature=[shape])
     return _TRACED[network]
