@@ -259,7 +259,9 @@ def load_keras(path: str | os.PathLike) -> "keras.Model":
         if not isinstance(model, keras.Model):
             raise Fault(f"it holds a {type(model).__name__}")
     with reading(path, "a trained model", "take the one of an earlier epoch"):
-        check_finite({variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights})
+        # Two networks of a model may have weights of one path.
+        arrays = [(variable.path, keras.ops.convert_to_numpy(variable)) for variable in model.weights]
+        check_finite({f"weight {i}, {name}": array for i, (name, array) in enumerate(arrays)})
     return model
 
 
