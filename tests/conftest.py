@@ -66,6 +66,7 @@ def memory_taken():
     def run(before: str, measured: str, *arguments: str) -> int:
         code = f"{PEAK}\n{before}\nstart = peak_memory()\n{measured}\nprint(peak_memory() - start)"
         command = [sys.executable, "-c", code, *arguments]
-        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        # The code may print too.
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
     return run
