@@ -83,6 +83,8 @@ def shipments(
         return [_foreign(Path(path), model, images, size, None if floats else value_range, floats)]
     if value_range is not None:
         raise UserError(f"A {type(model).__name__} has the range {model.image_range} of its own: leave --range out.")
+    # What no picture file holds, such as seven bands, enters and leaves as floats.
+    floats = floats or model.picture_shape[2] not in (1, 3, 4)
     spec = None if floats else _spec(size, model.image_range, model.image_multiple)
     examples, calibration = (
         {} if batch is None else model.example_inputs(batch) for batch in _batches(Path(path), model, images, size)
