@@ -1,5 +1,7 @@
 """Misuse of the API: 56 calls, each of which gets a `UserError`."""
 
+import pytest
+
 from .conftest import GOLDEN, Attack
 
 VAE = f"from kerasgen.runs import load_model\nimport numpy as np\nvae = load_model({str(GOLDEN / 'vae_run')!r})\n"
@@ -88,6 +90,7 @@ CALLS = (
 )
 
 
+@pytest.mark.slow
 def test_each_gets_a_sentence(judged):
     assert len(CALLS) >= 40
     faults = judged([Attack(call.splitlines()[-1], code=call) for call in CALLS])

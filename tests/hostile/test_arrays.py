@@ -158,6 +158,7 @@ def attacks() -> list[Attack]:
     return found
 
 
+@pytest.mark.slow
 def test_each_gets_a_sentence(judged):
     tried = attacks()
     assert len(tried) >= 40

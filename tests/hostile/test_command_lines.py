@@ -1,5 +1,7 @@
 """Wrong command lines: 130 of them; none may begin any work."""
 
+import pytest
+
 from .conftest import GOLDEN, Attack
 
 RUN, GAN = str(GOLDEN / "vae_run"), str(GOLDEN / "cyclegan_run")
@@ -111,6 +113,7 @@ def attacks() -> list[Attack]:
     return [Attack(" ".join(line).replace(str(GOLDEN), "…")[:150], line) for line in (*lines, *ALONE)]
 
 
+@pytest.mark.slow
 def test_each_gets_a_sentence(judged):
     tried = attacks()
     assert len(tried) >= 120

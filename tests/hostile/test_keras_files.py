@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 
 from .conftest import GOLDEN, Attack
 
@@ -194,6 +195,7 @@ def attacks() -> list[Attack]:
     return found
 
 
+@pytest.mark.slow
 def test_each_gets_a_sentence(judged):
     tried = attacks()
     assert len(tried) >= 60

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from .conftest import GOLDEN, Attack
 
 RUN = str(GOLDEN / "vae_run")
@@ -102,6 +104,7 @@ def attacks() -> list[Attack]:
     return found + [Attack(f"config.json: {name}", generate, make=run(content)) for name, content in configurations()]
 
 
+@pytest.mark.slow
 def test_each_gets_a_sentence(judged):
     tried = attacks()
     assert len(tried) >= 40

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from .conftest import GOLDEN, Attack
@@ -88,6 +89,7 @@ def attacks() -> list[Attack]:
     return [*found, Attack("pipe", readers[0], make=pipe)]
 
 
+@pytest.mark.slow
 def test_each_gets_a_sentence(judged):
     tried = attacks()
     assert len(tried) >= 30

@@ -83,6 +83,7 @@ def test_alternating_updates_one_side_at_a_time():
             assert moved == (name == turn)
 
 
+@pytest.mark.slow
 def test_sample_weights_weigh_each_place_of_the_batch():
     a, b = photographs()
     found = []

@@ -145,6 +145,7 @@ def test_score_is_scikit_images_psnr_beside_the_inputs():
     assert scores["pictures"] == 16
 
 
+@pytest.mark.slow
 def test_the_hole_alone_is_scored():
     model = PairedTranslator(**TASKS["inpainting"][0])
     dataset = load_paired("pictures", {"kind": "hole"}, "test", batch_size=16).take(1)

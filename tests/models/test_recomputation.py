@@ -89,6 +89,7 @@ def test_a_function_is_run_again_only_for_its_gradient(eagerly):
     assert runs.numpy() == 4
 
 
+@pytest.mark.slow
 def test_it_is_saved_and_no_artifact_has_it(tmp_path):
     plain, recomputing = pair(**RESNET)
     recomputing.save(tmp_path / "model.keras")

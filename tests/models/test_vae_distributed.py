@@ -62,6 +62,7 @@ def test_two_replicas_equal_one_device(options):
     assert result.stdout.startswith("equal")
 
 
+@pytest.mark.slow
 def test_replicas_draw_different_noise():
     script = """
 import tensorflow as tf

@@ -23,6 +23,7 @@ def test_the_backend_is_the_users(config, backend, tmp_path):
     assert run(tmp_path, config, PRINT_BACKEND) == backend
 
 
+@pytest.mark.slow
 def test_another_layout_is_refused_by_every_network(tmp_path):
     code = """
 from kerasgen.errors import UserError
