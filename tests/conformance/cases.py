@@ -72,7 +72,7 @@ class PresetCase:
 
     Attributes:
         settings: what is set about it; its architecture stays.
-        sources: where its data comes from; "PICTURES" is a folder of 18 pictures. None takes its own.
+        sources: where its data comes from; "PICTURES" and "OTHERS" are folders of 18 pictures. None takes its own.
         extractor: whether the source has a classifier of its own, whose features pictures are compared in.
         exported: whether its first network goes through each format; one preset of each architecture does.
     """
@@ -86,7 +86,7 @@ class PresetCase:
 _VAE = {"image_size": 32, "latent_dim": 4, "filters": [4, 8], "hidden_units": 8, "data.batch_size": 4}
 _PAIRS = {"data.image_size": 32, "data.batch_size": 4}
 _FOLDER = ("folder:PICTURES",)
-_FOLDERS = ("folder:PICTURES", "folder:PICTURES")
+_FOLDERS = ("folder:PICTURES", "folder:OTHERS")
 _RESNET = {"filters": 4, "blocks": 1}
 _TINY = {"image_size": 32, "data.batch_size": 4, "discriminator_options": {"filters": 4}}
 

@@ -9,17 +9,18 @@ from .cases import classifier
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
-    """A folder with 12 pictures of 40×40 to train on and 6 to test on."""
+    """A folder with 12 pictures of 40×40 to train on and 6 to test on; beside it lies another, `others`."""
     from sklearn.datasets import load_sample_images
 
-    folder, random = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    for split, count in (("train", 12), ("test", 6)):
-        (folder / split).mkdir()
-        for i in range(count):
-            top, left = random.integers(0, 380), random.integers(0, 600)
-            piece = load_sample_images().images[i % 2][top : top + 40, left : left + 40]
-            Image.fromarray(piece).save(folder / split / f"{i:02d}.png")
-    return folder
+    root, random = tmp_path_factory.mktemp("folders"), np.random.default_rng(0)
+    for name in ("pictures", "others"):
+        for split, count in (("train", 12), ("test", 6)):
+            (root / name / split).mkdir(parents=True)
+            for i in range(count):
+                top, left = random.integers(0, 380), random.integers(0, 600)
+                piece = load_sample_images().images[i % 2][top : top + 40, left : left + 40]
+                Image.fromarray(piece).save(root / name / split / f"{i:02d}.png")
+    return root / "pictures"
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,8 @@ def test_every_preset_has_a_case():
 
 
 def sources(case: PresetCase, pictures) -> tuple[str, ...] | None:
-    return case.sources and tuple(source.replace("PICTURES", str(pictures)) for source in case.sources)
+    folders = {"folder:PICTURES": f"folder:{pictures}", "folder:OTHERS": f"folder:{pictures.with_name('others')}"}
+    return case.sources and tuple(folders.get(source, source) for source in case.sources)
 
 
 @pytest.mark.slow
