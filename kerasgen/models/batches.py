@@ -67,6 +67,8 @@ def summed_over_replicas(values: list[Tensor]) -> list[Tensor]:
     """Return the sums of what each replica has; on one device the values."""
     if replica_count() == 1:
         return values
+    # Several workers reduce to where a tensor lies: one that came in from outside the step lies nowhere yet.
+    values = [tf.identity(value) for value in values]
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
 
 

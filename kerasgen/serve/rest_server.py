@@ -68,6 +68,7 @@ def _uvicorn(api: RestApi, limits: Limits) -> "uvicorn.Server":
     config = uvicorn.Config(
         api,
         http=_patient_protocol(limits),
+        log_config=None,  # its own would close the handlers that a program has for its log
         log_level="critical",  # a client's broken request is not the server's error
         access_log=False,
         lifespan="off",
