@@ -22,8 +22,8 @@ image_size = int(sys.argv[5]) if len(sys.argv) > 5 else 256
 
 keras.utils.set_random_seed(0)
 sources = (f"folder:{folder_a}", f"folder:{folder_b}")
-training = load_unpaired(*sources, split="train", load_weights=False, image_size=image_size)
-validation = load_unpaired(*sources, split="test", load_weights=False, image_size=image_size)
+training = load_unpaired(*sources, split="train", image_size=image_size)
+validation = load_unpaired(*sources, split="test", image_size=image_size)
 
 gan = CycleGAN.from_preset(
     "cyclegan_resnet_9" if image_size >= 256 else "cyclegan_resnet_6", load_weights=False, image_size=image_size

@@ -15,9 +15,10 @@ from .graph import Graph, Unsupported, Value
 
 # Sums of means are taken of a 64th: the row's sum then holds for means up to 8,192 at 512 columns.
 _SHARE = 2.0**-6
-# Scaled values reach 4: their squares' sum holds for 4,096 columns, and epsilon is above the least normal number.
+# Scaled values reach 4: their squares' sum holds for 4,096 columns. Epsilon stays above 0, but counts for nothing
+# beside the variance of a map with few large values.
 _REACH = 4.0
-_LEAST_NORMAL = 6.2e-5
+_LEAST = 1e-6
 _LEAST_SCALE = 2.0**-10
 
 
@@ -61,7 +62,7 @@ def _in_half(graph: Graph, name: str, axes: list[int], epsilon: float, groups: t
     scaled = graph.node("Mul", [name, scale])
     variance = _pooled(graph, "ReduceMean", graph.node("Mul", [scaled, scaled]), axes, groups)
     small = graph.node("Mul", [scale, graph.scalar(root)])
-    small = graph.node("Clip", [graph.node("Mul", [small, small]), graph.scalar(_LEAST_NORMAL)])
+    small = graph.node("Clip", [graph.node("Mul", [small, small]), graph.scalar(_LEAST)])
     deviation = graph.node("Sqrt", [graph.node("Add", [variance, small])])
     return graph.node("Div", [scaled, deviation])
 
