@@ -12,6 +12,7 @@ from typing import NotRequired, TypedDict
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.typing import Config
+from kerasgen.untrusted import read_json
 
 # Raise it when a folder of today can't be read by yesterday's code, and teach `PresetFolder` the old layout.
 LAYOUT = 1
@@ -168,13 +169,10 @@ class PresetFolder:
         _write(self.metadata_file, {"layout": LAYOUT, **metadata, "sha256": digest(self.weights_file)})
 
     def _json(self, path: Path) -> Config:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{self.path} is not a preset's folder: it lacks {path.name}.") from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{path} can't be read ({type(error).__name__}): save the preset again.") from error
-        if not isinstance(content, dict) or content.get("layout") != LAYOUT:
+        if not path.exists():
+            raise UserError(f"{self.path} is not a preset's folder: it lacks {path.name}.")
+        content = read_json(path, {"layout": int}, "a preset's own", "save the preset again")
+        if content["layout"] != LAYOUT:
             raise UserError(f"{path} doesn't have the layout {LAYOUT} of this version: save the preset again.")
         return content
 
