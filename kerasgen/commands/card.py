@@ -1,6 +1,5 @@
 """The card of trained weights: what they do, how they were trained, what they are worth, all from JSON."""
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from kerasgen.files import atomic_write
 from kerasgen.presets import PresetFolder, shipped
 from kerasgen.runs import RunFolder, load_model
 from kerasgen.typing import Config
+from kerasgen.untrusted import read_json
 
 EVALUATION, ARTIFACTS, STRIP = "evaluation.json", "artifacts.json", "strip.png"
 
@@ -164,7 +164,4 @@ def _value(value: object) -> str:
 def _read(path: Path) -> Config:
     if not path.exists():
         return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} can't be read ({type(error).__name__}): write it again, or remove it.") from error
+    return read_json(path, (dict, list), "numbers of a card", "write it again, or remove it")
