@@ -393,11 +393,15 @@ def list_names() -> None:
         from kerasgen.data import available_sources
         from kerasgen.export import available_formats
         from kerasgen.models import presets
+        from kerasgen.networks.macs import CONVENTION, worded
         from kerasgen.presets import shipped
         from kerasgen.samplers import SAMPLERS
 
     trained = {name for name in presets() if shipped(name).exists()}
-    print_table("Preset", {n: "trained: " * (n in trained) + p.description for n, (_, p) in presets().items()})
+    costs = {n: f" ({worded(p.macs)} at {p.data['image_size']} pixels)" for n, (_, p) in presets().items() if p.macs}
+    described = {n: p.description + costs.get(n, "") for n, (_, p) in presets().items()}
+    print_table("Preset", {n: "trained: " * (n in trained) + text for n, text in described.items()})
+    typer.echo(f"MAC: {CONVENTION}.")
     print_table("Data source", available_sources())
     print_table("Sampler", {name: (c.__doc__ or "").partition("\n")[0] for name, c in SAMPLERS.items()})
     print_table("Format", {name: ", ".join(variants) for name, variants in available_formats().items()})

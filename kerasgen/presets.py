@@ -27,12 +27,15 @@ class Preset:
         config: keyword arguments of the model's constructor.
         data: keyword arguments of the data loader, with the source that the recipe was measured on.
         recipe: `epochs`, `learning_rate` and whatever else the model's `compile_for_recipe` takes.
+        macs: multiply-accumulates of an example of the training size through its first network to export, as
+            `kerasgen.networks.macs` counts them. They stand here, because to build all networks takes half a minute.
     """
 
     description: str
     config: dict[str, Config]
     data: dict[str, Config] = field(default_factory=dict)
     recipe: dict[str, Config] = field(default_factory=dict)
+    macs: int | None = None
 
 
 class Metadata(TypedDict):

@@ -121,6 +121,8 @@ def test_list_names_everything(kerasgen):
     assert code == 0
     for name in ("vae_digits", "cyclegan_resnet_9", "digits", "folder:PATH", "saved_model", "tflite", "onnx"):
         assert name in out
+    assert "49.6 GMAC" in out
+    assert "transposed ones at their input's resolution" in " ".join(out.split())
 
 
 @pytest.mark.parametrize(

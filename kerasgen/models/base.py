@@ -17,6 +17,7 @@ from kerasgen.models.checks import refusals
 from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Reported
 from kerasgen.models.gradients import Accumulator, apply_summed, check_optimizer, inner, trained_variables
 from kerasgen.models.pretrained import Pretrained
+from kerasgen.networks.macs import CONVENTION, Cost, cost
 from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
 from kerasgen.training.schedules import Stage, ended_at
 from kerasgen.typing import Batch, Config, Tensor
@@ -389,6 +390,24 @@ class GenerativeModel(Pretrained, keras.Model):
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
         """Return the networks worth an artifact, by name; `kerasgen.export.export_model` takes each."""
         raise NotImplementedError(f"{type(self).__name__} names no networks to export.")
+
+    def costs(self, height: int | None = None, width: int | None = None) -> dict[str, Cost]:
+        """Return the weights and the multiply-accumulates of each network to export, by name.
+
+        Args:
+            height: in pixels, where networks take any; None is that of the training pictures, or else 256.
+            width: the same.
+        """
+        own = self.picture_shape
+        sides = (height or own[0] or 256, width or own[1] or 256)
+        return {name: cost(exported.network, *sides) for name, exported in self.networks_to_export().items()}
+
+    def summary(self, *args: Config, print_fn: Callable[..., None] = print, **kwargs: Config) -> None:
+        """Print Keras' table, and what an example costs in each network to export."""
+        super().summary(*args, print_fn=print_fn, **kwargs)
+        for name, of_network in self.costs().items():
+            print_fn(f"{name}: {of_network}")
+        print_fn(f"MAC: {CONVENTION}.")
 
     def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return inputs of the networks to export and of their further signatures, by name, for a batch of data."""

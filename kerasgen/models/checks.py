@@ -4,10 +4,12 @@ In a graph the numbers are known only when it runs: an assertion stops it there,
 raises into the sentence.
 """
 
+import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+import keras
 import tensorflow as tf
 
 from kerasgen.errors import UserError
@@ -17,6 +19,22 @@ from kerasgen.typing import Tensor
 _BEGIN, _END = "<refused>", "</refused>"
 # Of the range: interpolation overshoots a little.
 _SLACK = 0.01
+
+
+def check_options(options: Mapping[str, object], network: Callable[..., keras.Model], argument: str) -> None:
+    """Raise `UserError` if a network is built without one of these options.
+
+    Args:
+        options: by name.
+        network: builds it.
+        argument: by which the options were given.
+    """
+    known = [name for name in inspect.signature(network).parameters if name != "name"]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise UserError(
+            f"{argument} has {unknown[0]!r}, but {network.__name__} takes {', '.join(known)}: choose of these."
+        )
 
 
 def check_pictures(images: Tensor, value_range: tuple[float, float], what: str = "images") -> None:

@@ -12,7 +12,7 @@ from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
 from kerasgen.models.batches import replica_count, unpacked
-from kerasgen.models.checks import check_pictures
+from kerasgen.models.checks import check_options, check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.models.image_pool import ImagePool
 from kerasgen.models.recomputation import recomputed
@@ -149,6 +149,8 @@ class CycleGAN(GenerativeModel):
     def _check_arguments(self) -> None:
         self._check_choice("generator_type", _GENERATORS)
         self._check_choice("discriminator_type", _DISCRIMINATORS)
+        check_options(self.generator_options, _GENERATORS[self.generator_type], "generator_options")
+        check_options(self.discriminator_options, _DISCRIMINATORS[self.discriminator_type], "discriminator_options")
         self._check_choice("adversarial_loss", ("lsgan", "vanilla", "wgan_gp"))
         self._check_not_negative("lambda_cycle", "lambda_identity", "pool_size", "alternate_every")
 
@@ -501,18 +503,21 @@ PRESETS = {
         config={"image_size": 256, "generator_options": {"blocks": 9}},
         data={**_FOLDERS, "image_size": 256},
         recipe=_PAPER,
+        macs=49_551_507_456,
     ),
     "cyclegan_resnet_6": Preset(
         description="the paper's CycleGAN for 128 pixels: 6 residual blocks, from two folders of yours",
         config={"image_size": 128, "generator_options": {"blocks": 6}},
         data={**_FOLDERS, "image_size": 128},
         recipe=_PAPER,
+        macs=8_763_998_208,
     ),
     "cyclegan_unet_256": Preset(
         description="CycleGAN with U-Nets of 8 levels and instance norm, 256 pixels, from two folders of yours",
         config={"image_size": 256, "generator_type": "unet", "generator_options": {"norm": "instance"}},
         data={**_FOLDERS, "image_size": 256},
         recipe=_PAPER,
+        macs=6_048_186_368,
     ),
     "cyclegan_unet_128": Preset(
         description="CycleGAN with U-Nets of 7 levels and instance norm, 128 pixels, from two folders of yours",
@@ -523,12 +528,14 @@ PRESETS = {
         },
         data={**_FOLDERS, "image_size": 128},
         recipe=_PAPER,
+        macs=1_505_755_136,
     ),
     "style_transfer": Preset(
         description="one style of pictures to another, 128 pixels: two folders, or cycle_gan/monet2photo's domains",
         config={"image_size": 128, "generator_options": {"blocks": 6}},
         data={**_FOLDERS, "image_size": 128},
         recipe=_PAPER,
+        macs=8_763_998_208,
     ),
     "cyclegan_digits_ink": Preset(
         description="handwritten digits to blue ink on cream paper, 16×16, with a known truth; under a minute",
@@ -540,6 +547,7 @@ PRESETS = {
         },
         data={"source_a": "digits", "source_b": "digits_ink", "image_size": 16, "batch_size": 16, "mode": "none"},
         recipe={"epochs": 18, "learning_rate": 1e-3},
+        macs=2_580_480,
     ),
     "cyclegan_photo_dusk": Preset(
         description="photographs to dusk, 32×32, with a known truth; about two minutes",
@@ -561,5 +569,6 @@ PRESETS = {
         },
         data={"source_a": "photos", "source_b": "photo_dusk", "image_size": 32, "batch_size": 8, "mode": "crop"},
         recipe={"epochs": 10, "learning_rate": 1e-3},
+        macs=10_321_920,
     ),
 }

@@ -6,6 +6,7 @@ from keras import layers
 from kerasgen.errors import UserError
 from kerasgen.layers import Cropping2D, ReflectionPadding2D
 from kerasgen.networks.norms import apply_norm, check_channels, check_layout, check_norm, needs_bias, normal_init
+from kerasgen.networks.separable import separable_conv
 
 
 def resnet_generator(
@@ -19,6 +20,7 @@ def resnet_generator(
     norm: str = "instance",
     upsampling: str = "transpose",
     residual: bool = False,
+    separable: bool = False,
     name: str = "resnet_generator",
 ) -> keras.Model:
     """Build a translation network `[batch, H, W, channels]` → `[batch, H, W, out_channels]`, float32.
@@ -39,6 +41,8 @@ def resnet_generator(
         residual: add the network's output to its input instead of ending in tanh, starting from the identity.
             For translations that keep the content, it rules out solutions such as a color negative; the
             output isn't bounded then.
+        separable: take the residual blocks' convolutions apart (`separable_conv`), for phones: with 64 filters and 9
+            blocks a fifth of the multiplications, and with 16 filters a fiftieth.
         name: of the Keras model.
 
     Raises:
@@ -56,7 +60,7 @@ def resnet_generator(
         x = layers.Conv2D(filters * 2**i, 3, strides=2, name=f"down{i}_conv", **_options(norm))(x)
         x = layers.ReLU(name=f"down{i}_relu")(apply_norm(x, norm, f"down{i}_norm"))
     for i in range(1, blocks + 1):
-        x = _residual_block(x, norm, f"block{i}")
+        x = _residual_block(x, norm, separable, f"block{i}")
     for i in range(1, downsamplings + 1):
         x = _upsample(x, filters * 2 ** (downsamplings - i), upsampling, norm, f"up{i}")
         x = layers.ReLU(name=f"up{i}_relu")(apply_norm(x, norm, f"up{i}_norm"))
@@ -75,13 +79,15 @@ def _options(norm: str) -> dict:
     return {"use_bias": needs_bias(norm), "kernel_initializer": normal_init()}
 
 
-def _residual_block(x: keras.KerasTensor, norm: str, name: str) -> keras.KerasTensor:
-    filters = x.shape[-1]
-    y = ReflectionPadding2D(1, name=f"{name}_pad1")(x)
-    y = layers.Conv2D(filters, 3, name=f"{name}_conv1", **_options(norm))(y)
+def _residual_block(x: keras.KerasTensor, norm: str, separable: bool, name: str) -> keras.KerasTensor:
+    def convolved(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        if separable:
+            return separable_conv(x, norm, name)
+        return layers.Conv2D(x.shape[-1], 3, name=name, **_options(norm))(x)
+
+    y = convolved(ReflectionPadding2D(1, name=f"{name}_pad1")(x), f"{name}_conv1")
     y = layers.ReLU(name=f"{name}_relu")(apply_norm(y, norm, f"{name}_norm1"))
-    y = ReflectionPadding2D(1, name=f"{name}_pad2")(y)
-    y = layers.Conv2D(filters, 3, name=f"{name}_conv2", **_options(norm))(y)
+    y = convolved(ReflectionPadding2D(1, name=f"{name}_pad2")(y), f"{name}_conv2")
     y = apply_norm(y, norm, f"{name}_norm2")
     return layers.Add(name=f"{name}_add")([x, y])  # no activation after the sum
 

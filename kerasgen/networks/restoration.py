@@ -11,12 +11,18 @@ from keras import layers, ops
 from kerasgen.errors import UserError
 from kerasgen.networks.enlargement import Bicubic, enlarged
 from kerasgen.networks.norms import check_channels, check_layout
+from kerasgen.networks.separable import separable_conv
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def super_resolver(
-    scale: int = 2, *, filters: int = 32, blocks: int = 4, name: str = "super_resolver"
+    scale: int = 2,
+    *,
+    filters: int = 32,
+    blocks: int = 4,
+    separable: bool = False,
+    name: str = "super_resolver",
 ) -> keras.Model:
     """Build `[batch, H, W, 3]` → `[batch, scale·H, scale·W, 3]`, float32, images in [-1, 1].
 
@@ -28,6 +34,7 @@ def super_resolver(
         scale: 2 or 4.
         filters: of each convolution.
         blocks: residual blocks.
+        separable: take the blocks' convolutions apart (`separable_conv`), for phones.
         name: of the Keras model.
 
     Raises:
@@ -39,7 +46,7 @@ def super_resolver(
     inputs = keras.Input((None, None, 3), name="image")
     bicubic = enlarged(inputs, scale, Bicubic(), "bicubic")
     luma = layers.Conv2D(1, 1, use_bias=False, kernel_initializer=Luma(), trainable=False, name="luma")(inputs)
-    x = _trunk(layers.Conv2D(filters, 3, padding="same", name="stem")(luma), blocks)
+    x = _trunk(layers.Conv2D(filters, 3, padding="same", name="stem")(luma), blocks, separable)
     # A 3×3 convolution to scale² channels and their spreading out to pixels, as the one operation that it is.
     detail = layers.Conv2DTranspose(
         1, 3 * scale, strides=scale, padding="same", kernel_initializer="zeros", name="detail"
@@ -50,7 +57,13 @@ def super_resolver(
 
 
 def restorer(
-    channels: int = 3, *, filters: int = 32, blocks: int = 5, curve: bool = False, name: str = "restorer"
+    channels: int = 3,
+    *,
+    filters: int = 32,
+    blocks: int = 5,
+    curve: bool = False,
+    separable: bool = False,
+    name: str = "restorer",
 ) -> keras.Model:
     """Build `[batch, H, W, channels]` → the same, float32, images in [-1, 1]; H and W even.
 
@@ -62,6 +75,7 @@ def restorer(
         blocks: residual blocks.
         curve: add to a learned curve instead, a mix of x, √x and x² in [0, 1] of all channels, which begins as x:
             for light and color that are wrong everywhere alike.
+        separable: take the blocks' convolutions apart (`separable_conv`), for phones.
         name: of the Keras model.
 
     Raises:
@@ -78,17 +92,20 @@ def restorer(
         skip = layers.Rescaling(2.0, -1.0, name="signed")(skip)
     x = layers.Conv2D(filters, 6, strides=2, padding="same", name="stem")(seen)
     x = layers.Conv2DTranspose(channels, 6, strides=2, padding="same", kernel_initializer="zeros", name="correction")(
-        _trunk(x, blocks)
+        _trunk(x, blocks, separable)
     )
     outputs = layers.Add(dtype="float32", name="restored")([skip, x])
     return keras.Model(inputs, outputs, name=name)
 
 
-def _trunk(x: keras.KerasTensor, blocks: int) -> keras.KerasTensor:
-    filters = x.shape[-1]
+def _trunk(x: keras.KerasTensor, blocks: int, separable: bool) -> keras.KerasTensor:
+    def convolved(x: keras.KerasTensor, name: str, activation: str | None = None) -> keras.KerasTensor:
+        if separable:
+            return separable_conv(x, "none", name, padding="same", activation=activation)
+        return layers.Conv2D(x.shape[-1], 3, padding="same", activation=activation, name=name)(x)
+
     for i in range(1, blocks + 1):
-        y = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{i}_conv1")(x)
-        y = layers.Conv2D(filters, 3, padding="same", name=f"block{i}_conv2")(y)
+        y = convolved(convolved(x, f"block{i}_conv1", "relu"), f"block{i}_conv2")
         x = layers.Add(name=f"block{i}_add")([x, y])
     return x
 
