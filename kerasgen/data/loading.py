@@ -140,7 +140,7 @@ def load(
         data_dir: where the sets of "tfds:NAME" are; None is TensorFlow Datasets' own folder.
 
     Returns:
-        A dataset of dicts {"image": float32 [batch, height, width, channels] in [0, 1](, "label": int32 [batch], or
+        A dataset of dicts {"image": float32 [batch, height, width, channels] in [0, 1] (, "label": int32 [batch], or
         float32 [batch, k] of 0 and 1 where an example has several)}.
 
     Raises:

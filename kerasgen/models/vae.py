@@ -54,7 +54,7 @@ class Posterior(NamedTuple):
 class VAE(GenerativeModel):
     """Variational autoencoder (Kingma and Welling 2014, 1312.6114), with β (Higgins et al. 2017) and free bits.
 
-    Trains on dicts {"image": [batch, height, width, channels] in [0, 1](, "label", "sample_weight")}, on image
+    Trains on dicts {"image": [batch, height, width, channels] in [0, 1] (, "label", "sample_weight")}, on image
     arrays, or on (image, label) pairs. Losses are sums over pixels and latent dimensions, and means over the
     batch, in nats. Training reports `loss` (what is minimized), `reconstruction_loss` (the negative
     log-likelihood) and `kl_loss`; evaluation adds `elbo` (at β = 1, with neither warm-up nor free bits, one

@@ -42,7 +42,7 @@ def conv_encoder(
         label_size: with it, there is a second input "label", [batch, label_size]: one-hot classes, or attributes.
 
     Returns:
-        A model from {"image": [batch, height, width, channels] in [0, 1](, "label")} to
+        A model from {"image": [batch, height, width, channels] in [0, 1] (, "label")} to
         {"z_mean": [batch, latent_dim], "z_log_var": [batch, latent_dim]}, both float32.
 
     Raises:
@@ -86,7 +86,7 @@ def conv_decoder(
         label_size: with it, there is a second input "label", [batch, label_size]: one-hot classes, or attributes.
 
     Returns:
-        A model from {"z": [batch, latent_dim](, "label")} to float32 images
+        A model from {"z": [batch, latent_dim] (, "label")} to float32 images
         [batch, height, width, channels] in [0, 1].
 
     Raises:

@@ -31,7 +31,7 @@ class Source:
     Attributes:
         count: how many examples there are.
         example: from an int64 scalar tensor in [0, count) to {"image": float32 [height, width, channels] in
-            [0, 1](, "label": int32, or float32 [k] of 0 and 1)}, in a TensorFlow graph.
+            [0, 1] (, "label": int32, or float32 [k] of 0 and 1)}, in a TensorFlow graph.
         class_names: names of the labels; empty if there are none.
         labels: gives the labels of all examples, [count] or [count, k], without reading a picture; or None.
         names: of the examples, each different: a pair is two examples of one name. Empty where none has one.
