@@ -43,6 +43,13 @@ REFERENCE = {
     ),
     "runs": ("Runs, presets, drawing", ["runs", "presets", "drawing", "errors"]),
 }
+# A new room gets its place by itself.
+_listed = {module.partition(".")[0] for _, modules in REFERENCE.values() for module in modules}
+REFERENCE["runs"][1].extend(
+    path.parent.name
+    for path in sorted((ROOT / "kerasgen").glob("*/__init__.py"))
+    if path.parent.name not in _listed and "__all__" in path.read_text()
+)
 _temporary = []  # lives as long as the build
 
 
