@@ -293,11 +293,20 @@ def export(
     license: Annotated[str, typer.Option(help="Of the weights, for the manifest.")] = "",
     serving: Annotated[Path | None, typer.Option(help="Folder of TensorFlow Serving, for the next version.")] = None,
     label: Annotated[str, typer.Option(help="With --serving: what clients may call the version by.")] = "stable",
+    page: Annotated[Path | None, typer.Option(help="Folder of a page that runs the model in browsers.")] = None,
     **options: str | int | None,
 ) -> None:
     """Export a trained model's networks, each artifact verified in a fresh process before it is published."""
+    if output is None and serving is None and page is None:
+        raise UserError(
+            "Nothing says where to: give --output for artifacts, --serving for TensorFlow Serving, or --page for a "
+            "page."
+        )
+    value_range = None if range is None else values.pair("--range", range)
+    if page is not None:
+        _export_page(model, page, images, size, value_range, license)
     if output is None and serving is None:
-        raise UserError("Nothing says where to: give --output for artifacts, or --serving for TensorFlow Serving.")
+        return
     with _quiet_import():
         from kerasgen.commands.ship import shipments
         from kerasgen.export import benchmark, export_model
@@ -305,7 +314,7 @@ def export(
         from kerasgen.export.serving import export_serving
 
     wanted = _formats_and_variants(format, variant) if output else []
-    for shipment in shipments(model, images, size, floats, None if range is None else values.pair("--range", range)):
+    for shipment in shipments(model, images, size, floats, value_range):
         if shipment.floats_said:
             typer.echo(shipment.floats_said)
         if serving:
@@ -319,6 +328,21 @@ def export(
             given = shipment.options(name, kind) | {"license": license} | options_of(name, options)
             paths.append(export_model(shipment.network, output / shipment.name, name, kind, **given).path)
         print_measurements(benchmark(paths, shipment.network, shipment.inputs))
+
+
+def _export_page(
+    model: Path,
+    page: Path,
+    images: Path | None,
+    size: int | None,
+    value_range: tuple[float, float] | None,
+    license: str,
+) -> None:
+    with _quiet_import():
+        from kerasgen.commands.page import export_page
+
+    folder = export_page(model, page, images, size, value_range, license)
+    typer.echo(f"The page is in {folder}; look at it by: python -m http.server --bind 127.0.0.1 --directory {folder}")
 
 
 @_command()

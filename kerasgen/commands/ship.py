@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Shipment:
         also: further signatures of its SavedModel.
         calibration: more inputs, none of which is compared on where there are enough; None for seeded ones.
         floats_said: what to tell a user whose pictures stay floats though nobody asked for that; "" otherwise.
+        labels: what its input `label` says, if it has one.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Shipment:
     also: "dict[str, tuple[keras.Model, Tensor]]" = field(default_factory=dict)
     calibration: Tensor = None
     floats_said: str = ""
+    labels: Literal["classes", "attributes"] = "classes"
 
     def options(self, format: str, variant: str = "float32") -> dict[str, Tensor]:
         """Return arguments of `export_model` for an artifact of this network."""
@@ -62,6 +64,7 @@ def shipments(
     size: int | None = None,
     floats: bool = False,
     value_range: tuple[float, float] | None = None,
+    open_size: int | None = None,
 ) -> list[Shipment]:
     """Return the networks of a trained model.
 
@@ -72,6 +75,7 @@ def shipments(
         size: pixels of the square pictures; None takes the model's own.
         floats: leaves pictures floats, instead of uint8 outside the artifact.
         value_range: what 0 and 255 are inside a model that isn't of this zoo; without it, its pictures stay floats.
+        open_size: the size where neither `size` nor the model says one.
 
     Raises:
         UserError: there is no such model or folder, or an argument doesn't fit.
@@ -83,6 +87,7 @@ def shipments(
         return [_foreign(Path(path), model, images, size, None if floats else value_range, floats)]
     if value_range is not None:
         raise UserError(f"A {type(model).__name__} has the range {model.image_range} of its own: leave --range out.")
+    size = size or (open_size if model.picture_shape[0] is None else None)
     # What no picture file holds, such as seven bands, enters and leaves as floats.
     floats = floats or model.picture_shape[2] not in (1, 3, 4)
     spec = None if floats else _spec(size, model.image_range, model.image_multiple)
@@ -97,6 +102,7 @@ def shipments(
             None if exported.not_pictures else spec,
             {other: (network, examples.get(other)) for other, network in exported.also.items()},
             calibration.get(name),
+            labels=exported.labels,
         )
         for name, exported in model.networks_to_export().items()
     ]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 Better = Literal["lower", "higher"]
 # How `kerasgen evaluate` measures a model; `kerasgen.commands.evaluate` has a function for each.
 Evaluation = Literal["generation", "translation", "score"]
+# What an input `label` says: one of several classes, or 0/1 attributes at once.
+Labels = Literal["classes", "attributes"]
 
 
 class Latents(Protocol):
@@ -74,8 +76,10 @@ class ExportedNetwork:
         not_pictures: names of tensors [batch, height, width, channels] that are something else, such as a flow; an
             artifact that has one takes and gives floats. All others of that rank are pictures in the model's
             `image_range`.
+        labels: what its input `label` says, if it has one.
     """
 
     network: "keras.Model"
     also: Mapping[str, "keras.Model"] = field(default_factory=dict)
     not_pictures: tuple[str, ...] = ()
+    labels: Labels = "classes"

@@ -15,7 +15,7 @@ from kerasgen.metrics.latent import ActiveUnits
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_labels, check_pictures
-from kerasgen.models.declarations import ExportedNetwork, LatentSampler, Reported
+from kerasgen.models.declarations import ExportedNetwork, Labels, LatentSampler, Reported
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.presets import Preset
 from kerasgen.training.schedules import Stage, staged
@@ -443,7 +443,8 @@ class VAE(GenerativeModel):
         image = self.decoder(mean | labels)
         reconstructor = keras.Model(inputs, {"image": image}, name="reconstructor")
         also = {"encode": self.encoder, "reconstruct": reconstructor}
-        return {"decoder": ExportedNetwork(self.decoder, also), "encoder": ExportedNetwork(self.encoder)}
+        says: Labels = "attributes" if self.num_attributes else "classes"
+        return {"decoder": ExportedNetwork(self.decoder, also, labels=says), "encoder": ExportedNetwork(self.encoder)}
 
     @property
     def conditional(self) -> bool:

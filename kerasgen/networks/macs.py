@@ -43,22 +43,22 @@ class Cost:
     Attributes:
         weights: numbers in all weights.
         macs: multiply-accumulates.
-        height: of the pictures that they were counted for, where the network leaves it open.
-        width: the same.
+        size: height and width of the pictures that they were counted for, or None for a network that takes one size.
     """
 
     weights: int
     macs: int
-    height: int
-    width: int
+    size: tuple[int, int] | None
 
     def __str__(self) -> str:
-        return f"{self.weights:,} weights, {worded(self.macs)} at {self.height}×{self.width}"
+        at = f" at {self.size[0]}×{self.size[1]}" if self.size else ""
+        return f"{self.weights:,} weights, {worded(self.macs)}{at}"
 
 
 def cost(network: keras.Model, height: int = 256, width: int = 256) -> Cost:
     """Return what one example of that size costs; see `macs`."""
-    return Cost(network.count_params(), macs(network, height, width), height, width)
+    is_open = any(None in tensor.shape[1:] for tensor in network.inputs)
+    return Cost(network.count_params(), macs(network, height, width), (height, width) if is_open else None)
 
 
 def worded(count: int) -> str:
