@@ -72,7 +72,7 @@ def _exported(shipment: Shipment, place: Path, license: str) -> PageNetwork | No
 
 def _about(path: Path, ready: Sequence[Shipment]) -> tuple[Page, str]:
     """Return what is to be said of a preset's weights, of a run, or of a file; and the license of the first."""
-    name, preset, license = path.resolve().name if path.exists() else str(path), "", ""
+    name, preset, license = path.resolve().name.removesuffix(".keras") if path.exists() else str(path), "", ""
     facts: dict[str, str] = {}
     weights = PresetFolder(path) if path.exists() else shipped(name)
     if weights.exists():

@@ -156,8 +156,18 @@ async function generate() {
   $("gallery-time").textContent = `${PICTURES} pictures, ${each.toFixed(1)} ms each`;
 }
 
+// The paper lies where the picture is, beside what becomes of it.
+function drawing(on) {
+  $("draw-tools").hidden = $("paper").hidden = !on;
+  $("input").hidden = on;
+  $("pair").classList.toggle("drawing", on);
+  $("draw").setAttribute("aria-pressed", String(on));
+  if (on) $("paper").focus();
+}
+
 async function take(file) {
   if (!file) return;
+  drawing(false);
   const bitmap = await opened(file);
   picture = (width, height, alpha) => fitted(bitmap, width, height, alpha);
   await translate();
@@ -181,6 +191,7 @@ function cameraOff() {
 }
 
 async function shoot() {
+  drawing(false);
   const bitmap = await createImageBitmap($("video"));
   picture = (width, height) => fitted(bitmap, width, height);
   await translate();
@@ -200,11 +211,7 @@ function listen() {
   $("camera").onclick = attempt(camera);
   $("camera-off").onclick = cameraOff;
   $("shoot").onclick = attempt(shoot);
-  $("draw").onclick = () => {
-    $("draw-tools").hidden = !$("draw-tools").hidden;
-    $("draw").setAttribute("aria-pressed", String(!$("draw-tools").hidden));
-    if (!$("draw-tools").hidden) $("paper").focus();
-  };
+  $("draw").onclick = () => drawing($("paper").hidden);
   $("undo").onclick = () => sheet.undo();
   $("clear").onclick = () => sheet.clear();
   document.ondragover = (event) => {
