@@ -131,3 +131,17 @@ def test_wrong_use_is_said():
         model.fit(tf.data.Dataset.from_tensors({"a": photo()}), verbose=0)
     with pytest.raises(UserError, match="amplitude is -1"):
         load_registration("pictures", amplitude=-1)
+
+
+def test_flat_places_keep_their_pattern():
+    """A wide range of light beside faint clouds: their normalized values are right to four digits."""
+    random, rows = np.random.default_rng(0), np.linspace(-1, 1, 32)[:, None]
+    sky = np.where(rows < 0, -0.9, 0.8) + 0.002 * random.standard_normal((32, 32))
+    picture = np.repeat(sky[None, ..., None], 3, axis=-1).astype("float32")
+    shown = CostVolume()([picture, picture])[0, ..., -2].numpy()
+
+    halved = picture[0, ..., 0].astype("float64").reshape(16, 2, 16, 2).mean((1, 3))
+    for y, x in np.ndindex(16, 16):
+        around = halved[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
+        right = (halved[y, x] - around.mean()) / np.sqrt(around.var() + 1e-5)
+        np.testing.assert_allclose(shown[y, x], right, atol=1e-4)

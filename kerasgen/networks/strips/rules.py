@@ -60,8 +60,8 @@ _LAYERS = """
 """
 _OPERATIONS = """
     Absolute Cast Ceil Clip Cos Divide Elu Equal Exp Floor Gelu Greater GreaterEqual HardSigmoid LeakyRelu Less
-    LessEqual Log Log1p LogicalAnd LogicalNot LogicalOr Negative NotEqual Power Relu Relu6 Round Rsqrt Selu Sigmoid
-    Sign Silu Sin Softplus Softsign Sqrt Square Tanh TrueDivide Where
+    LessEqual Log Log1p LogicalAnd LogicalNot LogicalOr Negative NotEqual OnesLike Power Relu Relu6 Round Rsqrt Selu
+    Sigmoid Sign Silu Sin Softplus Softsign Sqrt Square Tanh TrueDivide Where ZerosLike
 """
 POINTWISE = frozenset((_LAYERS + _OPERATIONS).split())
 # Over channels they are pointwise too.
