@@ -4,6 +4,7 @@ Modules are nested so that state dicts have the key names of junyanz/pytorch-Cyc
 """
 
 import itertools
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -52,9 +53,17 @@ class ResnetGenerator(nn.Module):
 
 
 class UnetBlock(nn.Module):
-    """One level of the U-Net around the next; `inner` None is the innermost."""
+    """One level of the U-Net around the next; `inner` None is the innermost, `last` what its output goes through."""
 
-    def __init__(self, outer: int, width: int, inner: nn.Module | None, norm: str, channels: int | None = None):
+    def __init__(
+        self,
+        outer: int,
+        width: int,
+        inner: nn.Module | None,
+        norm: str,
+        channels: int | None = None,
+        last: tuple[nn.Module, ...] = (),
+    ):
         super().__init__()
         self.outermost = channels is not None
         bias = norm == "instance"
@@ -67,7 +76,7 @@ class UnetBlock(nn.Module):
             layers = [nn.LeakyReLU(0.2), down, nn.ReLU(), up, norm_layer(norm, outer)]
         else:
             before = [nn.LeakyReLU(0.2), down, norm_layer(norm, width)]
-            layers = [*before, inner, nn.ReLU(), up, norm_layer(norm, outer)]
+            layers = [*before, inner, nn.ReLU(), up, norm_layer(norm, outer), *last]
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -75,12 +84,23 @@ class UnetBlock(nn.Module):
 
 
 class UnetGenerator(nn.Module):
-    def __init__(self, channels: int = 3, out_channels: int = 3, filters: int = 64, levels: int = 8, norm="batch"):
+    """pix2pix' generator; `dropout` makes what drops in all levels but the innermost and the four outermost."""
+
+    def __init__(
+        self,
+        channels: int = 3,
+        out_channels: int = 3,
+        filters: int = 64,
+        levels: int = 8,
+        norm: str = "batch",
+        dropout: Callable[[], nn.Module] | None = None,
+    ):
         super().__init__()
         widths = [filters * min(2**i, 8) for i in range(levels)]
         block = None
         for i in range(levels - 1, 0, -1):
-            block = UnetBlock(widths[i - 1], widths[i], block, norm)
+            last = (dropout(),) if dropout and 4 <= i < levels - 1 else ()
+            block = UnetBlock(widths[i - 1], widths[i], block, norm, last=last)
         self.model = UnetBlock(out_channels, widths[0], block, norm, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

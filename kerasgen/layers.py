@@ -1,5 +1,7 @@
 """Layers that Keras lacks, in keras.ops: they run under every Keras backend."""
 
+import random
+
 import keras
 from keras import ops
 
@@ -51,48 +53,90 @@ class Cropping2D(keras.layers.Cropping2D):
 class InstanceNormalization(keras.layers.Layer):
     """Normalize every channel of every image by its own mean and variance (Ulyanov et al. 2016, 1607.08022).
 
-    Input and output `[batch, height, width, channels]`. No learned scale or offset, as in CycleGAN.
-    The statistics are computed in float32 whatever the layer's precision.
+    Input and output `[batch, height, width, channels]`. The statistics are computed in float32 whatever the layer's
+    precision.
 
     Args:
         epsilon: added to the variance.
+        affine: learn a scale and an offset of each channel, as batch normalization does; CycleGAN has none.
+        gamma_initializer: of the scale.
     """
 
-    def __init__(self, epsilon: float = 1e-5, **kwargs):
+    def __init__(
+        self,
+        epsilon: float = 1e-5,
+        affine: bool = False,
+        gamma_initializer: "str | dict | keras.Initializer" = "ones",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.epsilon = epsilon
+        self.epsilon, self.affine = epsilon, affine
+        self.gamma_initializer = keras.initializers.get(gamma_initializer)
+        self.gamma = self.beta = None
+
+    def build(self, input_shape):
+        if self.affine:
+            shape = (input_shape[-1],)
+            self.gamma = self.add_weight(name="gamma", shape=shape, initializer=self.gamma_initializer)
+            self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros")
 
     def call(self, inputs, training=False):
         # Training one image at a time is CycleGAN's default, and there instance and batch statistics are the
         # same: TensorFlow's fused kernel then takes half the time of the formula. Inference keeps the formula,
         # because no exporter converts a batch normalization in training mode.
         if training and inputs.shape[0] == 1 and keras.backend.backend() == "tensorflow":
-            return _fused_batch_norm(inputs, self.epsilon)
+            return _fused_batch_norm(inputs, self.epsilon, self.gamma, self.beta)
         x = ops.cast(inputs, "float32")
         centered = x - ops.mean(x, axis=(1, 2), keepdims=True)
         variance = ops.mean(centered * centered, axis=(1, 2), keepdims=True)
-        return ops.cast(centered * ops.rsqrt(variance + self.epsilon), inputs.dtype)
+        x = centered * ops.rsqrt(variance + self.epsilon)
+        if self.affine:
+            x = x * ops.cast(self.gamma, "float32") + ops.cast(self.beta, "float32")
+        return ops.cast(x, inputs.dtype)
 
     def compute_output_shape(self, input_shape):
         return input_shape
 
     def get_config(self) -> dict:
-        return {**super().get_config(), "epsilon": self.epsilon}
+        config = {**super().get_config(), "epsilon": self.epsilon, "affine": self.affine}
+        return {**config, "gamma_initializer": keras.initializers.serialize(self.gamma_initializer)}
 
 
-def _fused_batch_norm(inputs, epsilon: float):
+def _fused_batch_norm(inputs, epsilon: float, scale=None, offset=None):
     import tensorflow as tf
 
     channels = inputs.shape[-1]
     return tf.raw_ops.FusedBatchNormV3(
         x=inputs,
-        scale=tf.ones([channels]),
-        offset=tf.zeros([channels]),
+        scale=tf.ones([channels]) if scale is None else tf.cast(scale, tf.float32),
+        offset=tf.zeros([channels]) if offset is None else tf.cast(offset, tf.float32),
         mean=tf.zeros([0]),
         variance=tf.zeros([0]),
         epsilon=epsilon,
         is_training=True,
     ).y
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class NoiseDropout(keras.layers.Dropout):
+    """Dropout that can stay on at test: pix2pix' only noise (Isola et al. 2017, 1611.07004, section 3.2).
+
+    Args:
+        rate: share of the values that become 0; the others are divided by the rest.
+        at_test: whether values are dropped at test too, so that the same picture has many answers.
+        seed: of the draws; None draws one, which its configuration keeps.
+    """
+
+    def __init__(self, rate: float, at_test: bool = False, seed: int | None = None, **kwargs):
+        # As Keras draws one, which keras.utils.set_random_seed determines; but Keras wouldn't keep it.
+        super().__init__(rate, seed=random.randint(1, 10**9) if seed is None else seed, **kwargs)
+        self.at_test = at_test
+
+    def call(self, inputs, training=False):
+        return super().call(inputs, training=training or self.at_test)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "at_test": self.at_test}
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")

@@ -1,9 +1,11 @@
 """Presets: a model's configuration and recipe under a name, and the folder that holds its trained weights."""
 
+import ast
+import difflib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -178,6 +180,31 @@ class PresetFolder:
         if content["layout"] != LAYOUT:
             raise UserError(f"{path} doesn't have the layout {LAYOUT} of this version: save the preset again.")
         return content
+
+
+def declared_names() -> set[str]:
+    """Return the names of all presets, read off the models' files: to import these takes TensorFlow's seconds."""
+    names: set[str] = set()
+    for file in (Path(__file__).parent / "models").glob("*.py"):
+        for statement in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "PRESETS":
+                assert isinstance(statement.value, ast.Dict)  # a table at the foot of a model's file
+                names.update(str(ast.literal_eval(key)) for key in statement.value.keys if key is not None)
+    return names
+
+
+def check_name(name: str, known: Collection[str] | None = None) -> None:
+    """Raise `UserError` unless a preset has that name.
+
+    Args:
+        name: that was given.
+        known: all names; None takes `declared_names`.
+    """
+    known = declared_names() if known is None else known
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+        meant = f"did you mean {close[0]!r}" if close else f"choose one of {', '.join(sorted(known))}"
+        raise UserError(f"There is no preset {name!r}: {meant}.")
 
 
 def shipped(name: str) -> PresetFolder:

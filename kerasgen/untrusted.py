@@ -30,6 +30,7 @@ MOST_TEXT = 8 * 2**20  # bytes of a JSON or a configuration; ResNet152's is 0.6 
 _SMALL = 64 * 2**20  # bytes that may be taken for any file
 _RATIO = 20  # times its own size that a larger file may take: weights hardly compress
 _MOST_NAME = 1000  # characters of a name in a file
+_MOST_NESTED = 50  # dots in the name of a tensor
 _BUILDING = threading.RLock()
 
 
@@ -109,6 +110,28 @@ def read_json(path: str | os.PathLike, schema: object, kind: str, advice: str) -
     text = read_text(path, kind, advice)
     with reading(path, kind, advice):
         return cast("dict[str, object]", checked(parse_json(text), schema))
+
+
+def read_yaml(path: str | os.PathLike, kind: str, advice: str) -> dict[str, object]:
+    """Return the mapping of a YAML file, whose keys are texts.
+
+    Args:
+        path: of the file.
+        kind, advice: see `reading`.
+
+    Raises:
+        UserError: see `reading`; or it holds something else, or refers to itself, which can grow without end.
+    """
+    import yaml
+
+    text = read_text(path, kind, advice)
+    with reading(path, kind, advice):
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
+            raise Fault("it refers to parts of itself")
+        found = yaml.safe_load(text)
+        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+            raise Fault("it doesn't hold values by name")
+        return found
 
 
 def parse_json(text: str | bytes) -> object:
@@ -351,8 +374,11 @@ def bounded_weights(elements: int) -> Iterator[None]:
 def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Return the weights of a state_dict that `torch.save` wrote, as float32 by name.
 
+    Those of a dict in a dict, such as {"state_dict": …}, have the names of both, joined by a dot. Counters, texts and
+    lists beside them are left out.
+
     Raises:
-        UserError: see `reading`; or it holds anything but plain tensors of finite numbers.
+        UserError: see `reading`; or it holds no tensors, or others than plain ones of finite numbers.
     """
     import torch
 
@@ -365,15 +391,27 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         content = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not content:
             raise Fault(f"it holds a {type(content).__name__}, not a state_dict")
-        arrays = {}
-        for name, value in content.items():
-            if not isinstance(name, str) or len(name) > _MOST_NAME:
-                raise Fault("a key is not a name")
-            if not isinstance(value, torch.Tensor):
-                raise Fault(f"{name!r} is a {type(value).__name__}, not a tensor")
-            arrays[name] = _plain_array(name, value)
+        arrays = dict(_tensors(content))
+        if not arrays:
+            raise Fault("it holds no tensors by name")
         check_finite(arrays)
         return arrays
+
+
+def _tensors(content: dict[object, object], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the tensors of nested dicts by their joined names; what else a training keeps is left out."""
+    import torch
+
+    for name, value in content.items():
+        if not isinstance(name, str):
+            continue  # an optimizer numbers its weights
+        full = f"{prefix}{name}"
+        if len(full) > _MOST_NAME:
+            raise Fault("a key is not a name")
+        if isinstance(value, torch.Tensor):
+            yield full, _plain_array(full, value)
+        elif isinstance(value, dict) and full.count(".") < _MOST_NESTED:
+            yield from _tensors(value, f"{full}.")
 
 
 def _plain_array(name: str, tensor: "torch.Tensor") -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from kerasgen.commands.translate import ranges_of
 from kerasgen.errors import UserError
+from kerasgen.networks.unet import without_noise
 from kerasgen.runs import data_of, load_model
 from kerasgen.typing import Tensor
 
@@ -132,7 +133,7 @@ def _foreign(
     if takes_pictures and spec is None and not floats:
         read = f"; --images was read in [{low:g}, {high:g}]" if images is not None else ""
         said = f"{path.stem} takes floats, because nothing says its pictures' range{read}: --range=LOW,HIGH says it."
-    return Shipment(path.stem, model, inputs, spec, calibration=calibration, floats_said=said)
+    return Shipment(path.stem, without_noise(model), inputs, spec, calibration=calibration, floats_said=said)
 
 
 def _multiple(model: "keras.Model") -> int:

@@ -29,20 +29,29 @@ class ImportedNetwork(NamedTuple):
     description: str
 
 
-def import_torch(path: str | os.PathLike) -> ImportedNetwork:
+def import_torch(
+    path: str | os.PathLike, network: str | None = None, batch_statistics: bool = False
+) -> ImportedNetwork:
     """Read a `.pth` file of resnet_9blocks/6blocks, unet_128/256, n-layer or pixel discriminators.
 
-    Instance and batch norm, files saved from several GPUs (`module.` prefixes) and old ones with running
-    statistics of instance norms are read. Pickled code is never run. Dropout holds no weights and is left out.
+    Instance norm (affine too) and batch norm, spectral norm (which is folded into the weights), old files with
+    running statistics of instance norms, and weights that are nested in others or have a prefix (`state_dict`,
+    `netG.module.`) are read. Pickled code is never run. Dropout holds no weights and is left out.
+
+    Args:
+        path: of the file.
+        network: which one of several in the file: the beginning of its keys, such as "netG".
+        batch_statistics: whether batch norms take each picture's own statistics at test too, as the project's test
+            script does by default, instead of the averages of the training.
 
     Raises:
-        UserError: PyTorch is missing, the file is none, or it holds another network; the sentence then names the
-            first key that doesn't fit.
+        UserError: PyTorch is missing, the file is none, it holds no such network or several, none has batch norm
+            where its statistics are asked for, or a key doesn't fit; the sentence then names the first.
     """
-    weights = _read(path)
+    weights = _chosen(_read(path), path, network)
     # Its shapes say how large the network is: no larger than its weights.
     with bounded_weights(sum(value.size for value in weights.values())):
-        network, pairs, description = _recognize(weights)
+        built, pairs, description = _recognize(weights, batch_statistics)
     taken = {}
     for torch_name, variable, axes in pairs:
         if torch_name not in weights:
@@ -55,17 +64,54 @@ def import_torch(path: str | os.PathLike) -> ImportedNetwork:
             )
         taken[torch_name] = (variable, value)
     for torch_name in weights:
-        if torch_name not in taken:
+        unused = batch_statistics and torch_name.endswith((".running_mean", ".running_var"))
+        if torch_name not in taken and not unused:
             raise UserError(f"{path} looks like a {description}, which has no {torch_name!r}: {_ADVICE}.")
     for variable, value in taken.values():
         variable.assign(value)
-    return ImportedNetwork(network, description)
+    return ImportedNetwork(built, description)
+
+
+def averages_statistics(network: keras.Model) -> bool:
+    """Tell whether a network has batch norms, which take the averages of a training at test."""
+    return any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
 
 
 def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
     require_extra("torch", "Reading .pth files", "torch")
-    weights = read_torch(path)
-    return _without_bookkeeping({name.removeprefix("module."): array for name, array in weights.items()})
+    return _without_bookkeeping(_folded(read_torch(path)))
+
+
+def _folded(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Divide each weight with a spectral norm by the norm that a PyTorch network at test divides it by."""
+    folded = dict(weights)
+    for original, left, right in (
+        ("weight_orig", "weight_u", "weight_v"),
+        ("parametrizations.weight.original", "parametrizations.weight.0._u", "parametrizations.weight.0._v"),
+    ):
+        for name in [name for name in weights if name.endswith(f".{original}")]:
+            stem = name.removesuffix(original)
+            if not {stem + left, stem + right} <= weights.keys():
+                continue  # whose key is then named as unknown
+            norm = _spectral_norm(weights[name], weights[stem + left], weights[stem + right])
+            for leaf in (original, left, right):
+                del folded[stem + leaf]
+            folded[f"{stem}weight"] = weights[name] / np.float32(norm)
+    return folded
+
+
+def _spectral_norm(weight: np.ndarray, left: np.ndarray, right: np.ndarray) -> float:
+    """Return the weight as a matrix times the two vectors that approximate its largest singular value."""
+    # A convolution's rows are its outputs, axis 0; a transposed one's are axis 1. Where both have one length, the
+    # vectors fit the matrix that they were made for, and no other: its product is the larger.
+    norms = [0.0]
+    for axis in range(min(2, weight.ndim)):
+        matrix = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).astype("float64")
+        if matrix.shape == (left.size, right.size):
+            norms.append(float(left.ravel() @ matrix @ right.ravel()))
+    if not max(norms) > 0:
+        raise UserError(f"A spectral norm of the checkpoint doesn't fit its weight {weight.shape}: {_ADVICE}.")
+    return max(norms)
 
 
 def _without_bookkeeping(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -79,21 +125,45 @@ def _without_bookkeeping(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray
     return kept
 
 
+def _chosen(weights: dict[str, np.ndarray], path: str | os.PathLike, network: str | None) -> dict[str, np.ndarray]:
+    """Return the weights of one network of the file, without what stands before their names."""
+    found = dict.fromkeys(prefix for name in weights if (prefix := _prefix(name, weights)) is not None)
+    wanted = [prefix for prefix in found if network is None or prefix.startswith(network)]
+    if len(wanted) == 1:
+        (prefix,) = wanted
+        # Without a prefix, all that is in the file belongs to the network.
+        return {name[len(prefix) :]: value for name, value in weights.items() if name.startswith(prefix)}
+    if network is not None or len(wanted) > 1:
+        names = ", ".join(repr(prefix.rstrip(".")) for prefix in found) or "none"
+        raise UserError(f"{path} holds the networks {names}: choose one by the beginning of its name (--network).")
+    raise UserError(f"The key {next(iter(weights))!r} belongs to no network known here: {_ADVICE}.")
+
+
+def _prefix(name: str, weights: dict[str, np.ndarray]) -> str | None:
+    """Return what stands before a name that is the first of a network's; None for any other name."""
+    for first, *_ in _KINDS:
+        if name == first or name.endswith(f".{first}"):
+            prefix = name.removesuffix(first)
+            # A PatchGAN called "model" begins as a U-Net does, and has no second level within the first.
+            if first != _UNET or f"{prefix}model.model.1.model.1.weight" in weights:
+                return prefix
+    return None
+
+
 Pairs = Iterator[tuple[str, keras.Variable, tuple[int, ...]]]
 
 
-def _recognize(weights: dict[str, np.ndarray]) -> tuple[keras.Model, Pairs, str]:
-    # One-dimensional weights are a norm's scale, which only batch norm has here.
-    norm = "batch" if any(n.endswith("running_mean") for n in weights) else "instance"
-    for first, build in (
-        ("model.10.conv_block.1.weight", _resnet),
-        ("model.model.0.weight", _unet),
-        ("net.0.weight", _pixel),
-        ("model.0.weight", _patchgan),
-    ):
-        if first in weights:
-            return build(weights, norm)
-    raise UserError(f"The key {next(iter(weights))!r} belongs to no network known here: {_ADVICE}.")
+def _recognize(weights: dict[str, np.ndarray], batch_statistics: bool) -> tuple[keras.Model, Pairs, str]:
+    build, norms = next((build, norms) for first, build, norms in _KINDS if first in weights)
+    return build(weights, _norm(weights, norms, batch_statistics))
+
+
+def _norm(weights: dict[str, np.ndarray], places: tuple[str, ...], batch_statistics: bool) -> str:
+    if any(name.endswith("running_mean") for name in weights):
+        return "batch_of_one" if batch_statistics else "batch"
+    if batch_statistics:
+        raise UserError("The network has no batch norm: leave --batch-statistics out.")
+    return "affine_instance" if any(f"{place}.weight" in weights for place in places) else "instance"
 
 
 def _shape(weights: dict[str, np.ndarray], name: str) -> tuple[int, ...]:
@@ -162,6 +232,16 @@ def _pixel(weights: dict[str, np.ndarray], norm: str) -> tuple[keras.Model, Pair
     network = pixel_discriminator(channels, filters=filters, norm=norm)
     layout = [("conv1", "net.0"), ("conv2", "net.2"), ("norm2", "net.3"), ("conv3", "net.5")]
     return network, _pairs(network, layout), f"pixel discriminator with {norm} norm"
+
+
+_UNET = "model.model.0.weight"
+# By the first key of each, with where the first norm can be; a U-Net's first key ends like a PatchGAN's.
+_KINDS = (
+    ("model.10.conv_block.1.weight", _resnet, ("model.2",)),
+    (_UNET, _unet, ("model.model.1.model.2", "model.model.1.model.4")),
+    ("net.0.weight", _pixel, ("net.3",)),
+    ("model.0.weight", _patchgan, ("model.3",)),
+)
 
 
 def _following(name: str) -> str:

@@ -7,7 +7,7 @@ from kerasgen.models.cyclegan import CycleGAN
 from kerasgen.models.paired import PairedTranslator
 from kerasgen.models.registration import Registration
 from kerasgen.models.vae import VAE, Posterior
-from kerasgen.presets import Preset
+from kerasgen.presets import Preset, check_name
 
 # A new model adds its module here. Each has a `MODEL` and its `PRESETS`.
 MODEL_MODULES = (vae, cyclegan, paired, registration)
@@ -38,8 +38,7 @@ def find(name: str) -> tuple[type[GenerativeModel], Preset]:
         UserError: there is none; the sentence lists those that there are.
     """
     known = presets()
-    if name not in known:
-        raise UserError(f"There is no preset {name!r}: choose one of {', '.join(sorted(known))}.")
+    check_name(name, known)
     return known[name]
 
 

@@ -89,7 +89,9 @@ class GenerativeModel(Pretrained, keras.Model):
 
     def __init__(self, **kwargs: Config):
         super().__init__(**kwargs)
-        self._trackers = {reported.name: keras.metrics.Mean(name=reported.name) for reported in self.reports}
+        self._trackers = {
+            reported.name: keras.metrics.Mean(name=reported.name) for reported in self.reports if reported.by_steps
+        }
         self._accumulation_steps = 1
         self._accumulators: list[Accumulator] = []
         # So many first steps the next `fit` only counts, because they were made before an interruption.

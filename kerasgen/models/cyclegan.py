@@ -10,10 +10,12 @@ import tensorflow as tf
 
 from kerasgen import losses
 from kerasgen.errors import UserError
+from kerasgen.models.augmentation import augmented, check_augmentation
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
 from kerasgen.models.batches import replica_count, unpacked
 from kerasgen.models.checks import check_options, check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
+from kerasgen.models.gradients import paper_adam
 from kerasgen.models.image_pool import ImagePool
 from kerasgen.models.recomputation import recomputed
 from kerasgen.models.translation import size_multiple, translate_images
@@ -21,10 +23,10 @@ from kerasgen.networks.patchgan import patchgan, pixel_discriminator
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
 from kerasgen.presets import Preset
-from kerasgen.training.schedules import LinearDecay, Stage, staged
+from kerasgen.training.schedules import Stage, half_constant, staged
 from kerasgen.typing import Batch, Config, Tensor
 
-_GENERATORS = {"resnet": resnet_generator, "unet": unet_generator}
+_GENERATORS: dict[str, Callable[..., keras.Model]] = {"resnet": resnet_generator, "unet": unet_generator}
 _DISCRIMINATORS = {"patchgan": patchgan, "pixel": pixel_discriminator}
 _NETWORKS = ("generator_a2b", "generator_b2a", "discriminator_a", "discriminator_b")
 _GRADIENT_PENALTY = 10.0
@@ -58,7 +60,9 @@ class CycleGAN(GenerativeModel):
             its activations (Chen et al. 2016, 1604.06174). The gradients are the same; a step takes about a third
             longer, and holds the activations of one translation rather than of all six. For generators without
             batch normalization and dropout.
-        seed: of the pool's draws and of the gradient penalty's.
+        differentiable_augmentation: what a discriminator sees of each picture, for small sets: some of "color",
+            "translation" and "cutout" (Zhao et al. 2020, 2006.10738).
+        seed: of the pool's draws, of the gradient penalty's and of the augmentation's.
         generator_a2b, generator_b2a, discriminator_a, discriminator_b: your own networks instead.
 
     Raises:
@@ -82,6 +86,7 @@ class CycleGAN(GenerativeModel):
         Reported("ssim_a2b", "higher", validation_only=True),
         Reported("psnr_b2a", "higher", validation_only=True),
         Reported("ssim_b2a", "higher", validation_only=True),
+        Reported("kernel", validation_only=True, on_bar=True, by_steps=False),
     )
     evaluation = "translation"
     seeded = True
@@ -108,6 +113,7 @@ class CycleGAN(GenerativeModel):
         pool_size: int = 50,
         alternate_every: int = 0,
         recompute: bool = False,
+        differentiable_augmentation: Sequence[str] = (),
         seed: int = 0,
         generator_a2b: keras.Model | None = None,
         generator_b2a: keras.Model | None = None,
@@ -124,6 +130,7 @@ class CycleGAN(GenerativeModel):
         self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
         self.adversarial_loss, self.pool_size = adversarial_loss, pool_size
         self.alternate_every, self.recompute, self.seed = alternate_every, recompute, seed
+        self.differentiable_augmentation = check_augmentation(differentiable_augmentation)
         self._check_arguments()
 
         given = dict(zip(_NETWORKS, (generator_a2b, generator_b2a, discriminator_a, discriminator_b), strict=True))
@@ -278,10 +285,10 @@ class CycleGAN(GenerativeModel):
         fake_b, fake_a = a2b(a), b2a(b)
         terms = {
             "adversarial_a2b": losses.adversarial_generator_loss(
-                self.discriminator_b(fake_b, training=training), self.adversarial_loss
+                self._judged(self.discriminator_b, fake_b, training), self.adversarial_loss
             ),
             "adversarial_b2a": losses.adversarial_generator_loss(
-                self.discriminator_a(fake_a, training=training), self.adversarial_loss
+                self._judged(self.discriminator_a, fake_a, training), self.adversarial_loss
             ),
             "cycle_a": losses.absolute_error(a, b2a(fake_b)),
             "cycle_b": losses.absolute_error(b, a2b(fake_a)),
@@ -293,6 +300,14 @@ class CycleGAN(GenerativeModel):
             terms["identity_b"] = losses.absolute_error(b, a2b(b))
             total += self.lambda_cycle * self.lambda_identity * (terms["identity_a"] + terms["identity_b"])
         return {"generator_loss": total, **terms}, fake_a, fake_b
+
+    def _judged(self, discriminator: keras.Model, images: Tensor, training: bool) -> Tensor:
+        return discriminator(self._as_seen(images) if training else images, training=training)
+
+    def _as_seen(self, images: Tensor) -> Tensor:
+        """Return images as the discriminators see them in training."""
+        kinds = self.differentiable_augmentation
+        return augmented(images, kinds, self.seed_generator.next()) if kinds else images
 
     def _translations(self, training: bool) -> list[Callable[[Tensor], Tensor]]:
         """Both generators as functions of images."""
@@ -312,6 +327,7 @@ class CycleGAN(GenerativeModel):
         }
 
     def _discriminator_loss(self, discriminator: keras.Model, real: Tensor, fake: Tensor) -> Tensor:
+        real, fake = self._as_seen(real), self._as_seen(fake)
         loss = losses.adversarial_discriminator_loss(
             discriminator(real, training=True), discriminator(fake, training=True), self.adversarial_loss
         )
@@ -426,13 +442,8 @@ class CycleGAN(GenerativeModel):
         self, steps_per_epoch: int, epochs: int | Sequence[Stage], learning_rate: float = 2e-4
     ) -> None:
         """Adam with beta_1 0.5, constant for half of the training, then linearly to 0."""
-
-        def half_constant(steps: int) -> LinearDecay:
-            steps = max(2, steps)
-            return LinearDecay(learning_rate, steps // 2, steps - steps // 2)
-
-        schedule = staged(half_constant, steps_per_epoch, epochs)
-        self.compile(_adam(schedule), _adam(schedule))
+        schedule = staged(partial(half_constant, learning_rate), steps_per_epoch, epochs)
+        self.compile(paper_adam(schedule), paper_adam(schedule))
 
     @classmethod
     def upgraded_config(cls, config: Mapping[str, Config]) -> dict[str, Config]:
@@ -453,13 +464,9 @@ class CycleGAN(GenerativeModel):
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
-def _adam(learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 2e-4) -> keras.optimizers.Adam:
-    return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.999, epsilon=1e-8)
-
-
 def _prepared(optimizer: keras.optimizers.Optimizer | None, variables: list) -> keras.optimizers.Optimizer:
     """Return an optimizer with its state built, because neither saving nor tf.distribute builds it later."""
-    optimizer = optimizer or _adam()
+    optimizer = optimizer or paper_adam()
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     if keras.config.dtype_policy().name == "mixed_float16" and not scaled:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

@@ -38,12 +38,14 @@ class Reported:
         better: which direction is; None for a yardstick, which says something of the data rather than of the model.
         validation_only: whether training leaves it out.
         on_bar: whether it is worth a place on the progress bar.
+        by_steps: whether the model's steps compute it; else a callback measures it after an epoch.
     """
 
     name: str
     better: Better | None = "lower"
     validation_only: bool = False
     on_bar: bool = False
+    by_steps: bool = True
 
     @property
     def bar_name(self) -> str:

@@ -10,6 +10,13 @@ from kerasgen.errors import UserError
 from kerasgen.typing import Tensor
 
 
+def paper_adam(
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 2e-4,
+) -> keras.optimizers.Adam:
+    """Return Adam as CycleGAN and pix2pix take it, with PyTorch's epsilon."""
+    return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.999, epsilon=1e-8)
+
+
 class Accumulator:
     """Gives an optimizer the mean of k gradients after each k-th."""
 

@@ -10,19 +10,21 @@ import tensorflow as tf
 
 from kerasgen import losses
 from kerasgen.errors import UserError
-from kerasgen.models.base import GenerativeModel
+from kerasgen.models.augmentation import augmented, check_augmentation
+from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_options, check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
+from kerasgen.models.gradients import paper_adam
 from kerasgen.models.pair_tasks import TASKS, psnr, untouched
 from kerasgen.models.translation import size_multiple, translate_images
 from kerasgen.networks.inpainting import inpainter
 from kerasgen.networks.patchgan import patchgan
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.restoration import restorer, super_resolver
-from kerasgen.networks.unet import unet_generator
+from kerasgen.networks.unet import unet_generator, without_noise
 from kerasgen.presets import Preset
-from kerasgen.training.schedules import Stage, staged, warmed_up_cosine
+from kerasgen.training.schedules import Stage, half_constant, staged, warmed_up_cosine
 from kerasgen.typing import Batch, Config, Tensor
 
 _GENERATORS: dict[str, Callable[..., keras.Model]] = {
@@ -55,6 +57,9 @@ class PairedTranslator(GenerativeModel):
         lambda_l2: weight of the mean squared error.
         lambda_adversarial: weight of the adversarial loss; 0 trains no discriminator.
         adversarial_loss: "vanilla" (pix2pix') or "lsgan".
+        differentiable_augmentation: what a discriminator sees of each picture, for small sets: some of "color",
+            "translation" and "cutout" (Zhao et al. 2020, 2006.10738).
+        seed: of the augmentation.
         task: what `score` compares with: "super_resolution", "inpainting" or "restoration"; None takes the one that
             the generator is made for.
         generator_a2b: your own network instead.
@@ -73,6 +78,7 @@ class PairedTranslator(GenerativeModel):
         Reported("ssim", "higher", validation_only=True),
         Reported("psnr_input", None, validation_only=True),
     )
+    seeded = True
     preview_file = "restorations.png"
     image_range = (-1.0, 1.0)
     former_arguments: ClassVar = {"generator": "generator_type"}
@@ -87,6 +93,8 @@ class PairedTranslator(GenerativeModel):
         lambda_l2: float = 0.0,
         lambda_adversarial: float = 0.0,
         adversarial_loss: str = "vanilla",
+        differentiable_augmentation: Sequence[str] = (),
+        seed: int = 0,
         task: str | None = None,
         generator_a2b: keras.Model | None = None,
         **kwargs: Config,
@@ -96,6 +104,9 @@ class PairedTranslator(GenerativeModel):
         self.discriminator_options = dict(discriminator_options or {})
         self.lambda_l1, self.lambda_l2, self.lambda_adversarial = lambda_l1, lambda_l2, lambda_adversarial
         self.adversarial_loss = adversarial_loss
+        self.differentiable_augmentation = check_augmentation(differentiable_augmentation)
+        # Only where it is drawn from: checkpoints of a model without it have no place for it.
+        self.seed_generator = ReplicaSeedGenerator(seed) if self.differentiable_augmentation else None
         self.task = task or _TASKS_OF.get(generator_type, "restoration")
         self._check_arguments()
         self.generator_a2b = generator_a2b or _GENERATORS[generator_type](**self.generator_options)
@@ -125,11 +136,11 @@ class PairedTranslator(GenerativeModel):
         **kwargs: Config,
     ) -> None:
         """Set the optimizers; left out, they are Adam with pix2pix' learning rate 2e-4 and beta_1 0.5."""
-        super().compile(optimizer=optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5), **kwargs)
+        super().compile(optimizer=optimizer or paper_adam(), **kwargs)
         self.optimizer.build(self.generator_a2b.trainable_variables)
         self.discriminator_optimizer = None
         if self.discriminator is not None:
-            self.discriminator_optimizer = discriminator_optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5)
+            self.discriminator_optimizer = discriminator_optimizer or paper_adam()
             self.discriminator_optimizer.build(self.discriminator.trainable_variables)
 
     @property
@@ -142,38 +153,57 @@ class PairedTranslator(GenerativeModel):
         a, b, share = self._pair(data)
         variables = self.generator_a2b.trainable_variables
         with tf.GradientTape() as tape:
-            values, fake = self.generator_losses(a, b, training=True)
+            fake = self.generator_a2b(a, training=True)
+        judged = self._update_discriminator(a, b, tf.stop_gradient(fake), share)
+        with tape:  # again: the discriminator that judges the picture has learned from it, as in the paper's code
+            values = self._losses_of(fake, a, b, training=True)
             penalty = self.layer_losses(variables)
         self.update(tape, values["loss"], share, variables, self.optimizer, penalty)
         values["loss"] += penalty
-        if self.discriminator is not None:
-            variables = self.discriminator.trainable_variables
-            with tf.GradientTape() as tape:
-                loss = self._discriminator_loss(a, b, tf.stop_gradient(fake))
-                penalty = self.layer_losses(variables)
-            self.update(tape, loss, share, variables, self.discriminator_optimizer, penalty)
-            values["discriminator_loss"] = loss + penalty
+        values |= judged
         self.track(values, share)
         return self.results(*values)
+
+    def _update_discriminator(self, a: Tensor, b: Tensor, fake: Tensor, share: Share) -> dict[str, Tensor]:
+        """Return the discriminator's loss [batch] from before the update, by name; nothing where there is none."""
+        if self.discriminator is None:
+            return {}
+        variables = self.discriminator.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = self._discriminator_loss(a, b, fake)
+            penalty = self.layer_losses(variables)
+        self.update(tape, loss, share, variables, self.discriminator_optimizer, penalty)
+        return {"discriminator_loss": loss + penalty}
 
     def generator_losses(self, a: Tensor, b: Tensor, training: bool = False) -> tuple[dict[str, Tensor], Tensor]:
         """Losses [batch] by name, of which "loss" is the weighted sum, and the generator's output."""
         fake = self.generator_a2b(a, training=training)
+        return self._losses_of(fake, a, b, training), fake
+
+    def _losses_of(self, fake: Tensor, a: Tensor, b: Tensor, training: bool) -> dict[str, Tensor]:
         values = {"l1_loss": losses.absolute_error(b, fake)}
         total = self.lambda_l1 * values["l1_loss"]
         if self.lambda_l2:
             total += self.lambda_l2 * losses.squared_error(b, fake)
         if self.discriminator is not None:
-            logits = self.discriminator(_beside(fake, a), training=training)
+            logits = self.discriminator(self._as_seen(fake, a, training), training=training)
             values["adversarial_loss"] = losses.adversarial_generator_loss(logits, self.adversarial_loss)
             total += self.lambda_adversarial * values["adversarial_loss"]
-        return {"loss": total, **values}, fake
+        return {"loss": total, **values}
 
     def _discriminator_loss(self, a: Tensor, b: Tensor, fake: Tensor) -> Tensor:
         assert self.discriminator is not None  # who trains none doesn't ask for its loss
-        real_logits = self.discriminator(_beside(b, a), training=True)
-        fake_logits = self.discriminator(_beside(fake, a), training=True)
+        real_logits = self.discriminator(self._as_seen(b, a, training=True), training=True)
+        fake_logits = self.discriminator(self._as_seen(fake, a, training=True), training=True)
         return losses.adversarial_discriminator_loss(real_logits, fake_logits, self.adversarial_loss)
+
+    def _as_seen(self, images: Tensor, condition: Tensor, training: bool) -> Tensor:
+        """Return a condition, enlarged to its picture's size, and the picture, as the discriminator sees them."""
+        if condition.shape[1:3] != images.shape[1:3]:
+            condition = tf.image.resize(condition, tf.shape(images)[1:3], "nearest")
+        if not (training and self.seed_generator):
+            return tf.concat([condition, images], axis=-1)
+        return augmented(images, self.differentiable_augmentation, self.seed_generator.next(), condition)
 
     def test_step(self, data: Batch) -> dict[str, Tensor]:
         a, b, share = self._pair(data)
@@ -256,11 +286,20 @@ class PairedTranslator(GenerativeModel):
         return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
 
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
-        """Return the generator: images in [-1, 1] to images in [-1, 1]."""
-        return {"generator_a2b": ExportedNetwork(self.generator_a2b)}
+        """Return the generator: images in [-1, 1] to images in [-1, 1], without what it draws at test."""
+        return {"generator_a2b": ExportedNetwork(without_noise(self.generator_a2b))}
 
     def translators(self) -> dict[str, keras.Model]:
         return {"a2b": self.generator_a2b}
+
+    @classmethod
+    def resized(cls, config: Mapping[str, Config], size: int) -> dict[str, Config]:
+        if config.get("generator_type") != "unet":
+            return dict(config)
+        options = config.get("generator_options", {})
+        halvings = (size & -size).bit_length() - 1
+        levels = min(halvings, options.get("downsamplings", 8))
+        return {**config, "generator_options": {**options, "downsamplings": levels}}
 
     @property
     def picture_shape(self) -> tuple[int | None, int | None, int]:
@@ -284,8 +323,28 @@ class PairedTranslator(GenerativeModel):
         epochs: int | Sequence[Stage],
         learning_rate: float = 2e-3,
         warmup_steps: int = 100,
+        decay: str = "cosine",
     ) -> None:
-        """Adam with gradients clipped to norm 1, its learning rate warmed up and then half a cosine to 0."""
+        """Compile by a recipe.
+
+        Args:
+            steps_per_epoch: optimizer steps.
+            epochs: of the training, or its stages.
+            learning_rate: the largest.
+            warmup_steps: of the cosine.
+            decay: "cosine": Adam with gradients clipped to norm 1, its learning rate warmed up and then half a cosine
+                to 0. "linear", pix2pix': two Adams with beta_1 0.5, constant for half of the training, then linearly
+                to 0.
+
+        Raises:
+            UserError: there is no such decay.
+        """
+        if decay == "linear":
+            schedule = staged(partial(half_constant, learning_rate), steps_per_epoch, epochs)
+            self.compile(paper_adam(schedule), paper_adam(schedule))
+            return
+        if decay != "cosine":
+            raise UserError(f"decay is {decay!r}: choose 'cosine' or 'linear'.")
         schedule = staged(partial(warmed_up_cosine, learning_rate, warmup_steps), steps_per_epoch, epochs)
         self.compile(keras.optimizers.Adam(schedule, clipnorm=1.0))
 
@@ -298,13 +357,6 @@ class PairedTranslator(GenerativeModel):
 
     def compile_from_config(self, config: dict[str, Config]) -> None:
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
-
-
-def _beside(images: Tensor, condition: Tensor) -> Tensor:
-    """Return a picture and its condition, enlarged to its size, as the discriminator sees them."""
-    if condition.shape[1:3] != images.shape[1:3]:
-        condition = tf.image.resize(condition, tf.shape(images)[1:3], "nearest")
-    return tf.concat([images, condition], axis=-1)
 
 
 MODEL = PairedTranslator
@@ -355,17 +407,17 @@ PRESETS = {
         macs=47_087_616,
     ),
     "pix2pix_256": Preset(
-        description="pix2pix: a U-Net with L1 and a conditional PatchGAN, 256 pixels; trains on pairs of yours, "
-        "in two folders or side by side",
+        description="pix2pix as published: a U-Net with dropout, L1 and a conditional PatchGAN, 256 pixels; trains "
+        "on pairs of yours, in two folders or side by side",
         config={
             "generator_type": "unet",
-            "generator_options": {"downsamplings": 8},
-            "discriminator_options": {"norm": "batch"},
+            "generator_options": {"downsamplings": 8, "norm": "batch_of_one", "dropout": 0.5},
+            "discriminator_options": {"norm": "batch_of_one"},
             "lambda_l1": 100.0,
             "lambda_adversarial": 1.0,
         },
         data={"image_size": 256, "batch_size": 1},
-        recipe={"epochs": 200, "learning_rate": 2e-4},
+        recipe={"epochs": 200, "learning_rate": 2e-4, "decay": "linear"},
         macs=6_048_186_368,
     ),
 }

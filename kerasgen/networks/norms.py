@@ -5,7 +5,7 @@ import keras
 from kerasgen.errors import UserError
 from kerasgen.layers import InstanceNormalization, SyncBatchNormalization
 
-NORMS = ("instance", "batch", "none")
+NORMS = ("instance", "affine_instance", "batch", "batch_of_one", "none")
 
 
 def normal_init() -> keras.initializers.Initializer:
@@ -37,13 +37,20 @@ def check_channels(channels: int) -> None:
 
 def needs_bias(norm: str) -> bool:
     """Tell whether a convolution before this norm has a bias: batch normalization brings its own."""
-    return norm != "batch"
+    return norm not in ("batch", "batch_of_one")
 
 
 def apply_norm(x: keras.KerasTensor, norm: str, name: str) -> keras.KerasTensor:
-    """Normalize `x` as `norm` says; batch normalization has PyTorch's momentum and epsilon."""
-    if norm == "instance":
-        return InstanceNormalization(name=name)(x)
+    """Normalize `x` as `norm` says; batch normalization has PyTorch's momentum and epsilon.
+
+    "batch_of_one" is batch normalization as pix2pix trains and tests with it: one picture at a time, by the picture's
+    own statistics. These are an instance normalization's, with a scale and an offset.
+    """
+    if norm in ("instance", "affine_instance"):
+        return InstanceNormalization(affine=norm == "affine_instance", name=name)(x)
+    if norm == "batch_of_one":
+        gamma = keras.initializers.RandomNormal(1.0, 0.02)
+        return InstanceNormalization(affine=True, gamma_initializer=gamma, name=name)(x)
     if norm == "batch":
         gamma = keras.initializers.RandomNormal(1.0, 0.02)
         return SyncBatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)(x)

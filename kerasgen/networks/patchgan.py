@@ -25,8 +25,8 @@ def patchgan(
         channels: of the image, 1 to 64.
         filters: of the first convolution; they double up to 8 times that.
         downsamplings: stride-2 convolutions, at least 1.
-        norm: "instance", "batch" or "none".
-        condition_channels: of a second picture behind the first, as pix2pix' discriminator sees it.
+        norm: "instance", "affine_instance", "batch", "batch_of_one" (see `apply_norm`) or "none".
+        condition_channels: of a second picture before the first, as pix2pix' discriminator sees it.
         name: of the Keras model.
 
     Raises:
@@ -58,7 +58,7 @@ def pixel_discriminator(
     Args:
         channels: of the image, 1 to 64.
         filters: of the first convolution, doubled by the second.
-        norm: "instance", "batch" or "none".
+        norm: "instance", "affine_instance", "batch", "batch_of_one" (see `apply_norm`) or "none".
         name: of the Keras model.
 
     Raises:

@@ -35,7 +35,7 @@ def resnet_generator(
         blocks: residual blocks at the lowest resolution.
         downsamplings: stride-2 convolutions, and as many upsamplings.
         stem_kernel: odd size of the first and last convolutions' kernels.
-        norm: "instance", "batch" or "none".
+        norm: "instance", "affine_instance", "batch", "batch_of_one" (see `apply_norm`) or "none".
         upsampling: "transpose", the paper's transposed convolutions, or "resize", nearest-neighbor enlargement
             and a convolution, which can't leave checkerboards (Odena et al. 2016).
         residual: add the network's output to its input instead of ending in tanh, starting from the identity.

@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from kerasgen.errors import UserError
+from kerasgen.layers import NoiseDropout
 from kerasgen.networks.norms import apply_norm, check_channels, check_layout, check_norm, needs_bias, normal_init
 
 
@@ -14,19 +15,24 @@ def unet_generator(
     filters: int = 64,
     downsamplings: int = 8,
     norm: str = "batch",
+    dropout: float = 0.0,
+    dropout_at_test: bool = True,
     name: str = "unet_generator",
 ) -> keras.Model:
     """Build a translation network `[batch, H, W, channels]` → `[batch, H, W, out_channels]`, float32.
 
     Images are in [-1, 1]; H and W are free, but multiples of `2 ** downsamplings`: 8 for 256 pixels, 7 for 128.
-    No dropout: pix2pix needs it as its only noise, CycleGAN trains without.
+    With norm="batch_of_one" and dropout=0.5 it is pix2pix' own; CycleGAN trains without dropout.
 
     Args:
         channels: of the input image, 1 to 64.
         out_channels: of the output image; None means as many as the input's.
         filters: of the first convolution; they double up to 8 times that.
         downsamplings: stride-2 convolutions, at least 2, and as many transposed ones.
-        norm: "instance", "batch" or "none".
+        norm: "instance", "affine_instance", "batch", "batch_of_one" (see `apply_norm`) or "none".
+        dropout: share of the values that are dropped behind each norm on the way up between the innermost level and
+            the four outermost ones: pix2pix' only noise.
+        dropout_at_test: whether they are dropped at test too, as pix2pix does; see `without_noise`.
         name: of the Keras model.
 
     Raises:
@@ -39,6 +45,8 @@ def unet_generator(
     check_channels(out_channels)
     if downsamplings < 2:
         raise UserError(f"downsamplings={downsamplings} leaves no U-Net: give 2 or more.")
+    if not 0 <= dropout < 1:
+        raise UserError(f"dropout is {dropout}: give a share of at least 0, and below 1.")
     bias = needs_bias(norm)
     widths = [filters * min(2**i, 8) for i in range(downsamplings)]
 
@@ -55,10 +63,23 @@ def unet_generator(
     for i in range(downsamplings, 1, -1):
         x = layers.ReLU(name=f"up{i}_relu")(x)
         x = apply_norm(_up(x, widths[i - 2], bias, f"up{i}_conv"), norm, f"up{i}_norm")
+        if dropout and 5 <= i < downsamplings:
+            x = NoiseDropout(dropout, dropout_at_test, name=f"up{i}_dropout")(x)
         x = layers.Concatenate(name=f"skip{i - 1}")([skips[i - 2], x])
     x = _up(layers.ReLU(name="up1_relu")(x), out_channels, True, "up1_conv")
     outputs = layers.Activation("tanh", dtype="float32", name="generated")(x)
     return keras.Model(inputs, outputs, name=name)
+
+
+def without_noise(network: keras.Model) -> keras.Model:
+    """Return a network that drops nothing at test, with the same weights; the network itself, if it doesn't."""
+    if not any(isinstance(layer, NoiseDropout) and layer.at_test for layer in network.layers):
+        return network
+
+    def quiet(layer: keras.Layer) -> keras.Layer:
+        return layers.Dropout(layer.rate, name=layer.name) if isinstance(layer, NoiseDropout) else layer
+
+    return keras.models.clone_model(network, clone_function=quiet)
 
 
 def _down(x: keras.KerasTensor, filters: int, bias: bool, name: str) -> keras.KerasTensor:

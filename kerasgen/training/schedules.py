@@ -135,3 +135,14 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
             "constant_steps": self.constant_steps,
             "decay_steps": self.decay_steps,
         }
+
+
+def half_constant(learning_rate: float, steps: int) -> LinearDecay:
+    """Return the schedule of CycleGAN and pix2pix: constant for half of a training, then linearly to 0.
+
+    Args:
+        learning_rate: of the first half.
+        steps: of the whole training; fewer than 2 are taken as 2.
+    """
+    steps = max(2, steps)
+    return LinearDecay(learning_rate, steps // 2, steps - steps // 2)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch_cyclegan import PatchGAN, PixelDiscriminator, ResnetGenerator, UnetGenerator
 
 from kerasgen.commands.torch_import import import_torch
@@ -59,6 +60,89 @@ def test_imported_network_equals_pytorch(case, tmp_path):
     np.testing.assert_allclose(loaded(images, training=False), expected, atol=1e-4)
 
 
+def with_affine_norms(module):
+    """Each instance norm with a scale and an offset as after a training."""
+    for name, layer in list(module.named_modules()):
+        if isinstance(layer, nn.InstanceNorm2d):
+            affine = nn.InstanceNorm2d(layer.num_features, affine=True)
+            nn.init.uniform_(affine.weight, 0.5, 1.5)
+            nn.init.normal_(affine.bias, 0, 0.3)
+            parent, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(parent), leaf, affine)
+    return module
+
+
+def with_spectral_norms(module, normed):
+    for layer in list(module.modules()):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            normed(layer)
+    module.train()
+    module(torch.randn(1, 3, 64, 64))  # its vectors turn to the largest singular value
+    return module
+
+
+OTHERS = {
+    "affine resnet": lambda: with_affine_norms(ResnetGenerator(filters=4, blocks=2)),
+    "affine u-net": lambda: with_affine_norms(UnetGenerator(filters=4, levels=5, norm="instance")),
+    "affine patchgan": lambda: with_affine_norms(PatchGAN(filters=4)),
+    "old spectral norm": lambda: with_spectral_norms(PatchGAN(filters=4), nn.utils.spectral_norm),
+    "new spectral norm": lambda: with_spectral_norms(PatchGAN(filters=4), nn.utils.parametrizations.spectral_norm),
+    "spectral norm of transposed ones": lambda: with_spectral_norms(
+        UnetGenerator(filters=4, levels=5), nn.utils.spectral_norm
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_other_norms_equal_pytorch(case, tmp_path):
+    torch.manual_seed(0)
+    module = OTHERS[case]().eval()
+    network = import_torch(save(module, tmp_path / "net.pth")).network
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype("float32")
+    with torch.no_grad():
+        expected = module(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(network(images, training=False), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: UnetGenerator(filters=4, levels=5), lambda: PatchGAN(norm="batch", filters=4)]
+)
+def test_batch_statistics_are_each_pictures_own(build, tmp_path):
+    torch.manual_seed(0)
+    module = give_statistics(build()).train()  # as the project's test script leaves it
+    network = import_torch(save(module, tmp_path / "net.pth"), batch_statistics=True).network
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 64, 64, 3)).astype("float32")
+    with torch.no_grad():
+        singly = [module(torch.from_numpy(image[None].transpose(0, 3, 1, 2))) for image in images]
+    np.testing.assert_allclose(network(images), torch.cat(singly).numpy().transpose(0, 2, 3, 1), atol=1e-4)
+    with pytest.raises(UserError, match="has no batch norm"):
+        import_torch(save(PatchGAN(filters=4), tmp_path / "other.pth"), batch_statistics=True)
+
+
+def test_one_of_several_networks_is_chosen(tmp_path):
+    nets = {"netG.": ResnetGenerator(filters=4, blocks=1), "netD.": PatchGAN(filters=4)}
+    joined = {prefix + name: w for prefix, net in nets.items() for name, w in net.state_dict().items()}
+    torch.save({"state_dict": joined, "epoch": 3}, tmp_path / "net.ckpt")
+    with pytest.raises(UserError, match=r"the networks 'state_dict\.netG', 'state_dict\.netD': choose one"):
+        import_torch(tmp_path / "net.ckpt")
+    with pytest.raises(UserError, match="choose one"):
+        import_torch(tmp_path / "net.ckpt", "other")
+    assert "PatchGAN" in import_torch(tmp_path / "net.ckpt", "state_dict.netD").description
+
+
+def test_the_command_says_which_statistics(kerasgen, tmp_path):
+    path = save(PatchGAN(filters=4, norm="batch"), tmp_path / "net.pth")
+    code, _, errors = kerasgen("import-torch", path, "--output", tmp_path / "net")
+    assert code == 2
+    assert "give a file that ends in .keras" in errors
+    code, said, _ = kerasgen("import-torch", path, "--output", tmp_path / "net.keras")
+    assert code == 0
+    assert "--batch-statistics" in said
+    code, said, _ = kerasgen("import-torch", path, "--output", tmp_path / "net.keras", "--batch-statistics")
+    assert code == 0
+    assert "--batch-statistics" not in said
+
+
 def with_old_statistics(weights):
     statistics = {f"model.2.{name}": torch.rand(8) for name in ("running_mean", "running_var")}
     return {**weights, **statistics, "model.2.num_batches_tracked": torch.tensor(3)}
@@ -75,6 +159,9 @@ def with_dropout(weights):
         with_old_statistics,
         with_dropout,
         lambda weights: {f"module.{name}": value for name, value in weights.items()},
+        lambda weights: {"state_dict": {f"netG.module.{n}": w for n, w in weights.items()}, "epoch": 3, "lr": [1.0]},
+        lambda weights: {"generator": weights, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}},
+        lambda weights: {"epoch": 3, **weights},
     ],
 )
 def test_other_ways_of_saving(change, tmp_path):
@@ -92,7 +179,7 @@ def test_other_ways_of_saving(change, tmp_path):
         (lambda w: {k: v for k, v in w.items() if k != "model.4.bias"}, "lacks 'model.4.bias'"),
         (lambda w: {**w, "model.4.weight": torch.zeros(16, 8, 4, 4)}, r"'model.4.weight' .* \(16, 8, 4, 4\)"),
         (lambda w: {"encoder.0.weight": torch.zeros(3)}, "'encoder.0.weight'"),
-        (lambda w: {"epoch": 3, **w}, "'epoch'"),
+        (lambda w: {"epoch": 3, "names": {"a": "b"}}, "no tensors by name"),
         (lambda w: [1, 2], "list"),
     ],
 )

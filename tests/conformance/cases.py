@@ -130,8 +130,9 @@ PRESETS: dict[str, PresetCase] = {
     "pix2pix_256": PresetCase(  # a picture is its own answer
         {
             **_PAIRS,
-            "generator_options": {"downsamplings": 3, "filters": 4},
-            "discriminator_options": {"norm": "batch", "filters": 4, "downsamplings": 1},
+            "data.image_size": 64,
+            "generator_options": {"downsamplings": 6, "filters": 4, "norm": "batch_of_one", "dropout": 0.5},
+            "discriminator_options": {"norm": "batch_of_one", "filters": 4, "downsamplings": 1},
         },
         ("left:PICTURES", "right:PICTURES"),
     ),

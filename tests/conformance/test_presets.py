@@ -10,18 +10,21 @@ from kerasgen.commands.ship import shipments
 from kerasgen.commands.train import train
 from kerasgen.export import available_formats, export_model
 from kerasgen.models import presets
+from kerasgen.presets import declared_names
 from kerasgen.runs import RunFolder
 
 from .cases import PRESETS, PresetCase
 
 
 def test_every_preset_has_a_case():
-    assert presets().keys() == PRESETS.keys()
+    assert presets().keys() == PRESETS.keys() == declared_names()
 
 
 def sources(case: PresetCase, pictures) -> tuple[str, ...] | None:
-    folders = {"folder:PICTURES": f"folder:{pictures}", "folder:OTHERS": f"folder:{pictures.with_name('others')}"}
-    return case.sources and tuple(folders.get(source, source) for source in case.sources)
+    others = str(pictures.with_name("others"))
+    return case.sources and tuple(
+        source.replace("PICTURES", str(pictures)).replace("OTHERS", others) for source in case.sources
+    )
 
 
 @pytest.mark.slow

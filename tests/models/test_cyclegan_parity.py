@@ -1,7 +1,5 @@
 """One whole training step against PyTorch: losses, gradients of the joint objective, and the new weights."""
 
-import copy
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,23 +9,9 @@ from torch_cyclegan import PatchGAN, ResnetGenerator, Trainer
 from kerasgen.commands.torch_import import import_torch
 from kerasgen.models import CycleGAN
 
-SIZE = 32
+from .parity import SIZE, gradients_of, photographs, record_gradients, to_torch, weights_of
+
 NAMES = {"generator_a2b": "g_a2b", "generator_b2a": "g_b2a", "discriminator_a": "d_a", "discriminator_b": "d_b"}
-
-
-def photographs():
-    """Crops of two photographs as the domains: [8, 32, 32, 3] in [-1, 1] each."""
-    from sklearn.datasets import load_sample_images
-
-    crops = [
-        [photo[i : i + 4 * SIZE : 4, 3 * i : 3 * i + 4 * SIZE : 4] for i in range(0, 160, 20)]
-        for photo in load_sample_images().images
-    ]
-    return [np.stack(domain).astype("float32") / 127.5 - 1 for domain in crops]
-
-
-def to_torch(images):
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def pair(tmp_path, **options):
@@ -56,29 +40,6 @@ def pooled(pool, fake):
     """What the pool would answer, without changing it; `test_image_pool` proves that the answer is right."""
     answers, _, _ = pool._exchange(tf.constant(fake.numpy().transpose(0, 2, 3, 1)))
     return answers.numpy()
-
-
-def weights_of(module, tmp_path):
-    torch.save(module.state_dict(), tmp_path / "state.pth")
-    return [w.numpy() for w in import_torch(tmp_path / "state.pth").network.trainable_variables]
-
-
-def gradients_of(module, tmp_path):
-    holder = copy.deepcopy(module)
-    for target, source in zip(holder.parameters(), module.parameters(), strict=True):
-        target.data = source.grad.clone()
-    return weights_of(holder, tmp_path)
-
-
-def record_gradients(optimizer, into):
-    """Keep what the optimizer is given; eagerly, so that the values can be read."""
-    apply = optimizer.apply
-
-    def recording(gradients, variables):
-        into.extend(g.numpy() for g in gradients)
-        return apply(gradients, variables)
-
-    optimizer.apply = recording
 
 
 @pytest.mark.parametrize("lambda_identity", [0.5, 0.0])

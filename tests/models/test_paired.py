@@ -123,7 +123,7 @@ def test_pix2pix_losses_are_the_papers():
     model = PairedTranslator(**config)
     batch = next(iter(load_paired("pictures", {"kind": kind}, image_size=32, batch_size=2)))
     values, fake = model.generator_losses(batch["a"], batch["b"])
-    logits = model.discriminator(np.concatenate([fake, batch["a"]], -1)).numpy()
+    logits = model.discriminator(np.concatenate([batch["a"], fake], -1)).numpy()
     adversarial = np.log1p(np.exp(-logits)).mean((1, 2, 3))
     l1 = np.abs(batch["b"] - fake).mean((1, 2, 3))
     np.testing.assert_allclose(values["adversarial_loss"], adversarial, rtol=1e-5)

@@ -91,7 +91,9 @@ def scaled_and_shifted(graph: Graph, value: Value, scale: np.ndarray | None, off
 
 
 def instance_norm(call: Call) -> Value:
-    return _instance_norm(call.graph, call.graph.channels_first(call.input), call.operation.epsilon)
+    layer = call.operation
+    learned = [_array(variable) if layer.affine else None for variable in (layer.gamma, layer.beta)]
+    return _instance_norm(call.graph, call.graph.channels_first(call.input), layer.epsilon, *learned)
 
 
 def _instance_norm(

@@ -35,7 +35,8 @@ def group_norm_in_half(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":
 
 
 def instance_norm(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":
-    return _in_half(x, (2, 1), layer.epsilon, x.shape[-1])
+    normed = _in_half(x, (2, 1), layer.epsilon, x.shape[-1])
+    return normed * layer.gamma + layer.beta if layer.affine else normed
 
 
 def unit_norm(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":

@@ -239,7 +239,10 @@ def _instance_norm(operation: keras.Operation, specs: list[keras.KerasTensor]) -
     def apply(values: list[Tensor]) -> Tensor:
         x, moments = values
         mean, variance = ops.cast(moments[:1], "float32"), ops.cast(moments[1:], "float32")
-        return ops.cast((ops.cast(x, "float32") - mean) * ops.rsqrt(variance + operation.epsilon), x.dtype)
+        y = (ops.cast(x, "float32") - mean) * ops.rsqrt(variance + operation.epsilon)
+        if operation.affine:
+            y = y * ops.cast(operation.gamma, "float32") + ops.cast(operation.beta, "float32")
+        return ops.cast(y, x.dtype)
 
     return Norm(apply)
 
