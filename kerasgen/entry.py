@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -14,10 +15,20 @@ import typer
 from kerasgen import values
 from kerasgen.errors import Stopped, UserError, sentence
 from kerasgen.files import scratch_for_all
+from kerasgen.presets import check_name
+from kerasgen.runs import check_model
 
-# What the options of these names take, whatever the command.
+
+def _model(name: str, value: object) -> None:
+    if isinstance(value, Path):  # elsewhere --model is a word
+        check_model(value)
+
+
+# What the arguments and options of these names take, whatever the command.
 _KINDS: dict[str, Callable[[str, Any], object]] = {
     "seed": values.seed,
+    "model": _model,
+    "preset": lambda _, value: check_name(value),
     **dict.fromkeys(("n", "k", "epochs", "batch_size", "checkpoint_steps", "keep", "batch"), values.whole),
     **dict.fromkeys(("size", "image_size"), values.pixels),
     **dict.fromkeys(("temperature", "megapixels"), functools.partial(values.number, above=0)),
@@ -53,6 +64,9 @@ def run(app: typer.Typer) -> int:
         _refuse_nothing(sys.argv[1:])
         with _ending(), scratch_for_all():
             code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("Error: Stopped by Ctrl-C.", err=True)
+        code = 128 + signal.SIGINT
     except (UserError, typer.TyperException) as error:
         if said := _said(error):
             typer.echo(f"Error: {said}", err=True)

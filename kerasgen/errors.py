@@ -17,9 +17,13 @@ class UserError(ValueError):
 
 
 class Stopped(UserError):
-    """The process was asked to end (SIGTERM), and says how to go on."""
+    """The process was asked to end by a signal, and says how to go on."""
 
     exit_code = 128 + 15  # as shells count it
+
+    def __init__(self, message: str, number: int = 15):
+        super().__init__(message)
+        self.exit_code = 128 + number
 
 
 def sentence(message: object) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 from kerasgen import values
 from kerasgen.errors import UserError, reason
 from kerasgen.files import atomic_write, held
-from kerasgen.presets import PresetFolder
+from kerasgen.presets import PresetFolder, declared_names, digest
 from kerasgen.typing import Config
 from kerasgen.untrusted import load_keras, read_json
 
@@ -102,6 +102,10 @@ class RunFolder:
     @property
     def log_file(self) -> Path:
         return self.path / "log.csv"
+
+    def sampler_file(self, name: str) -> Path:
+        """Return where a sampler that was fitted to the present model is kept."""
+        return self.path / "samplers" / f"{name}_{digest(self.model_file)[:12]}.npz"
 
     @property
     def curves_file(self) -> Path:
@@ -247,6 +251,16 @@ def save_model(model: "keras.Model", path: str | os.PathLike) -> None:
     """
     with atomic_write(path) as temporary:
         model.save(temporary)
+
+
+def check_model(path: str | os.PathLike) -> None:
+    """Raise `UserError` unless there is something that a model could be read from: a file, a folder, or a preset."""
+    path = values.path("model", path)
+    if not path.exists() and str(path) not in declared_names():
+        raise UserError(
+            f"There is no model at {path}: give a run folder of `kerasgen train`, a .keras file, or a preset that "
+            "`kerasgen list` shows as trained."
+        )
 
 
 def load_model(path: str | os.PathLike) -> "keras.Model":

@@ -22,4 +22,5 @@ class Options:
     checkpoint_steps: int | None = _option(None, "A checkpoint after so many steps too.")
     keep: int = _option(3, "How many of the newest checkpoints stay.")
     monitor: str | None = _option(None, "Keep the best by it too, such as val_loss; the model's own by default.")
+    measure_every: int = _option(1, "Epochs between measurements of an unpaired translation (val_kernel).")
     tensorboard: bool = _option(False, "Write logs for TensorBoard too.")

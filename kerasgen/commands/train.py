@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import platform
 import subprocess
@@ -12,6 +13,8 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+import numpy as np
 
 from kerasgen import values
 from kerasgen.commands.options import Options
@@ -25,6 +28,8 @@ from kerasgen.training.schedules import Continuation, Stage
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from kerasgen.training.watching import TranslationWatch
 
 _PACKAGES = ("kerasgen", "tensorflow", "keras", "numpy")
 
@@ -226,6 +231,7 @@ def _check_options(options: Options, strategy: "tf.distribute.Strategy", model_c
 
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
     values.whole("keep", options.keep)
+    values.whole("measure_every", options.measure_every)
     if options.checkpoint_steps is not None:
         values.whole("checkpoint_steps", options.checkpoint_steps)
     on_cpu = not tf.config.list_physical_devices("GPU")
@@ -262,6 +268,7 @@ def _fit(
     from kerasgen.training import callbacks
     from kerasgen.training.checkpoints import Checkpoints
     from kerasgen.training.distribute import is_chief
+    from kerasgen.training.progress import ProgressBar
 
     monitor = options.monitor or model.judged_by()
     kept = Checkpoints(folder.checkpoints, data.steps_per_epoch, options.checkpoint_steps, options.keep, monitor)
@@ -271,8 +278,9 @@ def _fit(
     examples = next(iter(data.validation)) if model.previews_inputs else None
     pictures = callbacks.ImageGrid(folder.pictures, inputs=examples)
     stop = callbacks.StopWhenAsked(kept)
-    used = [callbacks.StopOnNaN(), pictures, kept, log, stop]
-    bar = callbacks.ProgressBar(tuple(reported.bar_name for reported in model.reports if reported.on_bar))
+    watch = [_watch(data, options.measure_every)] if model.evaluation == "translation" else []
+    used = [callbacks.StopOnNaN(), *watch, pictures, kept, log, stop]
+    bar = ProgressBar(tuple(reported.bar_name for reported in model.reports if reported.on_bar))
     if is_chief():
         used += [bar, keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: _keep_config(folder, config))]
     if options.tensorboard and is_chief():
@@ -289,7 +297,21 @@ def _fit(
             verbose=0,
         )
     names = sorted({name for row in log.rows for name in row})
-    return {name: [row[name] for row in log.rows] for name in names}
+    return {name: [row.get(name, math.nan) for row in log.rows] for name in names}
+
+
+def _watch(data: TrainingData, every: int) -> "TranslationWatch":
+    """Return what measures an unpaired translation; pictures that the filters can't take have no distance."""
+    from kerasgen.metrics.distances import kernel_distance
+    from kerasgen.metrics.filter_bank import filter_bank_features, takes
+    from kerasgen.training.watching import TranslationWatch
+
+    def distance(a: np.ndarray, b: np.ndarray) -> float:
+        return kernel_distance(filter_bank_features(a), filter_bank_features(b), subsets=1).mean
+
+    spec = data.validation.element_spec
+    measured = all(takes(spec[domain].shape) for domain in ("a", "b"))
+    return TranslationWatch(data.validation, distance if measured else None, every)
 
 
 def _keep_config(folder: RunFolder, config: RunConfig) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.samplers.base import Sampler, Samples, moments_of
+from kerasgen.training.progress import shown
 from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class TwoStageSampler(Sampler):
         self._vae.compile(optimizer=keras.optimizers.Adam(schedule))
         rng = np.random.default_rng(self.seed)
         # A second set of noise after each tenth of the training is as good as one in each epoch, and much quicker.
-        for part in np.array_split(np.arange(epochs), min(10, epochs)):
+        for part in shown(np.array_split(np.arange(epochs), min(10, epochs)), "training the second stage"):
             z = (mean + np.sqrt(variance) * rng.standard_normal(mean.shape) - self._center) / self._spread
             z = z[rng.permutation(len(z))].astype(np.float32)[:, None, :, None]
             self._vae.fit(z, batch_size=_BATCH, epochs=len(part), shuffle=True, verbose=0)

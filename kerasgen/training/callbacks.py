@@ -1,4 +1,4 @@
-"""Keras callbacks: pictures of each epoch, one progress bar, a stop at NaN, the log file.
+"""Keras callbacks: pictures of each epoch, a stop at NaN or when asked, the log file.
 
 Under several workers only the chief writes. `kerasgen.training.checkpoints` holds the state to go on from.
 """
@@ -6,11 +6,12 @@ Under several workers only the chief writes. `kerasgen.training.checkpoints` hol
 import csv
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
 
 import keras
 import numpy as np
@@ -21,9 +22,6 @@ from kerasgen.files import atomic_write
 from kerasgen.training.checkpoints import Checkpoints
 from kerasgen.training.distribute import is_chief, worker_count
 from kerasgen.typing import Tensor
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 class ImageGrid(keras.callbacks.Callback):
@@ -89,10 +87,10 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class StopWhenAsked(keras.callbacks.Callback):
-    """Ends the training soon after SIGTERM, with a checkpoint; `fit` must run inside `listening`.
+    """Ends the training soon after SIGTERM or Ctrl-C, with a checkpoint; `fit` must run inside `listening`.
 
     It is looked for after each batch. In a validation, which no checkpoint goes on from, the end of it is waited
-    for. List it behind `checkpoints`.
+    for. A second Ctrl-C doesn't wait. List it behind `checkpoints`.
 
     Args:
         checkpoints: writes the state.
@@ -103,19 +101,37 @@ class StopWhenAsked(keras.callbacks.Callback):
 
     def __init__(self, checkpoints: Checkpoints):
         super().__init__()
-        self._checkpoints, self._asked, self._epoch = checkpoints, threading.Event(), 0
+        self._checkpoints, self._epoch = checkpoints, 0
+        self._asked: signal.Signals | None = None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen to SIGTERM, where this is the main thread, which alone may, and the only worker, which alone can."""
+        """Listen to signals, where this is the main thread, which alone may, and the only worker, which alone can."""
         if threading.current_thread() is not threading.main_thread() or worker_count() > 1:
             yield
             return
-        former = signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
+        former = {kind: signal.signal(kind, self._ask) for kind in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
+        except KeyboardInterrupt:
+            folder = self._checkpoints.folder
+            kept = any(folder.glob("step_*.npz"))
+            how = f"go on from the last checkpoint in {folder} with the same command and --resume"
+            raise Stopped(
+                f"The training was stopped at once in epoch {self._epoch + 1}: "
+                f"{how if kept else 'there is no checkpoint yet, so begin it again'}.",
+                signal.SIGINT,
+            ) from None
         finally:
-            signal.signal(signal.SIGTERM, former)
+            for kind, handler in former.items():
+                signal.signal(kind, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._asked is signal.SIGINT and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._asked = signal.Signals(number)
+        if number == signal.SIGINT:
+            print("\nStopping after this step, with a checkpoint; Ctrl-C again stops at once.", file=sys.stderr)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
@@ -124,60 +140,22 @@ class StopWhenAsked(keras.callbacks.Callback):
         last = (
             batch + 1 == self._checkpoints.steps_per_epoch
         )  # on_epoch_end comes next, with the validation's numbers
-        if self._asked.is_set() and not last and not self.model.steps_to_skip:
+        if self._asked and not last and not self.model.steps_to_skip:
             self._checkpoints.write_now(self._epoch, batch)
             self._stop(f"batch {batch + 1} of epoch {self._epoch + 1}")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        if self._asked.is_set():
+        if self._asked:
             self._stop(f"epoch {epoch + 1}")
 
     def _stop(self, after: str) -> None:
+        assert self._asked is not None  # or nobody wants to stop
+        by = "Ctrl-C" if self._asked is signal.SIGINT else self._asked.name
         raise Stopped(
-            f"The training was asked to end (SIGTERM) and has stopped after {after}, of which "
-            f"{self._checkpoints.folder} holds a checkpoint: go on with the same command and --resume."
+            f"The training was asked to end ({by}) and has stopped after {after}, of which "
+            f"{self._checkpoints.folder} holds a checkpoint: go on with the same command and --resume.",
+            self._asked,
         )
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """One bar for the whole training, with the last epoch's numbers; use it with `fit(..., verbose=0)`.
-
-    Args:
-        names: which logs to show.
-    """
-
-    def __init__(self, names: tuple[str, ...] = ("loss", "val_loss")):
-        super().__init__()
-        self.names = names
-        self._progress: Progress | None = None
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("epochs"),
-            TimeRemainingColumn(),
-        )
-        self._progress = Progress(*columns, TextColumn("{task.fields[numbers]}"))
-        self._task = self._progress.add_task("", total=self.params["epochs"], numbers="")
-        self._progress.start()
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        logs = logs or {}
-        numbers = "  ".join(f"{name} {logs[name]:.4g}" for name in self.names if name in logs)
-        if self._progress is not None:
-            self._progress.update(self._task, completed=epoch + 1, numbers=numbers)
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the bar; needed when `fit` raised, for then Keras calls no `on_train_end`."""
-        if self._progress is not None:
-            self._progress.stop()
 
 
 class LogFile(keras.callbacks.Callback):

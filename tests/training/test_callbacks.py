@@ -1,14 +1,17 @@
 """Callbacks in a real training."""
 
 import csv
+import signal
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from kerasgen.errors import UserError
-from kerasgen.training.callbacks import ImageGrid, LogFile, ProgressBar, StopOnNaN
+from kerasgen.errors import Stopped, UserError
+from kerasgen.training.callbacks import ImageGrid, LogFile, StopOnNaN, StopWhenAsked
+from kerasgen.training.checkpoints import Checkpoints
+from kerasgen.training.progress import ProgressBar, duration
 
 
 def test_image_grid_shows_the_same_noise_each_epoch(small_vae, digits, tmp_path):
@@ -37,7 +40,52 @@ def test_progress_bar_names_the_last_numbers(small_vae, digits, capsys):
     vae = small_vae()
     vae.compile(optimizer="adam")
     vae.fit(digits, batch_size=128, epochs=2, callbacks=[ProgressBar(("loss",))], verbose=0)
-    assert "2/2" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()  # not a terminal
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert "left" in lines[0]
+    assert "loss" in lines[1]
+
+
+def test_long_epochs_say_how_they_go(small_vae, digits, capsys):
+    vae = small_vae()
+    vae.compile(optimizer="adam")
+    vae.fit(digits, batch_size=4, callbacks=[ProgressBar(("loss",))], verbose=0)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        "epoch 1/1, step 10/128",
+        "epoch 1/1, step 100/128",
+        "epoch 1/1",
+    ]
+    assert "left" in lines[0]
+    assert [duration(seconds) for seconds in (3, 119, 121, 7300)] == [
+        "3 seconds",
+        "119 seconds",
+        "2 minutes",
+        "2 hours",
+    ]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_says_where_it_stopped_and_how_to_go_on(small_vae, digits, tmp_path, capsys, times):
+    vae = small_vae()
+    vae.compile(optimizer="adam")
+    checkpoints = Checkpoints(tmp_path, steps_per_epoch=8)
+    stop = StopWhenAsked(checkpoints)
+
+    def press(batch, logs):
+        if batch == 2:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+
+    pressed = keras.callbacks.LambdaCallback(on_train_batch_end=press)
+    where = "after batch 3 of epoch 1" if times == 1 else "at once in epoch 1: there is no checkpoint yet"
+    with pytest.raises(Stopped, match=where) as stopped, stop.listening():
+        vae.fit(digits, batch_size=64, callbacks=[pressed, checkpoints, stop], verbose=0)
+    assert stopped.value.exit_code == 130
+    assert "Ctrl-C again stops at once" in capsys.readouterr().err
+    assert len(list(tmp_path.glob("step_*.npz"))) == (times == 1)
+    if times == 1:
+        assert "go on with the same command and --resume" in str(stopped.value)
 
 
 def test_the_log_file_goes_on_where_it_was(small_vae, digits, tmp_path):

@@ -1,0 +1,93 @@
+"""How an unpaired translation is doing: its distance from the target domain, and whether it turns colors around."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+
+import keras
+import numpy as np
+
+from kerasgen.typing import Tensor
+
+_MOST = 64  # pictures of each domain
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_DOMAINS = {"a2b": ("a", "b"), "b2a": ("b", "a")}
+
+
+class TranslationWatch(keras.callbacks.Callback):
+    """Measures each translation after every N epochs, and warns where light and dark have changed places.
+
+    It adds `val_kernel` to the logs, the mean over both directions of the distance of translated from target
+    pictures. List it before what reads the logs. An unpaired training can find the negative of a translation: its
+    losses are as good. Where no truth is known, and a direction's output darkens as its input grows light, a warning
+    says so once.
+
+    Args:
+        batches: of validation, dicts of "a" and "b" in [-1, 1], and "truth_b" or "truth_a" where they are known.
+        distance: of two sets of pictures [n, height, width, channels] in [0, 1]; None measures none.
+        every: epochs.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[Mapping[str, Tensor]],
+        distance: Callable[[np.ndarray, np.ndarray], float] | None,
+        every: int = 1,
+    ):
+        super().__init__()
+        self.pictures, self.distance, self.every = _first(batches), distance, every
+        self._warned: set[str] = set()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        last = epoch + 1 == self.params.get("epochs")
+        if logs is None or ((epoch + 1) % self.every and not last):
+            return
+        distances = []
+        for direction in self.model.translators():
+            source, target = _DOMAINS[direction]
+            fake = self.model.translate(self.pictures[source], direction)
+            self._look(direction, self.pictures[source], fake, f"truth_{target}" in self.pictures, epoch)
+            if self.distance is not None:
+                distances.append(self.distance(fake * 0.5 + 0.5, self.pictures[target] * 0.5 + 0.5))
+        if distances:
+            logs["val_kernel"] = float(np.mean(distances))
+
+    def _look(self, direction: str, given: np.ndarray, fake: np.ndarray, known: bool, epoch: int) -> None:
+        found = light_correlation(given, fake)
+        if known or found >= 0 or direction in self._warned:
+            return
+        self._warned.add(direction)
+        warnings.warn(
+            f"After epoch {epoch + 1} the translation {direction} makes light what was dark (correlation "
+            f"{found:.2f}): look at the pictures. Unless the other domain looks so, begin again with another --seed, "
+            "a larger lambda_identity, or generator_options with residual=true.",
+            stacklevel=2,
+        )
+
+
+def light_correlation(images: np.ndarray, others: np.ndarray) -> float:
+    """Return the correlation of two sets' light, over the pixels of each pair of pictures, averaged; 0 for even ones.
+
+    Args:
+        images, others: [n, height, width, 1 or 3] of one size.
+    """
+    a, b = (_light(x).reshape(len(x), -1) for x in (images, others))
+    a, b = (x - x.mean(1, keepdims=True) for x in (a, b))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(np.mean(np.sum(a * b, axis=1) / np.maximum(lengths, 1e-6)))
+
+
+def _light(images: np.ndarray) -> np.ndarray:
+    return images @ _LUMA if images.shape[-1] == 3 else images.mean(-1)
+
+
+def _first(batches: Iterable[Mapping[str, Tensor]]) -> dict[str, np.ndarray]:
+    """Return the first pictures of each kind; of the size of the very first, where sizes vary."""
+    found: dict[str, list[np.ndarray]] = {}
+    for batch in batches:
+        arrays = {name: np.asarray(images) for name, images in batch.items()}
+        if all(name not in found or found[name][0].shape[1:] == a.shape[1:] for name, a in arrays.items()):
+            for name, array in arrays.items():
+                found.setdefault(name, []).append(array)
+        if sum(map(len, found["a"])) >= _MOST:
+            break
+    return {name: np.concatenate(parts)[:_MOST] for name, parts in found.items()}
