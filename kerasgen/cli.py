@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from kerasgen import values
-from kerasgen.commands.arguments import parse_settings, read_json, sources_of
+from kerasgen.commands.arguments import parse_settings, read_settings, sources_of
 from kerasgen.commands.options import Options
 from kerasgen.entry import checked_command, run
 from kerasgen.errors import UserError
@@ -107,7 +107,9 @@ def train(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, as often as you like; see --show.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A JSON file of settings, or a run's config.json.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A YAML or JSON file of settings, or a run's config.json.")
+    ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print every setting and its default, and stop.")] = False,
     start: Annotated[str | None, typer.Option("--from", help="Weights: a run, a .keras file or a preset.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the bit.")] = False,
@@ -120,7 +122,7 @@ def train(
     options: Options,
 ) -> None:
     """Train a preset on a data source, or on two."""
-    sources, given = sources_of(data, data_a, data_b, swap), read_json(config) if config else {}
+    sources, given = sources_of(data, data_a, data_b, swap), read_settings(config) if config else {}
     sizes = {"image_size": image_size, "recipe.learning_rate": learning_rate}
     own = {name: value for name, value in sizes.items() if value is not None} | parse_settings(changes or ())
     if output is not None:
@@ -161,7 +163,8 @@ def generate(
     n: Annotated[int, typer.Option(help="How many pictures.")] = 64,
     sampler: Annotated[str, typer.Option(help="Where latents come from; `kerasgen list` shows the names.")] = "prior",
     label: Annotated[
-        int | None, typer.Option(help="A class; else all in turn, or as the sampler draws them.")
+        str | None,
+        typer.Option(help="A class by number or folder name; else all in turn, or as the sampler draws them."),
     ] = None,
     where: Annotated[str | None, typer.Option(help='Attributes, such as "smiling=1 & male=0".')] = None,
     temperature: Annotated[
@@ -173,25 +176,23 @@ def generate(
     """Generate pictures with a trained VAE, and say where each latent came from."""
     with _quiet_import():
         from kerasgen.commands.generate import (
-            encode_source,
-            fitted_sampler,
+            class_names_of,
+            class_of,
             generate_pictures,
             generating_model,
-            needs_data,
-            origin_of,
+            ready_sampler,
             save_generated,
-            source_of,
+            with_class_names,
         )
         from kerasgen.samplers.attributes import parse_where
 
     vae = generating_model(model)
     asked = parse_where(where) if where else None
-    encoded = None
-    if needs_data(vae, sampler, asked):
-        encoded = encode_source(vae, source_of(model, data), label, origin_of(model, data))
-    fitted = fitted_sampler(vae, sampler, encoded, temperature)
-    evidence = (asked or {}) | ({} if label is None else {"label": label})
-    generated = generate_pictures(vae, fitted, n, seed, evidence or None, encoded=encoded)
+    names = class_names_of(vae, model, None) if label is not None or sampler != "prior" else ()
+    wanted = None if label is None else class_of(label, names)
+    fitted, encoded = ready_sampler(vae, model, sampler, asked, wanted, data, temperature)
+    evidence = (asked or {}) | ({} if wanted is None else {"label": wanted})
+    generated = with_class_names(generate_pictures(vae, fitted, n, seed, evidence or None, encoded=encoded), names)
     save_generated(generated, output)
     if fitted.explains:
         for i, rule in enumerate(generated.origin):
@@ -199,6 +200,30 @@ def generate(
         if not vae.conditional:
             fitted.plot(output / "tree.png", vae.decode)
     typer.echo(f"{n} pictures are in {output}; look at grid.png.")
+
+
+@_command()
+def interpolate(
+    model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or a trained preset: a VAE.")],
+    start: Annotated[Path, typer.Option("--from", help="The first picture.")],
+    end: Annotated[Path, typer.Option("--to", help="The last picture.")],
+    output: Annotated[Path, typer.Option(help="Folder for way.png and the single pictures.")],
+    steps: Annotated[int, typer.Option(help="Pictures on the way, with both ends.")] = 8,
+    label: Annotated[str | None, typer.Option(help="The class of both, by number or folder name.")] = None,
+) -> None:
+    """Go from one picture to another through a VAE's latent space."""
+    for path in (start, end):
+        if not path.is_file():
+            raise UserError(f"There is no file {path}: give a picture.")
+    with _quiet_import():
+        from kerasgen.commands.generate import class_names_of, class_of, generating_model
+        from kerasgen.commands.interpolate import interpolate_pictures
+        from kerasgen.commands.translate import ranges_of
+
+    vae = generating_model(model)
+    wanted = None if label is None else class_of(label, class_names_of(vae, model, None))
+    interpolate_pictures(vae, start, end, output, steps, wanted, ranges_of(model)[0])
+    typer.echo(f"{steps} pictures are in {output}; look at way.png.")
 
 
 @_command()
@@ -232,7 +257,7 @@ def translate(
     model: Annotated[Path, typer.Argument(help="A run folder, a trained preset, or a .keras file of a generator.")],
     input: Annotated[
         Path,
-        typer.Option(help="Of pictures; PATH?range=0..4095: black and white of deep ones."),
+        typer.Option(help="A folder of pictures, or one; PATH?range=0..4095: black and white of deep ones."),
     ],
     output: Annotated[Path, typer.Option(help="Folder for the translations, PNG or deep files of the same names.")],
     direction: Annotated[str, typer.Option(help="a2b or b2a.")] = "a2b",
@@ -388,15 +413,30 @@ def benchmark_artifacts(
 def import_torch_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A .pth file of pytorch-CycleGAN-and-pix2pix.")],
     output: Annotated[Path, typer.Option(help="The .keras file to write.")],
+    network: Annotated[
+        str | None, typer.Option(help="Which of several in the file: how its keys begin, such as netG.")
+    ] = None,
+    batch_statistics: Annotated[
+        bool, typer.Option("--batch-statistics", help="Batch norms take each picture's own statistics at test too.")
+    ] = False,
 ) -> None:
     """Turn a PyTorch generator or discriminator into a .keras file."""
+    if output.suffix != ".keras":
+        raise UserError(f"--output is {output}: give a file that ends in .keras.")
+    if not checkpoint.is_file():
+        raise UserError(f"There is no file {checkpoint}: give a .pth file.")
     with _quiet_import():
-        from kerasgen.commands.torch_import import import_torch
+        from kerasgen.commands.torch_import import averages_statistics, import_torch
         from kerasgen.runs import save_model
 
-    network, description = import_torch(checkpoint)
-    save_model(network, output)
+    imported, description = import_torch(checkpoint, network, batch_statistics)
+    save_model(imported, output)
     typer.echo(f"{checkpoint} holds a {description}; it is now {output}.")
+    if averages_statistics(imported):
+        typer.echo(
+            "Its batch norms take the averages of the training, as eval() does; the project's own test script takes "
+            "each picture's statistics, and so does --batch-statistics."
+        )
 
 
 @_command()

@@ -116,6 +116,48 @@ def test_translate_a_folder_with_a_run_and_with_a_generator_alone(kerasgen, tmp_
     np.testing.assert_array_equal(found[0], found[1])
 
 
+def test_a_way_from_picture_to_picture(kerasgen, run_folder, digits, tmp_path):
+    from kerasgen.runs import load_model
+
+    for i in (3, 13):  # both a 3
+        Image.fromarray((digits["image"][i, ..., 0] * 255).astype("uint8")).resize((16, 16)).save(
+            tmp_path / f"{i}.png"
+        )
+    ends = ("--from", tmp_path / "3.png", "--to", tmp_path / "13.png")
+    code, _, err = kerasgen(
+        "interpolate", run_folder, *ends, "--output", tmp_path / "way", "--steps", 4, "--label", "3"
+    )
+    assert code == 0, err
+    assert sorted(p.name for p in (tmp_path / "way").iterdir()) == [*(f"000{i}.png" for i in range(4)), "way.png"]
+    vae, end = load_model(run_folder), np.asarray(Image.open(tmp_path / "13.png"))[None, ..., None] / np.float32(255)
+    last = np.asarray(Image.open(tmp_path / "way" / "0003.png"))
+    right = vae.reconstruct(end, np.array([3]))[0, ..., 0] * 255
+    assert np.abs(last.reshape(16, 16, -1)[..., 0] - right).max() <= 1
+    for options, message in (
+        ((*ends, "--output", tmp_path / "no"), "give the --label of both"),
+        ((*ends, "--output", tmp_path / "no", "--label", "cats"), "No class is called 'cats': give one of"),
+        (("--from", "/nowhere", "--to", "/nowhere", "--output", tmp_path / "no"), "no file /nowhere"),
+        ((*ends, "--output", tmp_path / "no", "--steps", 1, "--label", 3), "--steps is 1"),
+    ):
+        code, _, err = kerasgen("interpolate", run_folder, *options)
+        assert code == 2
+        assert message in err
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_fitted_sampler_stays_in_the_run(kerasgen, run_folder, tmp_path):
+    line = ("generate", run_folder, "--n", 4, "--sampler", "gaussian_mixture", "--output")
+    assert kerasgen(*line, tmp_path / "first")[0] == 0
+    (kept,) = (run_folder / "samplers").iterdir()
+    written = kept.stat().st_mtime_ns
+    assert kerasgen(*line, tmp_path / "second")[0] == 0
+    assert kept.stat().st_mtime_ns == written
+    first, second = ((tmp_path / name / "grid.png").read_bytes() for name in ("first", "second"))
+    assert first == second
+    assert kerasgen(*line, tmp_path / "third", "--temperature", 0.5)[0] == 0
+    assert len(list((run_folder / "samplers").iterdir())) == 2
+
+
 def test_list_names_everything(kerasgen):
     code, out, _ = kerasgen("list")
     assert code == 0

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from kerasgen import untrusted
 from kerasgen.errors import UserError
@@ -58,13 +59,29 @@ def parse_settings(texts: Sequence[str]) -> dict[str, object]:
     return found
 
 
-def read_json(path: str | os.PathLike) -> dict[str, object]:
-    """Return what a JSON file of settings holds; a run's config.json is one.
+def read_settings(path: str | os.PathLike) -> dict[str, object]:
+    """Return what a JSON or YAML file of settings holds; a run's config.json is one.
 
     Args:
-        path: of the file.
+        path: of the file; one that ends in .yaml or .yml is YAML.
 
     Raises:
         UserError: it can't be read.
     """
-    return untrusted.read_json(path, {}, "a JSON file of settings", "give a file of settings by name")
+    advice = "give a file of settings by name"
+    if Path(path).suffix.lower() in (".yaml", ".yml"):
+        return _flat(untrusted.read_yaml(path, "a YAML file of settings", advice))
+    return untrusted.read_json(path, {}, "a JSON file of settings", advice)
+
+
+def _flat(found: dict[str, object]) -> dict[str, object]:
+    """Return settings by name where "data" and "recipe" hold theirs, as YAML is written; a run stays what it is."""
+    if "preset" in found:
+        return found
+    flat: dict[str, object] = {}
+    for name, value in found.items():
+        if name in ("data", "recipe") and isinstance(value, dict):
+            flat |= {f"{name}.{inner}": setting for inner, setting in value.items()}
+        else:
+            flat[name] = value
+    return flat

@@ -2,16 +2,18 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
-from kerasgen.runs import data_of, load_model
+from kerasgen.runs import RunFolder, data_of, load_model
 from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
@@ -106,6 +108,59 @@ def origin_of(run: str | os.PathLike, data: str | None) -> "Origin":
     return {"data_dir": str(own["data_dir"])} if "data_dir" in own else {}
 
 
+def class_names_of(vae: "VAE", run: str | os.PathLike, data: str | None) -> tuple[str, ...]:
+    """Return the names of the classes that a model was trained on; none where its data has no names.
+
+    Args:
+        vae: the model.
+        run: where it was read from.
+        data: a source to take instead of the run's own.
+
+    Raises:
+        UserError: there is no such source.
+    """
+    from kerasgen.data import open_source
+
+    own = data_of(run) or {}
+    source = data or own.get("source")
+    if not vae.num_classes or source is None:
+        return ()
+    height, width, channels = vae.image_shape
+    return open_source(str(source), "train", (height, width), channels, **origin_of(run, data)).class_names
+
+
+def class_of(text: str, names: Sequence[str]) -> int:
+    """Return the class that a text means: its number, or the name of its folder.
+
+    Args:
+        text: such as "3" or "cats".
+        names: of all classes.
+
+    Raises:
+        UserError: no class has the name.
+    """
+    if text in names:
+        return names.index(text)
+    try:
+        return values.whole("--label", int(text), least=0)
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+    known = f"one of {', '.join(names)}" if names else "its number, because the run's data names no classes"
+    raise UserError(f"No class is called {text!r}: give {known}.")
+
+
+def with_class_names(generated: Generated, names: Sequence[str]) -> Generated:
+    """Return the same with classes called by their names in what is told of each picture's origin."""
+
+    def named(match: "re.Match[str]") -> str:
+        number = int(match[2])
+        return f"{match[1]}{names[number]}" if number < len(names) else match[0]
+
+    origin = [re.sub(r"\b(label [=≠] )(\d+)", named, text) for text in generated.origin]
+    return replace(generated, origin=origin)
+
+
 def encode_source(vae: "VAE", source: str, label: int | None = None, origin: "Origin | None" = None) -> Encoded:
     """Return the posteriors, labels and attributes of a source's training split, 50,000 pictures at most.
 
@@ -156,6 +211,48 @@ def fitted_sampler(vae: "VAE", name: str, encoded: Encoded | None, temperature: 
     if encoded is None:
         return sampler_class.of_dimension(vae.latent_dim, temperature)
     return sampler_class(temperature=temperature).fit(encoded, encoded.labels, encoded.attributes)
+
+
+def ready_sampler(
+    vae: "VAE",
+    run: str | os.PathLike,
+    name: str,
+    where: Mapping[str, int] | None,
+    label: int | None,
+    data: str | None,
+    temperature: float,
+) -> "tuple[Sampler, Encoded | None]":
+    """Return a sampler that is fitted, and the training pictures as it saw them, where they had to be read.
+
+    What was fitted to a run's own data stays in the run folder, and is read again as long as the model is the same.
+
+    Args:
+        vae: the model.
+        run: where it was read from.
+        name: of the sampler.
+        where: evidence that was asked for.
+        label: the class of pictures without labels.
+        data: a source to take instead of the run's own.
+        temperature: of the sampler.
+
+    Raises:
+        UserError: there is no such sampler or source, or the run folder can't be written.
+    """
+    from kerasgen.samplers import find_sampler, load_sampler
+
+    if not needs_data(vae, name, where):
+        return fitted_sampler(vae, name, None, temperature), None
+    folder = RunFolder(run)
+    kept = None
+    if data is None and folder.exists() and find_sampler(name).needs_data:
+        kept = folder.sampler_file(f"{name}_{temperature:g}")
+    if kept is not None and kept.is_file() and not vae.num_attributes:
+        return load_sampler(kept), None
+    encoded = encode_source(vae, source_of(run, data), label, origin_of(run, data))
+    sampler = fitted_sampler(vae, name, encoded, temperature)
+    if kept is not None:
+        sampler.save(kept)
+    return sampler, encoded
 
 
 def generate_pictures(

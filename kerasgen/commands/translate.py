@@ -11,7 +11,7 @@ from kerasgen.commands.large import translate_large
 from kerasgen.data.deep import MOST_CHANNELS, write_deep
 from kerasgen.data.reading import PictureError, PictureHead, read_picture, to_float
 from kerasgen.data.scanning import PictureFile
-from kerasgen.data.sources.folder import parse, said_range
+from kerasgen.data.sources.folder import place_of, said_range
 from kerasgen.data.sources.source import Fit
 from kerasgen.data.targets import Translated, targets, with_bar
 from kerasgen.drawing import save_png, to_uint8
@@ -34,7 +34,7 @@ def translate_folder(
     output_range: tuple[float, float] | None = None,
     memory: int | None = None,
 ) -> Translated:
-    """Translate every picture below a folder, each at its own size and depth.
+    """Translate every picture below a folder, or one picture, each at its own size and depth.
 
     A picture is turned upright by its EXIF data, laid on white where it is transparent, and read in gray or in RGB
     as the generator wants. A generator of four channels, which fills holes, takes the transparent pixels for the
@@ -45,7 +45,7 @@ def translate_folder(
     Args:
         model: a `CycleGAN`, a `PairedTranslator`, or a generator alone: [n, height, width, channels] in [-1, 1] to
             pictures of that size, or of a whole multiple.
-        input_folder: the pictures; PATH?range=LOW..HIGH says black and white of deep ones.
+        input_folder: the pictures, or the file of one; PATH?range=LOW..HIGH says black and white of deep ones.
         output_folder: made if it is missing; pictures of the same names are replaced.
         direction: "a2b" or "b2a"; a generator alone has one direction only, "a2b".
         value_range: black and white of deep pictures, where the folder doesn't say them.
@@ -59,7 +59,7 @@ def translate_folder(
             picture or holds the output folder, two pictures would become one file, or the output can't be written.
     """
     generator = _generator(model, direction)
-    root, said = parse(str(input_folder))
+    root, said = place_of(str(input_folder))
     low_and_high = said or value_range
     found = targets(root, Path(output_folder), deep=True)
     ranges = low_and_high, output_range or low_and_high

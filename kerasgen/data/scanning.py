@@ -62,13 +62,14 @@ class Scan:
 
 
 def scan(base: Path) -> Scan:
-    """Look for pictures below a folder, and say in one warning what else lies there.
+    """Look for pictures below a folder, and say in one warning what else lies there; or at one file.
 
     Links are followed; a link to a folder that it lies in is left out. Hidden files are passed over without a word.
     The warning comes again only when something in the folder has changed.
     """
     found, left_out = [], Counter[str]()
-    for path, parts in _walk(base, (), frozenset(), left_out):
+    places = [(base, (base.name,))] if base.is_file() else _walk(base, (), frozenset(), left_out)
+    for path, parts in places:
         if path.suffix.lower() in SUFFIXES:
             state = path.stat()
             found.append((path, parts, state.st_size, state.st_mtime_ns))

@@ -42,7 +42,7 @@ def targets(source: Path, output: Path, deep: bool = False) -> Targets:
     """Return each picture of a folder, and the file that it becomes in another.
 
     Args:
-        source: the folder of the pictures.
+        source: the folder of the pictures, or one picture.
         output: the other folder, which need not exist.
         deep: whether 16-bit PNG, deep TIFF and `.npy` become files of their own kind; else all become PNG.
 
@@ -50,8 +50,8 @@ def targets(source: Path, output: Path, deep: bool = False) -> Targets:
         UserError: the folder is missing, holds no picture or holds the output folder, or two pictures would become
             one file.
     """
-    if not source.is_dir():
-        raise UserError(f"There is no folder {source}: give the folder of the pictures to translate.")
+    if not source.exists():
+        raise UserError(f"There is no folder {source}: give the folder of the pictures to translate, or one picture.")
     if source.resolve() in (output.resolve(), *output.resolve().parents):
         raise UserError(
             f"The output folder {output} is the input folder {source} or lies in it, where the next run would take "
@@ -59,7 +59,8 @@ def targets(source: Path, output: Path, deep: bool = False) -> Targets:
         )
     found = scan(source)
     if not found.files:
-        raise UserError(f"The folder {source} holds no readable picture: put some there, in {READABLE}.")
+        what = "file" if source.is_file() else "folder"
+        raise UserError(f"The {what} {source} holds no readable picture: give some in {READABLE}.")
     taken: dict[Path, PictureFile] = {}
     for file in found.files:
         suffix = _SUFFIXES.get(file.head.kind, ".png") if deep else ".png"

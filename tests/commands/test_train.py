@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasgen.commands.arguments import parse_settings, read_json, sources_of
+from kerasgen.commands.arguments import parse_settings, read_settings, sources_of
 from kerasgen.commands.settings import changed, settings_in, settings_of
 from kerasgen.commands.train import Run, finish, stages_of, train
 from kerasgen.commands.warm_start import start_from
@@ -68,17 +68,32 @@ def test_a_wrong_setting_gets_a_sentence(text, message):
 
 def test_a_runs_config_is_a_file_of_settings(tmp_path):
     run = RunFolder(GOLDEN / "vae_run")
-    found = changed(*preset("vae_digits"), settings_in(read_json(run.config_file), "vae_digits"))
+    found = changed(*preset("vae_digits"), settings_in(read_settings(run.config_file), "vae_digits"))
     former = run.config()
     assert found.config["latent_dim"] == former["config"]["latent_dim"] == 3
     assert found.recipe["epochs"] == 2
     with pytest.raises(UserError, match="are of the preset 'vae_digits', not of 'vae_64'"):
-        settings_in(read_json(run.config_file), "vae_64")
+        settings_in(read_settings(run.config_file), "vae_64")
     (tmp_path / "own.json").write_text(json.dumps({"latent_dim": 5}))
-    assert settings_in(read_json(tmp_path / "own.json"), "vae_digits") == {"latent_dim": 5}
+    assert settings_in(read_settings(tmp_path / "own.json"), "vae_digits") == {"latent_dim": 5}
+    (tmp_path / "own.yaml").write_text("latent_dim: 5\nrecipe:\n  learning_rate: 0.001\ndata.batch_size: 8\n")
+    assert read_settings(tmp_path / "own.yaml") == {
+        "latent_dim": 5,
+        "recipe.learning_rate": 0.001,
+        "data.batch_size": 8,
+    }
+    for wrong, message in (
+        ("a: [1", "can't be read as a YAML file"),
+        ("- 1", "doesn't hold values"),
+        ("a: &x [1]\nb: *x", "parts of itself"),
+        ("a: !!python/object/apply:os.system [ls]", "can't be read as a YAML file"),
+    ):
+        (tmp_path / "own.yaml").write_text(wrong)
+        with pytest.raises(UserError, match=message):
+            read_settings(tmp_path / "own.yaml")
     (tmp_path / "own.json").write_text("latent_dim = 5")
     with pytest.raises(UserError, match="can't be read as a JSON file"):
-        read_json(tmp_path / "own.json")
+        read_settings(tmp_path / "own.json")
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,9 @@ def test_a_folder_is_translated_as_the_model_translates_the_pixels(tmp_path, dir
     assert {p.relative_to(tmp_path / "out").as_posix() for p in result.written} == set(expected)
     assert {p for p in (tmp_path / "out").rglob("*") if p.is_file()} == set(result.written)
     assert result.skipped == ()
+    one = translate_folder(model, tmp_path / "in" / "china.PNG", tmp_path / "one", direction)  # a picture alone
+    assert one.written == (tmp_path / "one" / "china.png",)
+    np.testing.assert_array_equal(opened(one.written[0]), opened(tmp_path / "out" / "china.png"))
     for name, image in expected.items():
         pixels = np.asarray(image, np.float32) / 127.5 - 1
         found, wanted = opened(tmp_path / "out" / name), uint8(model.translate(pixels, direction))

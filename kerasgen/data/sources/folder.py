@@ -113,9 +113,19 @@ def parse(argument: str) -> tuple[Path, tuple[float, float] | None]:
     Raises:
         UserError: there is no such folder, or the range is not two numbers.
     """
+    path, value_range = place_of(argument)
+    if not path.is_dir():
+        raise UserError(f"There is no folder {str(path)!r}: write folder:PATH with the path of your pictures.")
+    return path, value_range
+
+
+def place_of(argument: str) -> tuple[Path, tuple[float, float] | None]:
+    """Return the path and the range that "PATH?range=LOW..HIGH" says, whatever lies there.
+
+    Raises:
+        UserError: the range is not two numbers.
+    """
     path, _, text = argument.partition(_RANGE)
-    if not Path(path).is_dir():
-        raise UserError(f"There is no folder {path!r}: write folder:PATH with the path of your pictures.")
     return Path(path), parse_range(text) if text else None
 
 
