@@ -187,7 +187,10 @@ def declared_names() -> set[str]:
     names: set[str] = set()
     for file in (Path(__file__).parent / "models").glob("*.py"):
         for statement in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "PRESETS":
+            if not isinstance(statement, ast.Assign | ast.AnnAssign):
+                continue
+            target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
+            if ast.unparse(target) == "PRESETS":
                 assert isinstance(statement.value, ast.Dict)  # a table at the foot of a model's file
                 names.update(str(ast.literal_eval(key)) for key in statement.value.keys if key is not None)
     return names
