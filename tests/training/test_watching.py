@@ -74,6 +74,7 @@ def test_a_negative_is_warned_of_once_and_the_distance_is_logged():
     assert history["val_kernel"][0] == pytest.approx(expected, rel=1e-2)
 
     known = TranslationWatch([{**batches[0], "truth_b": batches[0]["a"]}], None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         model.fit(batches[0], batch_size=24, callbacks=[known], verbose=0)
+    assert not [w for w in said if "makes light what was dark" in str(w.message)]
