@@ -8,7 +8,6 @@ import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.samplers.base import Sampler, Samples, moments_of
-from kerasgen.training.progress import shown
 from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ class TwoStageSampler(Sampler):
     def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
         """Train the second VAE, with new posterior samples in each epoch; labels are not used."""
         import keras
+
+        from kerasgen.training.progress import shown
 
         mean, variance = moments_of(latents)
         if len(mean) < 2:
