@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+LOT = 2026  # by which a strip's pictures are drawn
 SAVED = Path(__file__).parents[1] / "saved_models"
 DIGITS = (
     "The digits come with scikit-learn (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, CC BY 4.0).",
@@ -27,11 +28,20 @@ PHOTOS = (
     "Trained on china.jpg by danielbuechele and flower.jpg by vultilion, which come with scikit-learn.",
     "CC BY 2.0",
 )
+OPENMOJI = (
+    "All emojis designed by OpenMoji – the open-source emoji and icon project. License: CC BY-SA 4.0",
+    "CC BY-SA 4.0",
+)
 # By preset: attribution and license of what it was trained on, and what it doesn't do well.
 SAID = {
     "vae_digits": (*DIGITS, "Strokes are softer than real ones; one digit in a hundred can't be told."),
     "cyclegan_digits_ink": (*DIGITS, "It knows 16-pixel digits and nothing else."),
     "cyclegan_photo_dusk": (*PHOTOS, "It learned from pieces of two photographs; other scenes get their colors."),
+    "sketch_to_emoji": (
+        *OPENMOJI,
+        "It knows 64-pixel drawings in OpenMoji's manner. What lines leave open, such as the color of a shirt or a "
+        "rare object, comes out pale or in a usual color.",
+    ),
 }
 
 
@@ -64,14 +74,29 @@ def artifacts_of(run: Path) -> list[dict[str, Any]]:
 
 
 def strip_of(model: Any, arguments: dict[str, Any]) -> np.ndarray:
-    """What a person should see first: generated pictures, or held-out inputs and what becomes of them."""
+    """What a person should see first: generated pictures, or 14 held-out inputs, drawn by lot, and their results."""
     from kerasgen.data import LOADERS
     from kerasgen.drawing import grid, side_by_side
 
     if model.generates:
         return grid(model.generate(40, seed=0), columns=10)
-    batches = LOADERS[model.loader_for(arguments).name](split="test", **{**arguments, "batch_size": 14})
-    return side_by_side(model.preview(14, inputs=next(iter(batches))))
+    batches = list(LOADERS[model.loader_for(arguments).name](split="test", **arguments))
+    held_out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    count = min(map(len, held_out.values()))
+    lot = np.sort(np.random.default_rng(LOT).permutation(count)[:14])
+    return side_by_side(model.preview(14, inputs={name: images[lot] for name, images in held_out.items()}))
+
+
+def score_in_the_dark(model: Any, arguments: dict[str, Any]) -> dict[str, float]:
+    """The score where nothing is known of the pictures beside the pictures themselves."""
+    from kerasgen.data import LOADERS
+
+    def unknown(batch: dict[str, Any]) -> dict[str, Any]:
+        a = np.array(batch["a"])
+        a[..., 3:] = 0.0
+        return {"a": a, "b": batch["b"]}
+
+    return model.score(map(unknown, LOADERS[model.loader_for(arguments).name](split="test", **arguments)))
 
 
 def main() -> None:
@@ -91,6 +116,8 @@ def main() -> None:
     config, model = run.config(), run.model()
     report = evaluate(run.path)
     del report["run"]
+    if config["data"].get("unknown"):
+        report["score_without_condition"] = score_in_the_dark(model, config["data"])
     attribution, license_, fails = SAID[asked.name]
     target = SAVED / asked.name
     metadata = {name: config[name] for name in ("preset", "data", "seed", "recipe")}

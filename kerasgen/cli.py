@@ -261,18 +261,23 @@ def translate(
     ],
     output: Annotated[Path, typer.Option(help="Folder for the translations, PNG or deep files of the same names.")],
     direction: Annotated[str, typer.Option(help="a2b or b2a.")] = "a2b",
+    condition: Annotated[
+        list[str] | None, typer.Option(help="What is known of all pictures, as tone=dark; several may be given.")
+    ] = None,
     memory: Annotated[
         str | None, typer.Option(help="What it may take, as 2GB; half of what is free by default.")
     ] = None,
 ) -> None:
     """Translate, enlarge or restore a folder of pictures with a trained model."""
     with _quiet_import():
+        from kerasgen.commands.conditions import without_condition
         from kerasgen.commands.translate import ranges_of, translate_folder
         from kerasgen.models.memory import parse_bytes
-        from kerasgen.runs import load_model
+        from kerasgen.runs import data_of, load_model
 
     given = parse_bytes(memory) if memory else None
-    result = translate_folder(load_model(model), input, output, direction, *ranges_of(model, direction), given)
+    network = without_condition(load_model(model), data_of(model), condition or ())
+    result = translate_folder(network, input, output, direction, *ranges_of(model, direction), given)
     typer.echo(f"{len(result.written)} pictures are in {output}; {len(result.skipped)} were skipped.")
 
 

@@ -43,3 +43,14 @@ def test_losses_are_float32_under_half_precision_inputs():
 
 def test_gaussian_kl_survives_log_variances_out_of_range():
     assert np.isfinite(np.asarray(losses.gaussian_kl(np.zeros((1, 2)), np.array([[1e4, -1e4]])))).all()
+
+
+def test_gradient_error_is_numpys_of_differences_and_blind_to_a_shade():
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(-1, 1, (2, 3, 5, 7, 3)).astype("float32")
+    expected = [
+        sum(np.abs(np.diff(x, axis=axis) - np.diff(y, axis=axis)).mean() for axis in (0, 1))
+        for x, y in zip(a, b, strict=True)
+    ]
+    np.testing.assert_allclose(losses.gradient_error(a, b), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.gradient_error(a, a + 0.25), 0, atol=1e-6)

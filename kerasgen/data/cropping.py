@@ -8,7 +8,7 @@ from kerasgen.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-MODES = ("resize_and_crop", "crop", "scale_width", "none")
+MODES = ("resize_and_crop", "shift", "crop", "scale_width", "none")
 
 
 def check_mode(mode: str, image_size: int) -> None:
@@ -24,6 +24,8 @@ def fit_of(mode: str, size: int, training: bool) -> Fit:
     if mode == "resize_and_crop":
         enlarged = round(size * 286 / 256) if training else size
         return Fit("stretch", (enlarged, enlarged))
+    if mode == "shift":
+        return Fit("stretch", (size, size))
     rules: dict[str, Rule] = {"crop": "natural", "scale_width": "width", "none": "fours"}
     return Fit(rules[mode], (size, size))
 
@@ -41,7 +43,10 @@ def cropped(image: "tf.Tensor", mode: str, size: int, key: "tuple[int | tf.Tenso
     draws = None
     if key is not None:
         draws = tf.random.stateless_uniform([3], seed=tf.stack([tf.cast(part, tf.int64) for part in key]))
-    if mode in ("resize_and_crop", "crop"):
+    if mode == "shift" and draws is not None:
+        rim = size // 16
+        image = tf.pad(image, [[rim, rim], [rim, rim], [0, 0]], "SYMMETRIC")
+    if mode in ("resize_and_crop", "shift", "crop"):
         room = tf.shape(image)[:2] - size
         share = [0.5, 0.5] if draws is None else draws[:2]
         # A draw below 1 can round to 1 after the product, hence the minimum.

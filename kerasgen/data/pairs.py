@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.data.cropping import check_batch, check_mode, cropped, fit_of
 from kerasgen.data.loading import find_kind, halves_of
 from kerasgen.data.order import batches, shuffled_index
@@ -30,6 +31,7 @@ def load_pairs(
     batch_size: int = 1,
     mode: str = "resize_and_crop",
     condition: str | Sequence[str] = (),
+    unknown: float = 0.0,
     swap: bool = False,
     seed: int = 0,
     start_step: int | None = None,
@@ -53,10 +55,12 @@ def load_pairs(
         image_size: pixels of the square pictures.
         channels: of both; None takes each source's own: 3 of pictures in a folder, all of arrays.
         batch_size: examples in a batch.
-        mode: "resize_and_crop", "crop", "scale_width" or "none"; see `load_unpaired`.
+        mode: "resize_and_crop", "shift", "crop", "scale_width" or "none"; see `load_unpaired`.
         condition: more to give beside A, as further channels: what A's source knows of each example ("label" of a
             folder with classes, "tone", "group" and "attributes" of OpenMoji), or pictures of A's names, such as
             "folder:masks"; or several of these.
+        unknown: share of the training's examples whose sources' facts are all 0 instead, so that a model learns what
+            to do where nobody knows them.
         swap: the other way around: A is to be made of B.
         seed: of the order, crops and flips.
         start_step: gives an endless dataset that begins at this batch of the training; see `load`.
@@ -75,6 +79,8 @@ def load_pairs(
         model.fit(load_pairs("folder:sketches", "folder:colored", image_size=128, batch_size=8))
     """
     check_mode(mode, image_size)
+    if values.number("unknown", unknown, least=0) > 1:
+        raise UserError(f"unknown is {unknown}: give a share of the examples, 0 to 1.")
     if source_b is None:
         source_a, source_b = halves_of(source_a)
     if swap:
@@ -106,6 +112,10 @@ def load_pairs(
         a, b, *more = (cropped(side.example(row[i])["image"], mode, image_size, key) for i, side in enumerate(sides))
         if planes is not None:
             known = tf.constant(planes)[row[0]]
+            if key is not None and unknown:
+                other = tf.bitwise.invert(tf.stack([tf.constant(seed, tf.int64), position]))
+                draw = tf.random.stateless_uniform([], other)
+                known = tf.where(draw < unknown, 0.0, known)
             more.append(tf.ones_like(a[..., :1]) * known)
         return {"a": tf.concat([a, *more], axis=-1) if more else a, "b": b}
 

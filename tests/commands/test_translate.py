@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from kerasgen.commands.conditions import without_condition
 from kerasgen.commands.translate import translate_folder
 from kerasgen.errors import UserError
-from kerasgen.models import CycleGAN
+from kerasgen.models import CycleGAN, PairedTranslator
 from kerasgen.networks.patchgan import patchgan
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
@@ -139,6 +140,7 @@ import sys
 from pathlib import Path
 from PIL import Image
 from kerasgen.networks.resnet import resnet_generator
+from kerasgen.commands.conditions import without_condition
 from kerasgen.commands.translate import translate_folder
 
 source, output = Path(sys.argv[1]), Path(sys.argv[2])
@@ -217,3 +219,30 @@ def test_mistakes_with_models(tmp_path, small_vae):
         with pytest.raises(UserError, match=message):
             translate_folder(model, tmp_path / "in", tmp_path / "out", direction)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_condition_is_told_in_words():
+    data = {"source_a": "openmoji_lines", "source_b": "openmoji", "condition": ["tone"], "unknown": 0.1}
+    model = PairedTranslator("colorizer", generator_options={"channels": 5, "filters": [8, 8]})
+    generator = model.generator_a2b
+    generator.set_weights([3 * w for w in generator.get_weights()])
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 16, 16, 3)).astype("float32")
+    for given, numbers in (([], (0, 0)), (["tone=none"], (0, -1)), (["tone=medium_dark"], (0.5, 1))):
+        planes = np.broadcast_to(np.float32(numbers), (1, 16, 16, 2))
+        expected = model.translate(np.concatenate([image, planes], -1))
+        np.testing.assert_allclose(without_condition(model, data, given)(image), expected, atol=1e-5)
+    for given, words in (
+        (["tone=purple"], "The condition tone is 'purple': choose one of none, light, medium_light"),
+        (["hat=red"], "The condition 'hat' is not one of this model's: it takes tone."),
+        (["dark"], "The condition is 'dark': write NAME=WORD"),
+    ):
+        with pytest.raises(UserError, match=words):
+            without_condition(model, data, given)
+    with pytest.raises(UserError, match="needs to be told tone: give --condition tone=WORD, one of none"):
+        without_condition(model, data | {"unknown": 0.0})
+    with pytest.raises(UserError, match="'folder:a', which has no words for it"):
+        without_condition(model, {"source_a": "folder:a", "condition": "label"})
+    plain = small_cyclegan()
+    assert without_condition(plain, None) is plain
+    with pytest.raises(UserError, match="it takes none"):
+        without_condition(plain, {}, ["tone=dark"])

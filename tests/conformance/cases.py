@@ -136,6 +136,15 @@ PRESETS: dict[str, PresetCase] = {
         },
         ("left:PICTURES", "right:PICTURES"),
     ),
+    "sketch_to_emoji": PresetCase(  # without a condition, which a folder has no words for
+        {
+            **_PAIRS,
+            "generator_options": {"filters": [4, 4], "channels": 3},
+            "data.condition": [],
+            "data.unknown": 0.0,
+        },
+        ("left:PICTURES", "right:PICTURES"),
+    ),
     "registration": PresetCase({"filters": [4, 4], "data.image_size": 16, "data.batch_size": 4}, _FOLDER),
     "registration_ncc": PresetCase(
         {"filters": [4, 4], "data.image_size": 16, "data.batch_size": 4}, _FOLDER, exported=False

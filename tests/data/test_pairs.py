@@ -189,6 +189,45 @@ def test_conditions_are_more_channels(tmp_path):
         load_pairs(a, b, image_size=32, condition="tone")
 
 
+def test_what_is_known_may_be_left_unknown_in_training(tmp_path):
+    for kind, shade in (("cats", 40), ("dogs", 200)):
+        for split in ("train", "test"):
+            for side in ("a", "b"):
+                (tmp_path / side / split / kind).mkdir(parents=True, exist_ok=True)
+                for i in range(10):
+                    Image.new("RGB", (8, 8), (shade, 0, 0)).save(tmp_path / side / split / kind / f"{i}.png")
+    given = {"source_a": f"folder:{tmp_path / 'a'}", "source_b": f"folder:{tmp_path / 'b'}", "condition": "label"}
+    given |= {"image_size": 8, "batch_size": 20, "unknown": 0.5}
+    facts = np.concatenate([batch["a"][..., 3:] for batch in load_pairs(**given, start_step=0).take(10)])
+    of_examples = facts[:, 0, 0]
+    np.testing.assert_array_equal(facts, np.broadcast_to(of_examples[:, None, None], facts.shape))
+    unknown = (of_examples == 0).all(axis=1)
+    assert set(map(tuple, of_examples[~unknown])) == {(1, -1), (-1, 1)}
+    assert 60 <= unknown.sum() <= 140  # of 200, always the same ones
+    for batch in load_pairs(**given, split="test"):
+        assert (np.abs(batch["a"][..., 3:]) == 1).all()
+    with pytest.raises(UserError, match="unknown is 2: give a share of the examples, 0 to 1"):
+        load_pairs(**given | {"unknown": 2})
+
+
+def test_shifted_pairs_keep_their_size_and_place(tmp_path):
+    dot = np.full((32, 32, 3), 255, np.uint8)
+    dot[10, 20] = 0
+    for side in ("a/train", "a/test", "b/train", "b/test"):
+        (tmp_path / side).mkdir(parents=True)
+        for i in range(2):
+            Image.fromarray(dot).save(tmp_path / side / f"{i}.png")
+    given = {"image_size": 32, "mode": "shift", "batch_size": 2}
+    pairs = load_pairs(f"folder:{tmp_path / 'a'}", f"folder:{tmp_path / 'b'}", **given, start_step=0).take(30)
+    pictures = np.concatenate([np.stack([batch["a"], batch["b"]], 1) for batch in pairs])
+    np.testing.assert_array_equal(pictures[:, 0], pictures[:, 1])
+    places = {tuple(np.argwhere(picture[..., 0] < 0)[0]) for picture in pictures[:, 0]}
+    assert all((picture < 0).sum() == 3 for picture in pictures[:, 0])
+    rows, columns = ({place[axis] for place in places} for axis in (0, 1))
+    assert rows == {8, 9, 10, 11, 12}  # two pixels of 32
+    assert columns == {9, 10, 11, 12, 13, 18, 19, 20, 21, 22}  # flipped, and not
+
+
 def test_related_sources_are_paired_without_names():
     batch = next(iter(load_pairs("digits", "digits_ink", image_size=16, mode="none", batch_size=50, channels=3)))
     ink, paper = np.array([0.10, 0.16, 0.55]), np.array([0.92, 0.86, 0.68])

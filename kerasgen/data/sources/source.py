@@ -112,6 +112,8 @@ class Kind:
         base: name of the source of which this one shows the same, example by example, in another way.
         settle: gives the argument with all that had to be measured written down, for a run's configuration.
         takes: further keyword arguments of `open_split`: "download", "data_dir".
+        facts: what may be told of a picture of one's own, by the name of a condition and a word: its numbers in
+            [-1, 1].
     """
 
     description: str
@@ -120,6 +122,7 @@ class Kind:
     base: str | None = None
     settle: Callable[[str], str] = str
     takes: tuple[str, ...] = ()
+    facts: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
 
 
 def check_split(source: str, split: str) -> None:
