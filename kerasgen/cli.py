@@ -466,10 +466,10 @@ def list_names() -> None:
         from kerasgen.presets import shipped
         from kerasgen.samplers import SAMPLERS
 
-    trained = {name for name in presets() if shipped(name).exists()}
+    trained = {name: shipped(name).summary() for name in presets()}
     costs = {n: f" ({worded(p.macs)} at {p.data['image_size']} pixels)" for n, (_, p) in presets().items() if p.macs}
     described = {n: p.description + costs.get(n, "") for n, (_, p) in presets().items()}
-    print_table("Preset", {n: "trained: " * (n in trained) + text for n, text in described.items()})
+    print_table("Preset", {n: ": ".join(filter(None, [trained[n], text])) for n, text in described.items()})
     typer.echo(f"MAC: {CONVENTION}.")
     print_table("Data source", available_sources())
     print_table("Sampler", {name: (c.__doc__ or "").partition("\n")[0] for name, c in SAMPLERS.items()})

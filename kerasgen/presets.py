@@ -59,6 +59,7 @@ class Metadata(TypedDict):
         attribution: the line to show wherever the weights, or pictures made with them, are shown.
         fails: what they don't do well, in a sentence or two.
         numbers: what was measured, by name.
+        headline: the one number for `kerasgen list`, such as "22.9 dB".
     """
 
     layout: int
@@ -76,6 +77,7 @@ class Metadata(TypedDict):
     attribution: NotRequired[str]
     fails: NotRequired[str]
     numbers: NotRequired[dict[str, Config]]
+    headline: NotRequired[str]
 
 
 class PresetFolder:
@@ -110,6 +112,13 @@ class PresetFolder:
     def exists(self) -> bool:
         """Return whether there are weights."""
         return self.weights_file.is_file()
+
+    def summary(self) -> str:
+        """Return how large the weights are and what they are worth, in a few words; "" if there are none."""
+        if not self.exists():
+            return ""
+        megabytes = sum(file.stat().st_size for file in self.path.iterdir()) / 1e6
+        return ", ".join(["trained", f"{megabytes:.1f} MB", *filter(None, [self.metadata().get("headline")])])
 
     def config(self, model: str) -> dict[str, Config]:
         """Read the arguments of a model's constructor.
