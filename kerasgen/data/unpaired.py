@@ -57,9 +57,11 @@ def load_unpaired(
         channels: 1 or 3.
         batch_size: examples in a batch.
         mode: "resize_and_crop" stretches to 286/256 of `image_size` and cuts a random square out, as the paper does
-            (the test split: stretches to `image_size`); "crop" cuts a random square out of the picture as it is (the
-            test split: the middle); "scale_width" scales to that width and keeps the aspect; "none" leaves pictures
-            as they are, but for sides divisible by 4. In training all but "none" flip one image in two.
+            (the test split: stretches to `image_size`); "shift" stretches to `image_size` and moves the picture by up
+            to a sixteenth of it, over a mirrored rim (the test split: leaves it in place); "crop" cuts a random
+            square out of the picture as it is (the test split: the middle); "scale_width" scales to that width and
+            keeps the aspect; "none" leaves pictures as they are, but for sides divisible by 4. In training all but
+            "none" flip one image in two.
         seed: of the order, crops and flips.
         start_step: gives an endless dataset that begins at this batch of the training; see `load`.
         degradation: turns one source, given as both, into two domains: A its degraded pictures, B the clean ones;

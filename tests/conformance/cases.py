@@ -124,6 +124,9 @@ PRESETS: dict[str, PresetCase] = {
     "super_resolution_x4": PresetCase(
         {**_PAIRS, "generator_options": {"scale": 4, "filters": 4, "blocks": 1}}, _FOLDER
     ),
+    "face_super_resolution": PresetCase(
+        {"generator_options": {"scale": 2, "filters": 4, "blocks": 1}}, exported=False
+    ),
     "denoising": PresetCase({**_PAIRS, "generator_options": {"filters": 4, "blocks": 1}}, _FOLDER),
     "enhancement": PresetCase({**_PAIRS, "generator_options": {"filters": 4, "blocks": 1, "curve": True}}, _FOLDER),
     "inpainting": PresetCase({**_PAIRS, "generator_options": {"filters": [4, 4]}}, _FOLDER),
