@@ -39,7 +39,8 @@ def colorizer(
             "the drawing's, and two levels or more."
         )
     inputs = keras.Input((None, None, channels), name="image")
-    x, skips = inputs, []
+    skips: list[keras.KerasTensor] = []
+    x = inputs
     for i, width in enumerate(filters, 1):
         convolution = layers.Conv2D(
             width, 4, strides=2, padding="same", use_bias=needs_bias(norm), name=f"down{i}_conv", **_HE
