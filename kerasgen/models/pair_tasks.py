@@ -76,8 +76,10 @@ def _best_gain(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Apply the best single gain and offset to each picture, which nobody can know without the truth."""
     fitted = []
     for image, truth in zip(_bicubic(a, b), b, strict=True):
-        gain, offset = np.polyfit(image.ravel(), truth.ravel(), 1)
-        fitted.append(np.clip(gain * image + offset, -1, 1))
+        spread = image - image.mean()
+        # An empty picture has no spread, and its best gain is 0.
+        gain = (spread * (truth - truth.mean())).mean() / max(np.square(spread).mean(), 1e-12)
+        fitted.append(np.clip(gain * spread + truth.mean(), -1, 1))
     return np.stack(fitted)
 
 
