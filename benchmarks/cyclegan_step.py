@@ -30,7 +30,7 @@ SIDES = (
     "kerasgen float32",
     "kerasgen bfloat16",
     "kerasgen float32, identity off",
-    "kerasgen float32, checkpoint",
+    "kerasgen float32, recompute",
 )
 LIMIT = "matrix product float32"
 # (pixels of a side, images); the first is what the others are compared with.
@@ -102,7 +102,7 @@ def step_of(side: str, size: int, blocks: int):
     library, precision = name.split()
     if library == "torch":
         return torch_step(size, blocks, precision)
-    options = {"": {}, "identity off": {"lambda_identity": 0.0}, "checkpoint": {"checkpoint": True}}
+    options = {"": {}, "identity off": {"lambda_identity": 0.0}, "recompute": {"recompute": True}}
     return keras_step(size, blocks, precision, **options[option])
 
 

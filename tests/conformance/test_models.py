@@ -73,6 +73,8 @@ def test_its_arguments_are_recorded_once_and_give_it_again(case):
 @pytest.mark.slow
 @every_model
 def test_it_trains_goes_on_to_the_bit_and_is_saved(case, tmp_path):
+    # As `train` does on CPUs: without it some kernels add in the order in which their threads end.
+    tf.config.experimental.enable_op_determinism()
     model = compiled(case)
     before = [np.array(v) for v in model.trainable_variables]
     undisturbed = trained(model, case, tmp_path / "undisturbed", epochs=2)

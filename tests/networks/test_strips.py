@@ -93,28 +93,37 @@ def assert_equal(found: np.ndarray, expected: np.ndarray) -> None:
     assert np.abs(found - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
 
 
-def assert_same_bytes(found: np.ndarray, expected: np.ndarray) -> None:
+def different_levels(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """By how many of 255 levels each value of two pictures differs."""
     levels = [np.round((np.clip(p, -1, 1) + 1) * 127.5).astype(int) for p in (found, expected)]
-    different = np.abs(levels[0] - levels[1])
-    assert different.max(initial=0) <= 1
-    assert (different > 0).mean() <= 1e-4 or (different > 0).sum() <= 1  # small pictures have fewer than 10⁴ values
     assert levels[1].std() > 5
+    return np.abs(levels[0] - levels[1]).ravel()
 
 
-def check(network: keras.Model, height: int, width: int, strips: int, sparing: bool) -> None:
+def check(network: keras.Model, height: int, width: int, strips: int, sparing: bool) -> np.ndarray:
+    """Compare strips with the whole; gives by how many levels the values of its pictures differ."""
     inputs = pictures(network, height, width)
     expected = whole(network, inputs)
+    different = [np.zeros(0, int)]
     for found, truth in zip(by_strips(network, inputs, strips, sparing), expected, strict=True):
         assert_equal(found, truth)
         if truth.shape[-1] == 3:
-            assert_same_bytes(found, truth)
+            different.append(different_levels(found, truth))
+    return np.concatenate(different)
+
+
+def assert_same_bytes(different: np.ndarray) -> None:
+    """At most one level, in at most one of 10⁴ values; a single small picture may have one."""
+    assert different.max(initial=0) <= 1
+    assert (different > 0).sum() <= max(1, 1e-4 * different.size)
 
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_strips_equal_the_whole(name):
     build, multiple = GENERATORS[name]
     height, width = (side + -side % multiple for side in (97, 59))
-    check(randomize(build()), height, width, strips=4, sparing=name in ("resnet", "unet", "registration"))
+    sparing = name in ("resnet", "unet", "registration")
+    assert_same_bytes(check(randomize(build()), height, width, strips=4, sparing=sparing))
 
 
 @pytest.mark.slow
@@ -123,9 +132,12 @@ def test_strips_equal_the_whole_at_twenty_odd_sizes(name):
     build, multiple = GENERATORS[name]
     network = randomize(build())
     least = {"inpainter": 64, "patchgan": 24}.get(name, 5)
+    different = []
     for number, sides in enumerate(SIZES):
         height, width = (max(side + -side % multiple, least) for side in sides)
-        check(network, height, width, strips=(1, 2, 3, 7)[number % 4], sparing=number % 2 == 1)
+        different.append(check(network, height, width, strips=(1, 2, 3, 7)[number % 4], sparing=number % 2 == 1))
+    # Over all of them, because a picture of few values says little of a share of one in 10⁴.
+    assert_same_bytes(np.concatenate(different))
 
 
 def of_layers(*chain) -> keras.Model:
