@@ -87,7 +87,9 @@ def gaussian_kl(z_mean, z_log_var):
     """
     z_mean = ops.cast(z_mean, "float32")
     z_log_var = ops.clip(ops.cast(z_log_var, "float32"), *LOG_VAR_RANGE)
-    return 0.5 * (z_mean * z_mean + ops.exp(z_log_var) - 1.0 - z_log_var)
+    # Not z_mean * z_mean: with sampling's, its gradient would be a sum of three, which TensorFlow adds in the order
+    # in which their memory comes free, so that the last bit would vary from run to run.
+    return 0.5 * (ops.square(z_mean) + ops.exp(z_log_var) - 1.0 - z_log_var)
 
 
 def absolute_error(images, others):
