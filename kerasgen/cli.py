@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from kerasgen import values
+from kerasgen import __version__, values
 from kerasgen.commands.arguments import parse_settings, read_settings, sources_of
 from kerasgen.commands.options import Options
 from kerasgen.entry import checked_command, run
@@ -23,6 +24,7 @@ from kerasgen.tables import (
     print_comparison,
     print_last,
     print_measurements,
+    print_next,
     print_report,
     print_table,
 )
@@ -36,7 +38,22 @@ app = typer.Typer(
 )
 
 _command = functools.partial(checked_command, app)
-Seed = Annotated[int, typer.Option(help="Of the weights, the data's order and the noise.")]
+Seed = Annotated[int, typer.Option(help="Start of the random numbers: the same seed gives the same result.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"kerasgen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and stop.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Train generative image models for Keras 3, generate with them, and export them proven equal."""
 
 
 @_command()
@@ -53,6 +70,10 @@ def quickstart(
         print_last(result.run.history)
         print_measurements(result.measurements)
         typer.echo(f"Look at the pictures in {result.run.folder}.")
+    print_next(
+        "kerasgen generate vae_digits --output pictures --n 16",
+        "kerasgen train vae_64 --data folder:YOUR_PICTURES --output runs/mine",
+    )
 
 
 def _with_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,19 +112,27 @@ def _taking(parameters: list[inspect.Parameter], function: Callable[..., None]) 
 @_command()
 @_with_options
 def train(
-    preset: Annotated[str, typer.Argument(help="A name that `kerasgen list` shows.")],
+    preset: Annotated[str, typer.Argument(help="What to train: a name that `kerasgen list` shows.")],
     output: Annotated[
-        Path | None, typer.Option(help="The run folder: config.json, log.csv, pictures, model.keras.")
+        Path | None, typer.Option(help="Folder to write to: config.json, log.csv, pictures, model.keras.")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="A data source, such as folder:PATH; else the preset's.")] = None,
-    data_a: Annotated[str | None, typer.Option(help="Domain A, or what is given of each pair.")] = None,
-    data_b: Annotated[str | None, typer.Option(help="Domain B, or what it should become, of the same names.")] = None,
-    swap: Annotated[bool, typer.Option("--swap", help="A and B change places.")] = False,
-    epochs: Annotated[int | None, typer.Option(help="The preset's own by default, or the resumed run's.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="What to train on, such as folder:PATH; by default the preset's own.")
+    ] = None,
+    data_a: Annotated[
+        str | None, typer.Option(help="Two sources: the pictures to translate, such as folder:sketches.")
+    ] = None,
+    data_b: Annotated[
+        str | None, typer.Option(help="Two sources: what they should become, such as folder:colored.")
+    ] = None,
+    swap: Annotated[bool, typer.Option("--swap", help="Exchange A and B: learn the other direction.")] = False,
+    epochs: Annotated[
+        int | None, typer.Option(help="How often to go through the data; by default the preset's own.")
+    ] = None,
     seed: Seed = 0,
     image_size: Annotated[int | None, typer.Option(help="Pixels of the square pictures to train on.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Of a step on all devices together.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="The largest of the schedule.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pictures in a step, on all devices together.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The optimizer's, at its highest point.")] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE of any setting, as often as you like; see --show.")
     ] = None,
@@ -111,13 +140,15 @@ def train(
         Path | None, typer.Option(help="A YAML or JSON file of settings, or a run's config.json.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print every setting and its default, and stop.")] = False,
-    start: Annotated[str | None, typer.Option("--from", help="Weights: a run, a .keras file or a preset.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Begin with the weights of a run, a .keras file or a preset.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the bit.")] = False,
     schedule: Annotated[
-        str | None, typer.Option(help="Of the learning rate in further epochs: restart or extend.")
+        str | None, typer.Option(help="With more epochs: restart or extend the learning rate's course.")
     ] = None,
-    download: Annotated[bool, typer.Option(help="Download and prepare a tfds:NAME that isn't there.")] = False,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the sets of tfds:NAME are.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download a tfds:NAME that isn't there.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of TensorFlow Datasets' sets.")] = None,
     *,
     options: Options,
 ) -> None:
@@ -154,6 +185,16 @@ def train(
     )
     print_last(run.history)
     typer.echo(f"The model is {run.folder / 'model.keras'}; look at the pictures and curves.png beside it.")
+    folder, use = quote(str(run.folder)), []
+    if run.model.generates:
+        use.append(f"kerasgen generate {folder} --output {folder}/generated --n 16")
+    if run.model.translators():
+        use.append(f"kerasgen translate {folder} --input YOUR_PICTURES --output {folder}/translated")
+    print_next(
+        *use,
+        f"kerasgen evaluate {folder}",
+        f"kerasgen export {folder} --output saved_models/{quote(run.folder.name)}",
+    )
 
 
 @_command()
@@ -163,14 +204,15 @@ def generate(
     n: Annotated[int, typer.Option(help="How many pictures.")] = 64,
     sampler: Annotated[str, typer.Option(help="Where latents come from; `kerasgen list` shows the names.")] = "prior",
     label: Annotated[
-        str | None,
-        typer.Option(help="A class by number or folder name; else all in turn, or as the sampler draws them."),
+        str | None, typer.Option(help="Number or folder name of a class; by default all in turn.")
     ] = None,
     where: Annotated[str | None, typer.Option(help='Attributes, such as "smiling=1 & male=0".')] = None,
     temperature: Annotated[
         float, typer.Option(help="Below 1 more typical pictures, above 1 more varied ones.")
     ] = 1.0,
-    data: Annotated[str | None, typer.Option(help="What the sampler is fitted to; the run's own by default.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Pictures that the sampler learns from; by default the training's.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Generate pictures with a trained VAE, and say where each latent came from."""
@@ -199,7 +241,8 @@ def generate(
             typer.echo(f"{i:04d}.png: {rule}")
         if not vae.conditional:
             fitted.plot(output / "tree.png", vae.decode)
-    typer.echo(f"{n} pictures are in {output}; look at grid.png.")
+    typer.echo(f"{n} {'picture is' if n == 1 else 'pictures are'} in {output}; look at grid.png.")
+    print_next(f"kerasgen evaluate {quote(str(model))} --sampler {quote(sampler)}")
 
 
 @_command()
@@ -235,8 +278,10 @@ def evaluate(
     sampler: Annotated[
         str, typer.Option(help="Samplers, separated by commas; `kerasgen list` shows them.")
     ] = "prior",
-    k: Annotated[int, typer.Option(help="Samples of the IWAE bound.")] = 50,
-    features: Annotated[str, typer.Option(help="auto, inception, or a classifier's .keras file.")] = "auto",
+    k: Annotated[int, typer.Option(help="Samples for each picture, for the bound on its likelihood (IWAE).")] = 50,
+    features: Annotated[
+        str, typer.Option(help="What compares pictures: auto, inception, or a classifier's .keras file.")
+    ] = "auto",
     output: Annotated[Path | None, typer.Option(help="A JSON file; RUN/evaluation.json by default.")] = None,
     seed: Seed = 0,
 ) -> None:
@@ -250,6 +295,7 @@ def evaluate(
     save_report(report, target)
     print_report(report)
     typer.echo(f"All of it is in {target}.")
+    print_next(f"kerasgen export {quote(str(model))} --output saved_models/{quote(model.stem)}")
 
 
 @_command()
@@ -257,15 +303,15 @@ def translate(
     model: Annotated[Path, typer.Argument(help="A run folder, a trained preset, or a .keras file of a generator.")],
     input: Annotated[
         Path,
-        typer.Option(help="A folder of pictures, or one; PATH?range=0..4095: black and white of deep ones."),
+        typer.Option(help="Folder of pictures, or one; PATH?range=0..4095 says black and white of deep ones."),
     ],
     output: Annotated[Path, typer.Option(help="Folder for the translations, PNG or deep files of the same names.")],
-    direction: Annotated[str, typer.Option(help="a2b or b2a.")] = "a2b",
+    direction: Annotated[str, typer.Option(help="a2b, or b2a for the way back.")] = "a2b",
     condition: Annotated[
         list[str] | None, typer.Option(help="What is known of all pictures, as tone=dark; several may be given.")
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(help="What it may take, as 2GB; half of what is free by default.")
+        str | None, typer.Option(help="The most to use, such as 2GB; by default half of what is free.")
     ] = None,
 ) -> None:
     """Translate, enlarge or restore a folder of pictures with a trained model."""
@@ -278,7 +324,8 @@ def translate(
     given = parse_bytes(memory) if memory else None
     network = without_condition(load_model(model), data_of(model), condition or ())
     result = translate_folder(network, input, output, direction, *ranges_of(model, direction), given)
-    typer.echo(f"{len(result.written)} pictures are in {output}; {len(result.skipped)} were skipped.")
+    typer.echo(_said(len(result.written), len(result.skipped), output))
+    print_next(f"kerasgen export {quote(str(model))} --output saved_models/{quote(model.stem)}")
 
 
 def _with_format_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -318,10 +365,16 @@ def export(
     images: Annotated[
         Path | None, typer.Option(help="Pictures to compare on; else the run's validation data.")
     ] = None,
-    floats: Annotated[bool, typer.Option("--floats", help="No pre- and post-processing: floats in and out.")] = False,
-    range: Annotated[str | None, typer.Option(help="LOW,HIGH of pictures inside a model not of this zoo.")] = None,
-    license: Annotated[str, typer.Option(help="Of the weights, for the manifest.")] = "",
-    serving: Annotated[Path | None, typer.Option(help="Folder of TensorFlow Serving, for the next version.")] = None,
+    floats: Annotated[
+        bool, typer.Option("--floats", help="Files take and give floats, as the network does, instead of bytes.")
+    ] = False,
+    range: Annotated[
+        str | None, typer.Option(help="LOW,HIGH: black and white in a model from elsewhere, such as -1,1.")
+    ] = None,
+    license: Annotated[str, typer.Option(help="License of the weights, to write into the files.")] = "",
+    serving: Annotated[
+        Path | None, typer.Option(help="Folder of TensorFlow Serving: publish the next version there.")
+    ] = None,
     label: Annotated[str, typer.Option(help="With --serving: what clients may call the version by.")] = "stable",
     page: Annotated[Path | None, typer.Option(help="Folder of a page that runs the model in browsers.")] = None,
     **options: str | int | None,
@@ -338,12 +391,13 @@ def export(
     if output is None and serving is None:
         return
     with _quiet_import():
-        from kerasgen.commands.ship import shipments
-        from kerasgen.export import benchmark, export_model
-        from kerasgen.export.formats.registry import options_of
+        from kerasgen.commands.ship import export_each, shipments
+        from kerasgen.export import benchmark
         from kerasgen.export.serving import export_serving
 
     wanted = _formats_and_variants(format, variant) if output else []
+    written: list[Path] = []
+    failed: dict[str, UserError] = {}
     for shipment in shipments(model, images, size, floats, value_range):
         if shipment.floats_said:
             typer.echo(shipment.floats_said)
@@ -353,11 +407,26 @@ def export(
             typer.echo(f"{served.path} is published; {served.path.parent / 'README.md'} says how it is asked.")
         if not output:
             continue
-        paths = []
-        for name, kind in wanted:
-            given = shipment.options(name, kind) | {"license": license} | options_of(name, options)
-            paths.append(export_model(shipment.network, output / shipment.name, name, kind, **given).path)
-        print_measurements(benchmark(paths, shipment.network, shipment.inputs))
+        paths, errors = export_each(shipment, output, wanted, license, options)
+        if paths:
+            print_measurements(benchmark(paths, shipment.network, shipment.inputs))
+        written, failed = written + paths, failed | errors
+    if failed:
+        _say_failed(failed, len(written))
+    if written:
+        print_next(f"kerasgen verify {quote(str(written[0]))} --against {quote(str(model))} --images YOUR_PICTURES")
+    elif serving:
+        print_next(f"kerasgen serving list {quote(str(serving))}", f"kerasgen serve {quote(str(serving))}")
+
+
+def _say_failed(failed: dict[str, UserError], written: int) -> None:
+    """Name the artifacts that failed, and end with 1; one that was asked for alone fails as any mistake does."""
+    if len(failed) == 1 and not written:
+        raise next(iter(failed.values()))
+    for name, error in failed.items():
+        typer.echo(f"Error: {name} failed: {error}", err=True)
+    typer.echo(f"{written} of {written + len(failed)} artifacts stand.", err=True)
+    raise typer.Exit(1)
 
 
 def _export_page(
@@ -399,6 +468,7 @@ def verify(
         typer.echo(f"{artifact} is not equal to {against} ({'; '.join(failed)}).", err=True)
         raise typer.Exit(1)
     typer.echo(f"{artifact} passed: {'; '.join(check.found for check in report.checks if check.name == 'parity')}.")
+    print_next(f"kerasgen benchmark {quote(str(artifact))} --against {quote(str(against))}")
 
 
 @_command("benchmark")
@@ -442,6 +512,7 @@ def import_torch_checkpoint(
             "Its batch norms take the averages of the training, as eval() does; the project's own test script takes "
             "each picture's statistics, and so does --batch-statistics."
         )
+    print_next(f"kerasgen export {quote(str(output))} --output saved_models/{quote(output.stem)} --range=-1,1")
 
 
 @_command()
@@ -474,13 +545,17 @@ def list_names() -> None:
     print_table("Data source", available_sources())
     print_table("Sampler", {name: (c.__doc__ or "").partition("\n")[0] for name, c in SAMPLERS.items()})
     print_table("Format", {name: ", ".join(variants) for name, variants in available_formats().items()})
+    print_next(
+        "kerasgen train PRESET --data folder:YOUR_PICTURES --output runs/mine",
+        "kerasgen train PRESET --show",
+    )
 
 
 @_command()
 def serve(
     models: Annotated[Path, typer.Argument(help="What `kerasgen export --serving` wrote.")],
-    grpc_port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 takes a free one.")] = 8500,
-    rest_port: Annotated[int, typer.Option(help="Of 127.0.0.1; 0 takes a free one.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 8500,
+    rest_port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 8501,
     batching: Annotated[bool, typer.Option(help="Run requests together that wait together.")] = True,
     megapixels: Annotated[float, typer.Option(help="The most that one request may ask for.")] = 16,
     memory: Annotated[float, typer.Option(help="GiB that the networks may take while they run.")] = 2,
@@ -505,7 +580,7 @@ serving_app = typer.Typer(help="The versions that TensorFlow Serving loads.", no
 app.add_typer(serving_app, name="serving")
 
 Models = Annotated[Path, typer.Argument(help="What `kerasgen export --serving` wrote.")]
-Name = Annotated[str, typer.Argument(help="Of a model.")]
+Name = Annotated[str, typer.Argument(help="Name of a model.")]
 
 
 @checked_command(serving_app, "list")
@@ -562,10 +637,10 @@ def client(
 @checked_command(client_app, "translate")
 def client_translate(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Of pictures.")],
-    model: Annotated[str, typer.Option(help="Its name on the server.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures.")],
+    model: Annotated[str, typer.Option(help="The model's name on the server.")],
     output: Annotated[Path, typer.Option(help="Folder for the translations, PNG files of the same names.")],
-    label: Annotated[str | None, typer.Option(help="Of the version; the server's default otherwise.")] = None,
+    label: Annotated[str | None, typer.Option(help="Label of a version; by default the server's choice.")] = None,
     batch: Annotated[int, typer.Option(help="Pictures in one request.")] = 8,
 ) -> None:
     """Translate a folder of pictures on a server."""
@@ -573,7 +648,12 @@ def client_translate(
 
     with Client(context.obj, model, label=label) as asked:
         result = asked.translate_folder(folder, output, batch)
-    typer.echo(f"{len(result.written)} pictures are in {output}; {len(result.skipped)} were skipped.")
+    typer.echo(_said(len(result.written), len(result.skipped), output))
+
+
+def _said(written: int, skipped: int, folder: Path) -> str:
+    pictures = "1 picture is" if written == 1 else f"{written} pictures are"
+    return f"{pictures} in {folder}; {skipped} {'was' if skipped == 1 else 'were'} skipped."
 
 
 def _formats_and_variants(formats: str, variants: str) -> list[tuple[str, str]]:

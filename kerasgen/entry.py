@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from kerasgen import values
 from kerasgen.errors import Stopped, UserError, sentence
@@ -37,6 +38,23 @@ _KINDS: dict[str, Callable[[str, Any], object]] = {
 }
 
 
+# What stands behind an option in the help, by the type of its value.
+_WORDS = {"str": "text", "list[str]": "text", "int": "number", "float": "number", "path": "path"}
+
+
+class Command(TyperCommand):
+    """A command whose help says what an option takes in words; a switch takes nothing."""
+
+    def get_params(self, ctx: typer.Context) -> list:  # type: ignore[override]  # Typer hides its own Context
+        """Return the parameters, each with its word."""
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            if isinstance(parameter, TyperOption) and parameter.metavar is None:
+                word = _WORDS.get(parameter.bare_type().lower(), "value")
+                parameter.metavar = "" if parameter.is_flag else f"<{word}>"
+        return parameters
+
+
 def checked_command(
     group: typer.Typer, name: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -50,7 +68,7 @@ def checked_command(
                     _KINDS[key](f"--{key.replace('_', '-')}", given[key])
             function(**given)
 
-        return group.command(name)(checked)
+        return group.command(name, cls=Command)(checked)
 
     return register
 

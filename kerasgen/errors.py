@@ -1,5 +1,7 @@
 """The one exception for what a user can mend, and how what came from outside is quoted in a sentence."""
 
+import zipfile
+
 LONGEST = 390  # characters of a sentence; with "Error: " before it, a terminal's few lines
 
 
@@ -42,6 +44,8 @@ def sentence(message: object) -> str:
 
 def reason(error: BaseException) -> str:
     """Return what an exception of somebody else's library says, on one short line: its first, or its name."""
+    if isinstance(error, zipfile.BadZipFile | EOFError):
+        return "it is damaged, or not all of it is there"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror  # without the number and the path
     first = next((line.strip() for line in str(error)[:2000].splitlines() if line.strip()), "")

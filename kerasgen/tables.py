@@ -26,7 +26,7 @@ def print_report(report: Mapping[str, object]) -> None:
         # A model's own score may be one row of numbers.
         rows = rows if all(isinstance(row, dict) for row in rows.values()) else {title: rows}
         names = list(dict.fromkeys(name for row in rows.values() for name in row))
-        table = Table(title, *rows)
+        table = Table(title, *(name.replace("_", " ") for name in rows))
         for name in names:
             table.add_row(name.replace("_", " "), *(_number(row.get(name)) for row in rows.values()))
         _show(table)
@@ -42,29 +42,27 @@ def print_last(history: Mapping[str, Sequence[float]]) -> None:
     """Print the numbers of a training's last epoch."""
     epochs = len(next(iter(history.values())))
     last = {name: f"{values[-1]:.4g}" for name, values in history.items()}
-    print_table(f"After {epochs} epochs", last)
+    print_table(f"After {epochs} {'epoch' if epochs == 1 else 'epochs'}", last)
 
 
 def print_measurements(rows: "Sequence[Measurement]") -> None:
     """Print what artifacts measure, shortly."""
-    table = Table("Format", "File", "Size", "Difference", "Latency", caption="largest difference from Keras; batch 1")
-    table.columns[1].no_wrap = True
+    table = Table("File", "Size", "Difference", "Latency", caption="largest difference from Keras; batch 1")
     for row in rows:
-        size = f"{row.bytes / 1e6:.2f} MB"
-        table.add_row(row.format, row.path.name, size, _difference(row), f"{row.median_ms:.2f} ms")
+        table.add_row(row.path.name, f"{row.bytes / 1e6:.2f} MB", _difference(row), f"{row.median_ms:.2f} ms")
     _show(table)
 
 
 def print_benchmark(rows: "Sequence[Measurement]") -> None:
     """Print all that artifacts measure."""
     caption = "ms: loading, first run, medians with all threads and with one; batch 1; nodes, in pieces of LiteRT"
-    table = Table("Artifact", "MB", "Load", "First", "Median", "1 thread", "Nodes", "Difference", caption=caption)
-    table.columns[0].no_wrap = True
-    for row in rows:
+    table = Table("", "MB", "Load", "First", "Median", "1 thread", "Nodes", "Difference", caption=caption)
+    for number, row in enumerate(rows, 1):  # names are long: they stand above the table
+        print(f"{number}: {row.path.name}")
         times = (row.load_ms, row.first_ms, row.median_ms, row.single_ms)
         pieces = "" if row.partitions is None else f" in {row.partitions}"
         cells = (f"{row.bytes / 1e6:.2f}", *(f"{ms:.3g}" for ms in times), f"{row.nodes}{pieces}", _difference(row))
-        table.add_row(row.path.name, *cells)
+        table.add_row(str(number), *cells)
     _show(table)
 
 
@@ -83,5 +81,15 @@ def print_comparison(compared: "Comparison") -> None:
     _show(table)
 
 
+def print_next(*commands: str) -> None:
+    """Print what one can do next, a command a line."""
+    print("Next:")
+    for command in commands:
+        print(f"  {command}")
+
+
 def _show(table: Table) -> None:
+    for column in table.columns:
+        if not column.no_wrap:
+            column.overflow = "fold"  # rather than letters that are missing
     Console(markup=False).print(table)  # a file's name may look like markup

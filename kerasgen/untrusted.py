@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import threading
 import zipfile
@@ -278,7 +279,12 @@ def load_keras(path: str | os.PathLike) -> "keras.Model":
     with reading(path, "a Keras model", "save the model again with model.save") as file:
         elements = _declared_elements(file)
         with bounded_weights(elements):
-            model = keras.models.load_model(path, safe_mode=True)
+            try:
+                model = keras.models.load_model(path, safe_mode=True)
+            except UserError:
+                raise
+            except (TypeError, ValueError) as error:
+                raise Fault(_said_by_keras(error)) from error
         if not isinstance(model, keras.Model):
             raise Fault(f"it holds a {type(model).__name__}")
     with reading(path, "a trained model", "take the one of an earlier epoch"):
@@ -286,6 +292,16 @@ def load_keras(path: str | os.PathLike) -> "keras.Model":
         arrays = [(variable.path, keras.ops.convert_to_numpy(variable)) for variable in model.weights]
         check_finite({f"weight {i}, {name}": array for i, (name, array) in enumerate(arrays)})
     return model
+
+
+def _said_by_keras(error: Exception) -> str:
+    """Return as a clause what is wrong with a file by Keras' error, which quotes whole configurations."""
+    text = str(error)[:4000]
+    if "Lambda" in text and "safe_mode" in text:
+        return "its Lambda layer is code, and code from a file is not run: use a layer of keras.layers instead"
+    if found := re.search(r"Could not locate (?:class|function) '([^']{1,80})'", text):
+        return f"{found[1]!r} is not registered here: import what defines it before, from Python"
+    return reason(error)
 
 
 def check_finite(arrays: Mapping[str, np.ndarray]) -> None:

@@ -105,7 +105,7 @@ def test_translate_a_folder_with_a_run_and_with_a_generator_alone(kerasgen, tmp_
     ):
         code, out, err = kerasgen("translate", model, "--input", tmp_path / "in", "--output", output, *rest)
         assert code == 0, err
-        assert f"1 pictures are in {output}; 1 were skipped." in out
+        assert f"1 picture is in {output}; 1 was skipped." in out
         said += err
         with Image.open(output / "sub" / "flower.png") as image:
             found.append(np.asarray(image))

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -107,6 +107,38 @@ def shipments(
         )
         for name, exported in model.networks_to_export().items()
     ]
+
+
+def export_each(
+    shipment: Shipment,
+    folder: Path,
+    wanted: Sequence[tuple[str, str]],
+    license: str = "",
+    options: Mapping[str, str | int | None] | None = None,
+) -> "tuple[list[Path], dict[str, UserError]]":
+    """Export a network in several formats and variants; one that fails doesn't keep the others from being written.
+
+    Args:
+        shipment: the network.
+        folder: to write to.
+        wanted: pairs of a format and a variant.
+        license: of the weights.
+        options: of the formats, by name; None counts as not given.
+
+    Returns:
+        The artifacts that stand, and the errors of the others by what they are.
+    """
+    from kerasgen.export import export_model
+    from kerasgen.export.formats.registry import options_of
+
+    paths, failed = [], {}
+    for format, variant in wanted:
+        given = shipment.options(format, variant) | {"license": license} | options_of(format, dict(options or {}))
+        try:
+            paths.append(export_model(shipment.network, folder / shipment.name, format, variant, **given).path)
+        except UserError as error:
+            failed[f"{shipment.name} as {format} in {variant}"] = error
+    return paths, failed
 
 
 def _foreign(

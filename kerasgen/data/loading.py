@@ -1,6 +1,8 @@
 """The registry of sources, and batches from any of them."""
 
+import difflib
 import functools
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,11 @@ SOURCES: dict[str, Kind] = {
 
 
 def available_sources() -> dict[str, str]:
-    """How each source is written, such as "folder:PATH", and one line about it."""
+    """How each source is written, such as "folder:PATH", and one line about it.
+
+    Example:
+        available_sources()["digits"]
+    """
     return {name + kind.usage: kind.description for name, kind in SOURCES.items()}
 
 
@@ -51,7 +57,11 @@ def find_kind(source: str, download: bool = False, data_dir: str | None = None) 
         raise UserError(f"The data source is {source!r}: choose one of {', '.join(available_sources())}.")
     name, _, argument = source.partition(":")
     if name not in SOURCES:
-        raise UserError(f"There is no data source {source!r}: choose one of {', '.join(available_sources())}.")
+        if os.path.isdir(source):
+            raise UserError(f"There is no data source {source!r}, but a folder: did you mean folder:{source}?")
+        close = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.7)
+        wanted = f"did you mean {close[0] + source[len(name) :]}? If not, choose" if close else "choose"
+        raise UserError(f"There is no data source {source!r}: {wanted} one of {', '.join(available_sources())}.")
     kind = SOURCES[name]
     if argument and not kind.usage:
         raise UserError(f"The source {name!r} takes nothing behind a colon, but got {argument!r}: write {name!r}.")
@@ -145,6 +155,10 @@ def load(
 
     Raises:
         UserError: there is no such source or split, an argument doesn't fit, or there is less than one batch.
+
+    Example:
+        batches = load("digits", split="train", batch_size=64)
+        next(iter(batches))["image"]  # [64, 16, 16, 1] in [0, 1]
     """
     values.seed("seed", seed)
     opened = open_source(source, split, image_size, channels, download=download, data_dir=data_dir)

@@ -89,7 +89,7 @@ def test_the_command_line_takes_the_memory(kerasgen, tmp_path):
     arguments = ["translate", tmp_path / "generator.keras", "--input", tmp_path / "in", "--output"]
     code, output, _ = kerasgen(*arguments, tmp_path / "out", "--memory", "1.5MB")
     assert code == 0
-    assert "1 pictures are in" in output
+    assert "1 picture is in" in output
     code, _, errors = kerasgen(*arguments, tmp_path / "out", "--memory", "much")
     assert code != 0
     assert "The memory 'much' is not a size: write it as 2GB, 800MB or 1.5GiB." in errors

@@ -54,7 +54,7 @@ def test_a_folder_comes_out_as_kerasgen_translate_makes_it(kerasgen, url, genera
     code, said, errors = kerasgen("client", url, "translate", folder, *options)
     assert code == 0, errors
     assert "4 pictures are in" in said
-    assert "1 were skipped" in said
+    assert "1 was skipped" in said
     for target in truth.written:
         ours = Image.open(tmp_path / "out" / target.relative_to(tmp_path / "truth"))
         difference = np.asarray(ours.convert("RGB"), "int32") - np.asarray(Image.open(target), "int32")

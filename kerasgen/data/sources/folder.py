@@ -1,5 +1,6 @@
 """A folder of the user's own pictures."""
 
+import difflib
 import functools
 import os
 import warnings
@@ -115,7 +116,10 @@ def parse(argument: str) -> tuple[Path, tuple[float, float] | None]:
     """
     path, value_range = place_of(argument)
     if not path.is_dir():
-        raise UserError(f"There is no folder {str(path)!r}: write folder:PATH with the path of your pictures.")
+        beside = [str(p) for p in path.parent.glob("*") if p.is_dir()] if path.parent.is_dir() else []
+        close = difflib.get_close_matches(str(path), beside, n=1, cutoff=0.8)
+        advice = f"did you mean {close[0]}?" if close else "write folder:PATH with the path of your pictures."
+        raise UserError(f"There is no folder {str(path)!r}: {advice}")
     return path, value_range
 
 
