@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PICTURES, SAVED = ROOT / "docs" / "pictures", ROOT / "saved_models"
 HEIGHT, GAP = 220, 8
 # Presets whose whole strip is a row of its own.
-TRAINED = ("sketch_to_emoji",)
+TRAINED = ("sketch_to_emoji", "face_super_resolution")
 # A file, and the pieces of it that stand under each other: left, upper, right, lower.
 PANELS = (
     (SAVED / "vae_digits" / "strip.png", [(0, 0, 252, 202)]),
