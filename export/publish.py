@@ -118,6 +118,10 @@ def export_model(
     Raises:
         UserError: an argument doesn't fit, the format lacks an operation of the model, or the path can't be written.
         GateError: the artifact failed a check; what stood at the path before is untouched.
+
+    Example:
+        network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        artifact = export_model(network, "saved_models/dense", format="onnx")  # saved_models/dense.onnx
     """
     module = find_format(format, variant)
     form, kind = module.FORMAT, module.FORMAT.variant(variant)

@@ -34,6 +34,9 @@ def grid(images: Tensor, columns: int | None = None) -> np.ndarray:
     """Images [n, height, width, 1 or 3] in [0, 1] as one uint8 picture, as square as can be by default.
 
     Small images are enlarged by a whole factor, so that a person can see them.
+
+    Example:
+        grid(np.zeros((16, 16, 16, 1)), columns=4)
     """
     images = to_uint8(images)
     factor = max(1, -(-_LEAST_SIDE // images.shape[1]))
@@ -53,6 +56,9 @@ def side_by_side(pictures: Mapping[str, Tensor], rows: int | None = None) -> np.
 
     One title makes a `grid`. Several make rows of n: the title, then its pictures, so that each column shows
     what became of one image; `rows` limits n.
+
+    Example:
+        side_by_side({"input": np.zeros((4, 16, 16, 3)), "output": np.ones((4, 16, 16, 3))})
     """
     if len(pictures) == 1:
         return grid(next(iter(pictures.values())))

@@ -17,6 +17,9 @@ class ReflectionPadding2D(keras.layers.Layer):
 
     Args:
         padding: pixels on each of the four sides.
+
+    Example:
+        ReflectionPadding2D(3)(np.zeros((1, 8, 8, 3)))  # [1, 14, 14, 3]
     """
 
     def __init__(self, padding: int = 1, **kwargs):
@@ -60,6 +63,9 @@ class InstanceNormalization(keras.layers.Layer):
         epsilon: added to the variance.
         affine: learn a scale and an offset of each channel, as batch normalization does; CycleGAN has none.
         gamma_initializer: of the scale.
+
+    Example:
+        InstanceNormalization()(np.zeros((1, 8, 8, 3)))
     """
 
     def __init__(

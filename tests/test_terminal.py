@@ -143,6 +143,6 @@ def test_export_goes_on_after_a_failure(tmp_path, kerasgen):
 def test_next_steps(tmp_path, kerasgen):
     code, said, _ = kerasgen("train", "vae_digits", "--output", tmp_path / "my run", "--epochs", 1)
     assert code == 0
-    assert "epoch 1 of 1" in said  # no terminal here: a line an epoch
+    assert "epoch 1/1" in said  # no terminal here: a line an epoch
     assert f"kerasgen generate '{tmp_path}/my run' --output" in said
     assert f"kerasgen export '{tmp_path}/my run' --output 'saved_models/my run'" in said or "saved_models/" in said

@@ -26,6 +26,9 @@ class ImageSpec:
 
     Raises:
         UserError: an argument doesn't fit.
+
+    Example:
+        ImageSpec(value_range=(-1, 1))  # inside the network -1 is black and 1 is white
     """
 
     size: int | tuple[int, int] | None = None

@@ -71,7 +71,11 @@ def formats() -> dict[str, FormatModule]:
 
 
 def available_formats() -> dict[str, tuple[str, ...]]:
-    """Return the variants of each format whose runtime is installed, such as `{"onnx": ("float32", ...)}`."""
+    """Return the variants of each format whose runtime is installed, such as `{"onnx": ("float32", ...)}`.
+
+    Example:
+        available_formats()["onnx"]
+    """
     return {name: m.FORMAT.variant_names for name, m in formats().items() if m.FORMAT.available()}
 
 

@@ -56,6 +56,9 @@ def load_paired(
 
     Raises:
         UserError: an argument doesn't fit, pictures are smaller than the square, or there is less than one batch.
+
+    Example:
+        load_paired("photos", {"kind": "noise", "sigma": 0.1}, image_size=32)
     """
     if augmentation not in AUGMENTATIONS:
         raise UserError(f"There is no augmentation {augmentation!r}: choose one of {', '.join(AUGMENTATIONS)}.")

@@ -75,6 +75,9 @@ def load_unpaired(
     Raises:
         UserError: there is no such source, split or mode, pictures are smaller than the crop, images of different
             sizes don't make a batch, or there is less than one batch.
+
+    Example:
+        load_unpaired("digits", "digits_ink", image_size=16, batch_size=16, mode="none")
     """
     check_mode(mode, image_size)
     training = split == "train"

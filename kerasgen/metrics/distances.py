@@ -36,6 +36,10 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
     Raises:
         UserError: they don't have that shape, hold NaN, or are fewer than 2.
+
+    Example:
+        random = np.random.default_rng(0)
+        frechet_distance(random.standard_normal((100, 4)), random.standard_normal((100, 4)))
     """
     a, b = _checked(a, b, 2)
     a_mean, b_mean = a.mean(axis=0), b.mean(axis=0)
@@ -117,6 +121,9 @@ def nearest_distances(generated: Tensor, training: Tensor) -> np.ndarray:
 
     Args:
         generated, training: images [n, …] and [m, …] of one shape, or features.
+
+    Example:
+        nearest_distances(np.ones((2, 8, 8, 1)), np.zeros((5, 8, 8, 1)))
     """
     generated, training = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (generated, training))
     generated, training = _checked(generated, training, 1)

@@ -9,7 +9,11 @@ _SIGMA, _RADIUS = 1.5, 5
 
 
 def psnr(images: Tensor, truth: Tensor) -> np.ndarray:
-    """Peak signal-to-noise ratio in dB of images [n, height, width, channels] in [0, 1]: float64 [n]."""
+    """Peak signal-to-noise ratio in dB of images [n, height, width, channels] in [0, 1]: float64 [n].
+
+    Example:
+        psnr(np.zeros((1, 16, 16, 3)), np.full((1, 16, 16, 3), 0.1))  # [20.0]
+    """
     images, truth = _checked(images, truth)
     with np.errstate(divide="ignore"):
         return -10 * np.log10(np.mean((images - truth) ** 2, axis=(1, 2, 3)))
@@ -23,6 +27,9 @@ def ssim(images: Tensor, truth: Tensor) -> np.ndarray:
 
     Raises:
         UserError: the shapes differ, or a side is shorter than the window.
+
+    Example:
+        ssim(np.zeros((1, 16, 16, 3)), np.zeros((1, 16, 16, 3)))  # [1.0]
     """
     images, truth = _checked(images, truth)
     if min(images.shape[1:3]) < 2 * _RADIUS + 1:

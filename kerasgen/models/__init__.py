@@ -27,7 +27,11 @@ __all__ = [
 
 
 def presets() -> dict[str, tuple[type[GenerativeModel], Preset]]:
-    """Return all presets by name: (model class, preset)."""
+    """Return all presets by name: (model class, preset).
+
+    Example:
+        model_class, preset = presets()["vae_digits"]
+    """
     return {name: (module.MODEL, preset) for module in MODEL_MODULES for name, preset in module.PRESETS.items()}
 
 
@@ -36,6 +40,9 @@ def find(name: str) -> tuple[type[GenerativeModel], Preset]:
 
     Raises:
         UserError: there is none; the sentence lists those that there are.
+
+    Example:
+        model_class, preset = find("vae_digits")
     """
     known = presets()
     check_name(name, known)
@@ -47,6 +54,9 @@ def model_named(name: str) -> type[GenerativeModel]:
 
     Raises:
         UserError: there is none.
+
+    Example:
+        model_named("VAE")
     """
     known = {module.MODEL.__name__: module.MODEL for module in MODEL_MODULES}
     if name not in known:

@@ -67,6 +67,10 @@ class CycleGAN(GenerativeModel):
 
     Raises:
         UserError: an argument doesn't fit.
+
+    Example:
+        gan = CycleGAN(64, generator_options={"filters": 8, "blocks": 2})
+        zebras = gan.translate(np.zeros((1, 64, 64, 3)))  # in [-1, 1], as its input
     """
 
     networks_run_again = True

@@ -69,6 +69,10 @@ class PairedTranslator(GenerativeModel):
 
     Raises:
         UserError: an argument doesn't fit.
+
+    Example:
+        model = PairedTranslator("resnet", generator_options={"filters": 8, "blocks": 2})
+        colored = model.translate(np.zeros((1, 32, 48, 3)))  # in [-1, 1], as its input
     """
 
     loaders = (Loader("load_paired", needs=("degradation",)), Loader("load_pairs", ("source_a", "source_b")))

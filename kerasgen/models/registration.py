@@ -43,6 +43,10 @@ class Registration(GenerativeModel):
 
     Raises:
         UserError: an argument doesn't fit.
+
+    Example:
+        model = Registration(3, filters=(8, 8))
+        aligned, flow = model.align(np.zeros((32, 32, 3)), np.zeros((32, 32, 3)))
     """
 
     loaders = (Loader("load_registration"),)

@@ -83,6 +83,10 @@ class VAE(GenerativeModel):
 
     Raises:
         UserError: an argument or a network doesn't fit.
+
+    Example:
+        vae = VAE((16, 16, 1), latent_dim=8, num_classes=10)
+        images = vae.generate(4, labels=7, seed=0)  # [4, 16, 16, 1] in [0, 1]
     """
 
     reports = (

@@ -31,6 +31,9 @@ def patchgan(
 
     Raises:
         UserError: an argument is not one of those above.
+
+    Example:
+        patchgan(filters=8, downsamplings=2)
     """
     check_layout()
     check_norm(norm)

@@ -47,6 +47,9 @@ def resnet_generator(
 
     Raises:
         UserError: an argument is not one of those above.
+
+    Example:
+        resnet_generator(filters=8, blocks=2)
     """
     out_channels = out_channels or channels
     _check(channels, out_channels, norm, upsampling, residual, stem_kernel)

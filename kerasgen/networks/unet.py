@@ -37,6 +37,9 @@ def unet_generator(
 
     Raises:
         UserError: an argument is not one of those above.
+
+    Example:
+        unet_generator(filters=8, downsamplings=4)
     """
     out_channels = out_channels or channels
     check_layout()

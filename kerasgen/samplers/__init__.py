@@ -46,6 +46,9 @@ def find_sampler(name: str) -> type[Sampler]:
 
     Raises:
         UserError: there is none.
+
+    Example:
+        sampler = find_sampler("prior")()
     """
     if name not in SAMPLERS:
         raise UserError(f"There is no sampler {name!r}: choose one of {', '.join(SAMPLERS)}.")

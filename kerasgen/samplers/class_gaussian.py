@@ -21,6 +21,11 @@ class ClassGaussianSampler(MixtureSampler):
     Args:
         shrinkage: pictures' worth of the whole's covariance in each class's.
         temperature: see `Sampler`.
+
+    Example:
+        latents = np.random.default_rng(0).standard_normal((200, 4))
+        sampler = ClassGaussianSampler().fit(latents, labels=np.arange(200) % 2)
+        z = sampler.sample(16, seed=0, where={"label": 1}).z  # [16, 4]
     """
 
     def __init__(self, shrinkage: float = 20.0, temperature: float = 1.0):

@@ -46,6 +46,11 @@ class DecisionTreeSampler(Sampler):
 
     Raises:
         UserError: an argument is out of range.
+
+    Example:
+        latents = np.random.default_rng(0).standard_normal((200, 4))
+        tree = DecisionTreeSampler().fit(latents, attributes={"odd": np.arange(200) % 2})
+        samples = tree.sample(16, where={"odd": 1}, seed=0)  # samples.z, samples.origin
     """
 
     explains = True

@@ -30,6 +30,10 @@ class GaussianMixtureSampler(MixtureSampler):
         candidates: numbers to choose from.
         seed: of the posterior samples, the held-out fifth and EM's start.
         temperature: see `Sampler`.
+
+    Example:
+        latents = np.random.default_rng(0).standard_normal((200, 4))
+        z = GaussianMixtureSampler().fit(latents).sample(16, seed=0).z  # [16, 4]
     """
 
     def __init__(

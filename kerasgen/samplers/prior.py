@@ -16,6 +16,9 @@ class PriorSampler(Sampler):
         latent_dim: size of z; None takes it from `fit`.
         temperature: 1 is the prior that the VAE was trained with; less gives more typical pictures, more gives
             more varied ones.
+
+    Example:
+        z = PriorSampler().fit(np.zeros((10, 4))).sample(16, seed=0).z  # [16, 4]
     """
 
     needs_data = False
