@@ -30,14 +30,28 @@ REFERENCE = {
     "samplers": ("Samplers", ["samplers"]),
     "metrics": ("Metrics", ["metrics"]),
     "networks": ("Networks, layers, losses", ["networks", "layers", "losses"]),
-    "training": ("Training", [f"training.{n}" for n in ("callbacks", "checkpoints", "distribute", "schedules")]),
+    "training": (
+        "Training",
+        [f"training.{n}" for n in ("callbacks", "progress", "watching", "checkpoints", "distribute", "schedules")],
+    ),
     "export": ("Export", ["export", "export.serving"]),
     "serving": ("Serving", ["serve", "serve.client"]),
     "commands": (
         "Commands from Python",
         [
             f"commands.{name}"
-            for name in ("train", "options", "generate", "translate", "evaluate", "ship", "quickstart", "card")
+            for name in (
+                "train",
+                "options",
+                "generate",
+                "translate",
+                "evaluate",
+                "ship",
+                "quickstart",
+                "card",
+                "interpolate",
+                "page",
+            )
         ]
         + ["commands.torch_import"],
     ),
