@@ -72,15 +72,15 @@ def test_switches_take_nothing(kerasgen):
 @pytest.mark.parametrize(
     ("source", "wanted"),
     [
-        ("{}/greys", "did you mean folder:{}/greys?"),
-        ("fodler:{}/greys", "did you mean folder:{}/greys?"),
-        ("folder:{}/grays", "did you mean {}/greys?"),
+        ("{}/drawings", "did you mean folder:{}/drawings?"),
+        ("fodler:{}/drawings", "did you mean folder:{}/drawings?"),
+        ("folder:{}/drawing", "did you mean {}/drawings?"),
     ],
 )
 def test_suggestions_fit(tmp_path, source, wanted):
     from kerasgen.data import load
 
-    (tmp_path / "greys").mkdir()
+    (tmp_path / "drawings").mkdir()
     with pytest.raises(UserError) as error:
         load(source.format(tmp_path))
     assert wanted.format(tmp_path) in str(error.value)
