@@ -215,7 +215,7 @@ def generate(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Generate pictures with a trained VAE, and say where each latent came from."""
+    """Generate pictures with a trained model, and say where each latent came from."""
     with _quiet_import():
         from kerasgen.commands.generate import (
             class_names_of,
@@ -228,19 +228,19 @@ def generate(
         )
         from kerasgen.samplers.attributes import parse_where
 
-    vae = generating_model(model)
+    found = generating_model(model)
     asked = parse_where(where) if where else None
-    names = class_names_of(vae, model, None) if label is not None or sampler != "prior" else ()
+    names = class_names_of(found, model, None) if label is not None or sampler != "prior" else ()
     wanted = None if label is None else class_of(label, names)
-    fitted, encoded = ready_sampler(vae, model, sampler, asked, wanted, data, temperature)
+    fitted, encoded = ready_sampler(found, model, sampler, asked, wanted, data, temperature)
     evidence = (asked or {}) | ({} if wanted is None else {"label": wanted})
-    generated = with_class_names(generate_pictures(vae, fitted, n, seed, evidence or None, encoded=encoded), names)
+    generated = with_class_names(generate_pictures(found, fitted, n, seed, evidence or None, encoded=encoded), names)
     save_generated(generated, output)
     if fitted.explains:
         for i, rule in enumerate(generated.origin):
             typer.echo(f"{i:04d}.png: {rule}")
-        if not vae.conditional:
-            fitted.plot(output / "tree.png", vae.decode)
+        if not found.conditional:
+            fitted.plot(output / "tree.png", found.decode)
     typer.echo(f"{n} {'picture is' if n == 1 else 'pictures are'} in {output}; look at grid.png.")
     print_next(f"kerasgen evaluate {quote(str(model))} --sampler {quote(sampler)}")
 
@@ -264,7 +264,7 @@ def interpolate(
         from kerasgen.commands.translate import ranges_of
 
     vae = generating_model(model)
-    wanted = None if label is None else class_of(label, class_names_of(vae, model, None))
+    wanted = None if label is None else class_of(label, class_names_of(found, model, None))
     interpolate_pictures(vae, start, end, output, steps, wanted, ranges_of(model)[0])
     typer.echo(f"{steps} pictures are in {output}; look at way.png.")
 

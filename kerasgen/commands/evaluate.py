@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kerasgen.commands.generate import Encoded
     from kerasgen.data.sources.source import Origin
     from kerasgen.metrics.features import Extractor
-    from kerasgen.models import VAE, CycleGAN, GenerativeModel
+    from kerasgen.models import VAE, CycleGAN, FromNoise, GenerativeModel
 
 _LARGEST = 10_000  # test pictures at most
 
@@ -37,7 +37,8 @@ def evaluate(
 
     A VAE is measured by its likelihood (ELBO and its parts, the IWAE bound of K samples, active units, bits per
     dimension where they are defined) and by as many generated pictures as there are test pictures, for each sampler,
-    beside the same measures of real training pictures ("real"). A model declares which of these
+    beside the same measures of real training pictures ("real"); a `RectifiedFlow` by its pictures alone. A model
+    declares which of these
     measures it: a CycleGAN is measured by the kernel distance of its translations from the target domain, and
     by PSNR and SSIM where the truth is known, each beside the untouched input's; the others by their own
     `score(dataset)`.
@@ -92,23 +93,45 @@ def _generation(vae: "VAE", run: str | os.PathLike, data: str | None, settings: 
 
     source, origin = source_of(run, data), origin_of(run, data)
     images, labels = _examples(vae, source, "test", origin)
-    training, _ = _examples(vae, source, "train", origin)
     encoded = encode_source(vae, source, origin=origin)
     report: Report = {
         "data": source,
         "split": "test",
         "likelihood": {"test": _likelihood(vae, images, labels, settings)},
     }
+    return report | _compared(vae, source, origin, (images, labels), encoded, settings)
+
+
+def _made_pictures(model: "FromNoise", run: str | os.PathLike, data: str | None, settings: Settings) -> Report:
+    """Return measures of pictures alone, for a model that draws them from noise and encodes none."""
+    from kerasgen.commands.generate import check_sampler, origin_of, source_of
+
+    for name in settings.samplers:
+        check_sampler(model, name)
+    source, origin = source_of(run, data), origin_of(run, data)
+    test = _examples(model, source, "test", origin)
+    return {"data": source, "split": "test"} | _compared(model, source, origin, test, None, settings)
+
+
+def _compared(
+    model: "FromNoise",
+    source: str,
+    origin: "Origin",
+    test: tuple[np.ndarray, np.ndarray | None],
+    encoded: "Encoded | None",
+    settings: Settings,
+) -> Report:
     extractor, why_not = _extractor(source, settings.features)
-    report["features"] = extractor.name if extractor else why_not
-    return report | {"pictures": _pictures(vae, encoded, training, (images, labels), extractor, settings)}
+    training, _ = _examples(model, source, "train", origin)
+    rows = _pictures(model, encoded, training, test, extractor, settings)
+    return {"features": extractor.name if extractor else why_not, "pictures": rows}
 
 
-def _examples(vae: "VAE", source: str, split: str, origin: "Origin") -> tuple[np.ndarray, np.ndarray | None]:
+def _examples(model: "FromNoise", source: str, split: str, origin: "Origin") -> tuple[np.ndarray, np.ndarray | None]:
     """Images and labels of a split, 10,000 at most."""
     from kerasgen.data import load
 
-    height, width, channels = vae.image_shape
+    height, width, channels = model.image_shape
     shown = load(
         source, split, image_size=(height, width), channels=channels, shuffle=False, batch_size=250, **origin
     )
@@ -147,8 +170,8 @@ def _extractor(source: str, features: str) -> tuple["Extractor | None", str]:
 
 
 def _pictures(
-    vae: "VAE",
-    encoded: "Encoded",
+    model: "FromNoise",
+    encoded: "Encoded | None",
     training: np.ndarray,
     test: tuple[np.ndarray, np.ndarray | None],
     extractor: "Extractor | None",
@@ -164,9 +187,9 @@ def _pictures(
     rows["real"]["nearest_training"] = _nearest(images, training)
     rows["real"]["conditional_accuracy"] = _accuracy(images, classes, extractor)
     for name in settings.samplers:
-        sampler = fitted_sampler(vae, name, encoded)
-        told = classes if vae.num_classes or sampler.knows_labels else None
-        made = generate_pictures(vae, sampler, len(images), settings.seed, labels=told, encoded=encoded)
+        sampler = fitted_sampler(model, name, encoded)
+        told = classes if model.num_classes or sampler.knows_labels else None
+        made = generate_pictures(model, sampler, len(images), settings.seed, labels=told, encoded=encoded)
         rows[name] = compare(made.images, images, extractor)
         rows[name]["nearest_training"] = _nearest(made.images, training)
         rows[name]["conditional_accuracy"] = _accuracy(made.images, told, extractor)
@@ -274,6 +297,7 @@ def _score(model: "GenerativeModel", run: str | os.PathLike, data: str | None, s
 # By what models declare; a new kind of evaluation is a function, and its line here.
 _EVALUATIONS: dict[str, Callable[..., Report]] = {
     "generation": _generation,
+    "pictures": _made_pictures,
     "translation": _translation,
     "score": _score,
 }

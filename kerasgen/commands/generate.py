@@ -1,4 +1,4 @@
-"""Pictures from a trained VAE and a sampler of its latents."""
+"""Pictures from a trained model that makes them from noise, and a sampler of its latents."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
     from kerasgen.data.sources.source import Origin
-    from kerasgen.models import VAE
+    from kerasgen.models import FromNoise
     from kerasgen.samplers import Sampler
 
 _LARGEST = 50_000  # training pictures at most that a sampler is fitted to
@@ -61,29 +61,43 @@ class Generated:
     labels: np.ndarray | None
 
 
-def generating_model(path: str | os.PathLike) -> "VAE":
+def generating_model(path: str | os.PathLike) -> "FromNoise":
     """Return the model of a run folder or of a `.keras` file, which must generate from noise.
 
     Raises:
         UserError: there is none, or it doesn't.
     """
-    from kerasgen.models import GenerativeModel
+    from kerasgen.models import FromNoise
 
     model = load_model(path)
-    if not (isinstance(model, GenerativeModel) and model.generates):
-        raise UserError(f"{path} holds a {type(model).__name__}, which generates nothing from noise: give a VAE.")
+    if not isinstance(model, FromNoise):
+        raise UserError(
+            f"{path} holds a {type(model).__name__}, which generates nothing from noise: give a VAE or a flow."
+        )
     return model
 
 
-def needs_data(vae: "VAE", sampler: str, where: Mapping[str, int] | None) -> bool:
+def check_sampler(model: "FromNoise", name: str) -> None:
+    """Raise `UserError` unless there is a sampler of that name, and it can draw the model's latents."""
+    from kerasgen.samplers import find_sampler
+
+    if find_sampler(name).needs_data and not model.encodes:
+        raise UserError(
+            f"The sampler {name!r} is fitted to the latents of pictures, but a {type(model).__name__} draws its own "
+            "from N(0, I): choose the sampler prior."
+        )
+
+
+def needs_data(model: "FromNoise", sampler: str, where: Mapping[str, int] | None) -> bool:
     """Return whether training pictures are needed: for the sampler, or for real combinations of attributes.
 
     Raises:
-        UserError: there is no such sampler.
+        UserError: there is no such sampler, or it isn't one for this model.
     """
     from kerasgen.samplers import find_sampler
 
-    return find_sampler(sampler).needs_data or bool(vae.num_attributes) or where is not None
+    check_sampler(model, sampler)
+    return find_sampler(sampler).needs_data or bool(model.num_attributes) or (where is not None and model.encodes)
 
 
 def source_of(run: str | os.PathLike, data: str | None) -> str:
@@ -108,11 +122,11 @@ def origin_of(run: str | os.PathLike, data: str | None) -> "Origin":
     return {"data_dir": str(own["data_dir"])} if "data_dir" in own else {}
 
 
-def class_names_of(vae: "VAE", run: str | os.PathLike, data: str | None) -> tuple[str, ...]:
+def class_names_of(model: "FromNoise", run: str | os.PathLike, data: str | None) -> tuple[str, ...]:
     """Return the names of the classes that a model was trained on; none where its data has no names.
 
     Args:
-        vae: the model.
+        model: the model.
         run: where it was read from.
         data: a source to take instead of the run's own.
 
@@ -123,9 +137,9 @@ def class_names_of(vae: "VAE", run: str | os.PathLike, data: str | None) -> tupl
 
     own = data_of(run) or {}
     source = data or own.get("source")
-    if not vae.num_classes or source is None:
+    if not model.num_classes or source is None:
         return ()
-    height, width, channels = vae.image_shape
+    height, width, channels = model.image_shape
     return open_source(str(source), "train", (height, width), channels, **origin_of(run, data)).class_names
 
 
@@ -161,11 +175,14 @@ def with_class_names(generated: Generated, names: Sequence[str]) -> Generated:
     return replace(generated, origin=origin)
 
 
-def encode_source(vae: "VAE", source: str, label: int | None = None, origin: "Origin | None" = None) -> Encoded:
+def encode_source(
+    model: "FromNoise", source: str, label: int | None = None, origin: "Origin | None" = None
+) -> Encoded:
     """Return the posteriors, labels and attributes of a source's training split, 50,000 pictures at most.
 
     A label that is a vector of zeros and ones is taken as attributes, named as the source names them. `label` is
     the class of all pictures of a source that has no labels, such as a folder with a few pictures to sample around.
+    A model that encodes nothing gets posteriors of no dimensions.
     `origin` is what `origin_of` gives.
 
     Raises:
@@ -173,21 +190,25 @@ def encode_source(vae: "VAE", source: str, label: int | None = None, origin: "Or
     """
     from kerasgen.data import load, open_source
 
-    (height, width, channels), origin = vae.image_shape, origin or {}
+    (height, width, channels), origin = model.image_shape, origin or {}
     size = (height, width)
     means, log_vars, labels = [], [], []
     batches = load(source, "train", image_size=size, channels=channels, shuffle=False, batch_size=256, **origin)
     for batch in batches.take(-(-_LARGEST // 256)):
         if "label" not in batch and label is not None:
             batch["label"] = np.full(len(batch["image"]), label, np.int32)
-        if "label" not in batch and vae.conditional:
+        if "label" not in batch and model.conditional:
             raise UserError(
                 f"{source!r} has no labels, but the model is conditional on them: "
                 "give the class of its pictures as --label, or a source with class folders."
             )
-        posterior = vae.encode(batch["image"], batch.get("label") if vae.conditional else None)
-        means.append(posterior.mean)
-        log_vars.append(posterior.log_var)
+        if model.encodes:
+            posterior = model.encode(batch["image"], batch.get("label") if model.conditional else None)
+            means.append(posterior.mean)
+            log_vars.append(posterior.log_var)
+        else:
+            means.append(np.zeros((len(batch["image"]), 0), np.float32))
+            log_vars.append(means[-1])
         if "label" in batch:
             labels.append(np.asarray(batch["label"]))
     found = np.concatenate(labels) if labels else None
@@ -199,7 +220,7 @@ def encode_source(vae: "VAE", source: str, label: int | None = None, origin: "Or
     return Encoded(np.concatenate(means), np.concatenate(log_vars), found, attributes)
 
 
-def fitted_sampler(vae: "VAE", name: str, encoded: Encoded | None, temperature: float = 1.0) -> "Sampler":
+def fitted_sampler(model: "FromNoise", name: str, encoded: Encoded | None, temperature: float = 1.0) -> "Sampler":
     """Make a sampler by name, fitted to encoded training pictures; the prior needs none.
 
     Raises:
@@ -208,13 +229,13 @@ def fitted_sampler(vae: "VAE", name: str, encoded: Encoded | None, temperature: 
     from kerasgen.samplers import find_sampler
 
     sampler_class = find_sampler(name)
-    if encoded is None:
-        return sampler_class.of_dimension(vae.latent_dim, temperature)
+    if encoded is None or not sampler_class.needs_data:
+        return sampler_class.of_dimension(model.latent_dim, temperature)
     return sampler_class(temperature=temperature).fit(encoded, encoded.labels, encoded.attributes)
 
 
 def ready_sampler(
-    vae: "VAE",
+    model: "FromNoise",
     run: str | os.PathLike,
     name: str,
     where: Mapping[str, int] | None,
@@ -227,7 +248,7 @@ def ready_sampler(
     What was fitted to a run's own data stays in the run folder, and is read again as long as the model is the same.
 
     Args:
-        vae: the model.
+        model: the model.
         run: where it was read from.
         name: of the sampler.
         where: evidence that was asked for.
@@ -240,23 +261,23 @@ def ready_sampler(
     """
     from kerasgen.samplers import find_sampler, load_sampler
 
-    if not needs_data(vae, name, where):
-        return fitted_sampler(vae, name, None, temperature), None
+    if not needs_data(model, name, where):
+        return fitted_sampler(model, name, None, temperature), None
     folder = RunFolder(run)
     kept = None
     if data is None and folder.exists() and find_sampler(name).needs_data:
         kept = folder.sampler_file(f"{name}_{temperature:g}")
-    if kept is not None and kept.is_file() and not vae.num_attributes:
+    if kept is not None and kept.is_file() and not model.num_attributes:
         return load_sampler(kept), None
-    encoded = encode_source(vae, source_of(run, data), label, origin_of(run, data))
-    sampler = fitted_sampler(vae, name, encoded, temperature)
+    encoded = encode_source(model, source_of(run, data), label, origin_of(run, data))
+    sampler = fitted_sampler(model, name, encoded, temperature)
     if kept is not None:
         sampler.save(kept)
     return sampler, encoded
 
 
 def generate_pictures(
-    vae: "VAE",
+    model: "FromNoise",
     sampler: "Sampler",
     n: int,
     seed: int = 0,
@@ -271,7 +292,7 @@ def generate_pictures(
     the classes take turns.
 
     Args:
-        vae: a trained one.
+        model: a trained one.
         sampler: fitted to its latents.
         n: how many.
         seed: the same seed gives the same pictures.
@@ -283,8 +304,8 @@ def generate_pictures(
         UserError: the evidence is unknown.
     """
     told, asked = None, labels
-    if vae.conditional:
-        told = labels if labels is not None else _conditions(vae, n, seed, where, encoded)
+    if model.conditional:
+        told = labels if labels is not None else _conditions(model, n, seed, where, encoded)
         # The classes' latents differ a little even here; attributes reach the sampler as evidence.
         asked, where = (told, None) if np.ndim(told) == 1 else (None, where)
         if not sampler.knows_labels:
@@ -295,7 +316,7 @@ def generate_pictures(
     z = np.concatenate([part.z for part in parts])[order]
     origin = [text for part in parts for text in part.origin]
     return Generated(
-        vae.decode(z, told),
+        model.decode(z, told),
         z,
         np.concatenate([part.log_prob for part in parts])[order],
         np.concatenate([part.component for part in parts])[order],
@@ -330,7 +351,7 @@ def _by_label(labels: np.ndarray) -> list[tuple[dict[str, int], np.ndarray]]:
 
 
 def _conditions(
-    vae: "VAE", n: int, seed: int, where: Mapping[str, int] | None, encoded: Encoded | None
+    model: "FromNoise", n: int, seed: int, where: Mapping[str, int] | None, encoded: Encoded | None
 ) -> np.ndarray:
     """Return what a conditional decoder is told: labels [n], or attribute vectors [n, num_attributes]."""
     if encoded is not None and encoded.attributes:
@@ -342,19 +363,19 @@ def _conditions(
             raise UserError(f"No training picture has {table.text(where)} together: leave one of them out.")
         rows = np.stack(list(encoded.attributes.values()), axis=1)
         return rows[np.random.default_rng(seed).choice(matching, n)]
-    if vae.num_attributes:
+    if model.num_attributes:
         raise UserError(
-            f"The model is conditional on {vae.num_attributes} attributes, and takes their combinations from real "
+            f"The model is conditional on {model.num_attributes} attributes, and takes their combinations from real "
             "pictures: give --data with a source that names attributes."
         )
-    assert vae.num_classes is not None  # a conditional model knows classes or attributes
+    assert model.num_classes is not None  # a conditional model knows classes or attributes
     unknown = set(where or {}) - {"label"}
     if unknown:
         raise UserError(
             f"The model knows no attribute {', '.join(sorted(unknown))}: give label=…, a class from 0 to "
-            f"{vae.num_classes - 1}."
+            f"{model.num_classes - 1}."
         )
     label = (where or {}).get("label")
-    if label is not None and not 0 <= label < vae.num_classes:
-        raise UserError(f"The label is {label}, but this model knows the classes 0 to {vae.num_classes - 1}.")
-    return np.arange(n) % vae.num_classes if label is None else np.full(n, label)
+    if label is not None and not 0 <= label < model.num_classes:
+        raise UserError(f"The label is {label}, but this model knows the classes 0 to {model.num_classes - 1}.")
+    return np.arange(n) % model.num_classes if label is None else np.full(n, label)

@@ -1,24 +1,28 @@
 """The models: subclassed Keras models with their own `train_step`, trained by `model.fit`."""
 
 from kerasgen.errors import UserError
-from kerasgen.models import cyclegan, paired, registration, vae
+from kerasgen.models import cyclegan, paired, rectified_flow, registration, vae
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.cyclegan import CycleGAN
+from kerasgen.models.from_noise import FromNoise
 from kerasgen.models.paired import PairedTranslator
+from kerasgen.models.rectified_flow import RectifiedFlow
 from kerasgen.models.registration import Registration
 from kerasgen.models.vae import VAE, Posterior
 from kerasgen.presets import Preset, check_name
 
 # A new model adds its module here. Each has a `MODEL` and its `PRESETS`.
-MODEL_MODULES = (vae, cyclegan, paired, registration)
+MODEL_MODULES = (vae, cyclegan, paired, registration, rectified_flow)
 
 __all__ = [
     "MODEL_MODULES",
     "VAE",
     "CycleGAN",
+    "FromNoise",
     "GenerativeModel",
     "PairedTranslator",
     "Posterior",
+    "RectifiedFlow",
     "Registration",
     "find",
     "model_named",

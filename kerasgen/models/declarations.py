@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Better = Literal["lower", "higher"]
 # How `kerasgen evaluate` measures a model; `kerasgen.commands.evaluate` has a function for each.
-Evaluation = Literal["generation", "translation", "score"]
+Evaluation = Literal["generation", "pictures", "translation", "score"]
 # What an input `label` says: one of several classes, or 0/1 attributes at once.
 Labels = Literal["classes", "attributes"]
 
@@ -20,6 +20,15 @@ class Latents(Protocol):
     """What a sampler of `kerasgen.samplers` draws: `z`, float32 [n, latent_dim]."""
 
     z: np.ndarray
+
+
+class Moments(Protocol):
+    """Posteriors of pictures, diagonal Gaussians: `mean` and `log_var`, [n, latent_dim] each."""
+
+    @property
+    def mean(self) -> np.ndarray: ...
+    @property
+    def log_var(self) -> np.ndarray: ...
 
 
 class LatentSampler(Protocol):

@@ -1,7 +1,6 @@
 """The variational autoencoder, unconditional or conditional on labels."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -12,17 +11,15 @@ from kerasgen import losses, values
 from kerasgen.errors import UserError
 from kerasgen.layers import Sampling, reparameterize
 from kerasgen.metrics.latent import ActiveUnits
-from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
-from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_labels, check_pictures
-from kerasgen.models.declarations import ExportedNetwork, Labels, LatentSampler, Reported
+from kerasgen.models.base import ReplicaSeedGenerator
+from kerasgen.models.batches import Share
+from kerasgen.models.declarations import ExportedNetwork, Labels, Reported
+from kerasgen.models.from_noise import BATCH, FromNoise, in_batches
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.presets import Preset
-from kerasgen.training.schedules import Stage, staged
 from kerasgen.typing import Batch, Config, Tensor
 
 _EVALUATION_SEED = 20131220
-_BATCH = 256
 
 
 class Posterior(NamedTuple):
@@ -51,7 +48,7 @@ class Posterior(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
-class VAE(GenerativeModel):
+class VAE(FromNoise):
     """Variational autoencoder (Kingma and Welling 2014, 1312.6114), with β (Higgins et al. 2017) and free bits.
 
     Trains on dicts {"image": [batch, height, width, channels] in [0, 1] (, "label", "sample_weight")}, on image
@@ -97,8 +94,6 @@ class VAE(GenerativeModel):
         Reported("active_units", "higher", validation_only=True),
     )
     evaluation = "generation"
-    generates = True
-    seeded = True
     preview_file = "reconstructions.png"
 
     def __init__(
@@ -150,10 +145,7 @@ class VAE(GenerativeModel):
     def _check_arguments(self) -> None:
         self._check_choice("likelihood", ("bernoulli", "gaussian"))
         self._check_not_negative("beta", "free_bits", "kl_warmup_steps")
-        if self.num_classes and self.num_attributes:
-            raise UserError(
-                f"num_classes is {self.num_classes} and num_attributes is {self.num_attributes}: give one of them."
-            )
+        self._check_labels()
         if isinstance(self.sigma, str):
             if self.sigma not in ("learned", "optimal"):
                 raise UserError(f"sigma is {self.sigma!r}: give a positive number, 'learned' or 'optimal'.")
@@ -163,9 +155,6 @@ class VAE(GenerativeModel):
             values.whole(name, getattr(self, name))
         for filters in self.filters:
             values.whole("filters", filters)
-        for name in ("num_classes", "num_attributes"):
-            if getattr(self, name) is not None:
-                values.whole(name, getattr(self, name), least=0)
         values.seed("seed", self.seed)
 
     # -- losses ---------------------------------------------------------------------------------------------
@@ -248,42 +237,7 @@ class VAE(GenerativeModel):
             fn_output_signature=tf.TensorSpec([self.latent_dim], tf.float32),
         )
 
-    # -- inputs ---------------------------------------------------------------------------------------------
-
-    def check_batch(self, data: Tensor) -> None:
-        self._unpack(data)
-
-    def _unpack(self, data: Tensor) -> tuple[dict[str, Tensor], Share]:
-        x, y, share = unpacked(data)
-        return self._inputs_of(x, y), share
-
-    def _inputs_of(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
-        return self._inputs(x["image"], x.get("label")) if isinstance(x, dict) else self._inputs(x, y)
-
-    def _inputs(self, images: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Return the encoder's inputs; labels become vectors."""
-        images = tf.convert_to_tensor(images)
-        if not images.shape[1:].is_compatible_with(self.image_shape) or images.shape.rank != 4:
-            raise UserError(
-                f"The images have the shape {tuple(images.shape)}, but this model needs "
-                f"[batch, {', '.join(map(str, self.image_shape))}]: resize them, or build the model for their size."
-            )
-        check_pictures(images, self.image_range)
-        return {"image": tf.cast(images, tf.float32), **self._label_input(labels)}
-
-    def _label_input(self, labels: Tensor) -> dict[str, Tensor]:
-        if not self.conditional:
-            return {}
-        if labels is None:
-            raise UserError(
-                f"This model is conditional on {self._knows}, but no labels were given: "
-                'pass them as data["label"] or labels=….'
-            )
-        check_labels(labels, self.label_size, classes=bool(self.num_classes))
-        labels = tf.convert_to_tensor(labels)
-        if labels.shape.rank == 1 and self.num_classes:
-            return {"label": tf.one_hot(tf.cast(labels, tf.int32), self.num_classes)}
-        return {"label": tf.cast(labels, tf.float32)}
+    # -- use ------------------------------------------------------------------------------------------------
 
     def _decoder_inputs(self, z: Tensor, encoder_inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"z": z, **({"label": encoder_inputs["label"]} if self.conditional else {})}
@@ -295,49 +249,17 @@ class VAE(GenerativeModel):
         posterior = self.encoder(inputs, training=training)
         return self.decoder(self._decoder_inputs(posterior["z_mean"], inputs), training=training)
 
-    def predict_step(self, data: Tensor) -> Tensor:
-        self.check_batch(data)  # refuses here what Keras would report from `call` with pages around it
-        return super().predict_step(data)
-
-    # -- use ------------------------------------------------------------------------------------------------
-
     def encode(self, images: Tensor, labels: Tensor = None) -> Posterior:
         """Return the posterior of images [n, height, width, channels] in [0, 1]; labels for a conditional model."""
-        out = _in_batches(self.encoder, self._inputs(images, labels))
+        out = in_batches(lambda part: self.encoder(part, training=False), self._inputs(images, labels))
         return Posterior(out["z_mean"], out["z_log_var"])
 
-    def decode(self, z: Tensor, labels: Tensor = None) -> np.ndarray:
-        """Images [n, height, width, channels] in [0, 1] from latents [n, latent_dim]."""
-        z = tf.convert_to_tensor(z, tf.float32)
-        if z.shape.rank != 2 or z.shape[1] != self.latent_dim:
-            raise UserError(f"z has the shape {tuple(z.shape)}, but [n, {self.latent_dim}] is needed.")
-        return _in_batches(self.decoder, {"z": z, **self._label_input(labels)})
+    def pictures_of(self, inputs: dict[str, Tensor]) -> Tensor:
+        return self.decoder(inputs, training=False)
 
     def reconstruct(self, images: Tensor, labels: Tensor = None) -> np.ndarray:
         """Images through the encoder, the posterior's mean and the decoder, [n, height, width, channels]."""
         return self.decode(self.encode(images, labels).mean, labels)
-
-    def generate(
-        self, n: int, labels: Tensor = None, seed: int | None = 0, sampler: LatentSampler | None = None
-    ) -> np.ndarray:
-        """Make new images [n, height, width, channels] in [0, 1].
-
-        Args:
-            n: how many.
-            labels: for a conditional model; one class or one vector of attributes for all, or [n] of them. None takes
-                the classes in turn; attributes, which come in combinations, must be given.
-            seed: the same seed gives the same images; None gives others each time.
-            sampler: any of `kerasgen.samplers`; None draws z from the prior N(0, I).
-        """
-        values.whole("n", n)
-        if seed is not None:
-            values.seed("seed", seed)
-        values.room("n", n, 12 * n * math.prod(self.image_shape))
-        if sampler is None:
-            z = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype=np.float32)
-        else:
-            z = sampler.sample(n, seed=seed).z
-        return self.decode(z, self._labels_for(n, labels))
 
     def log_weights(self, images: Tensor, labels: Tensor = None, samples: int = 50, seed: int = 0) -> np.ndarray:
         """log p(x, z) − log q(z|x) for samples of z from the posterior of each image, in nats.
@@ -359,8 +281,8 @@ class VAE(GenerativeModel):
         rng = np.random.default_rng(seed)
         return np.concatenate(
             [
-                self._log_weights({name: value[i : i + _BATCH] for name, value in inputs.items()}, samples, rng)
-                for i in range(0, len(inputs["image"]), _BATCH)
+                self._log_weights({name: value[i : i + BATCH] for name, value in inputs.items()}, samples, rng)
+                for i in range(0, len(inputs["image"]), BATCH)
             ]
         )
 
@@ -396,45 +318,14 @@ class VAE(GenerativeModel):
         z = _slerp(a, b, t) if spherical else (1 - t) * a + t * b
         return self.decode(z, self._labels_for(steps, labels))
 
-    def _labels_for(self, n: int, labels: Tensor) -> np.ndarray | None:
-        if not self.conditional:
-            if labels is not None:
-                raise UserError(
-                    "labels were given, but this model is unconditional: leave them out, or train with num_classes."
-                )
-            return None
-        if labels is None:
-            return self._classes_in_turn(n)
-        labels = np.asarray(labels)
-        if labels.ndim == 0 or (labels.ndim == 1 and self.num_attributes):
-            labels = np.repeat(labels[None], n, axis=0)
-        if len(labels) != n:
-            raise UserError(f"{len(labels)} labels were given for {n} images: give one, or one for each.")
-        return labels
-
-    def _classes_in_turn(self, n: int) -> np.ndarray:
-        if self.num_attributes:
-            raise UserError(
-                f"This model is conditional on {self._knows}, which come in combinations: give labels, a vector of "
-                f"{self.num_attributes} zeros and ones for all pictures or for each."
-            )
-        assert self.num_classes is not None  # an unconditional model takes no labels
-        return np.arange(n) % self.num_classes
-
     def preview(self, n: int = 64, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
         if inputs is None:
             return {"generated": self.generate(n, seed=seed)}
-        inputs, _ = self._unpack(inputs)
-        images, labels = inputs["image"][:n], inputs.get("label")
-        labels = None if labels is None else labels[:n]
+        images, labels = self._preview_inputs(inputs, n)
         pictures = {"original": images.numpy(), "reconstruction": self.reconstruct(images, labels)}
         if self.num_attributes:  # as real pictures combine them
             pictures["generated"] = self.generate(len(images), labels, seed)
         return pictures
-
-    @property
-    def previews_inputs(self) -> bool:
-        return bool(self.num_attributes)
 
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
         """Return the decoder (z to image) and the encoder (image to mean and log-variance); no sampling in either.
@@ -450,52 +341,14 @@ class VAE(GenerativeModel):
         says: Labels = "attributes" if self.num_attributes else "classes"
         return {"decoder": ExportedNetwork(self.decoder, also, labels=says), "encoder": ExportedNetwork(self.encoder)}
 
-    @property
-    def conditional(self) -> bool:
-        """Whether both networks take a label, a class or attributes."""
-        return bool(self.label_size)
-
-    @property
-    def label_size(self) -> int:
-        """The length of the vector that both networks take as a label; 0 for an unconditional model."""
-        return self.num_classes or self.num_attributes or 0
-
-    @property
-    def _knows(self) -> str:
-        return f"{self.num_classes} classes" if self.num_classes else f"{self.num_attributes} attributes"
-
-    @classmethod
-    def resized(cls, config: Mapping[str, Config], size: int) -> dict[str, Config]:
-        return {**config, "image_shape": (size, size, config["image_shape"][2])}
-
-    @property
-    def picture_shape(self) -> tuple[int | None, int | None, int]:
-        return self.image_shape
-
     def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return images for the encoder, their posteriors' means for the decoder; classes in turn if unlabeled."""
         images = np.asarray(batch["image"])
-        labels = batch.get("label") if self.conditional else None
-        if labels is None and self.num_attributes:  # any combinations do, to compare a network with itself
-            labels = np.random.default_rng(0).integers(0, 2, (len(images), self.num_attributes))
-        labels = self._labels_for(len(images), labels)
+        labels = self._labels_like(batch)
         inputs = {name: np.asarray(value) for name, value in self._inputs(images, labels).items()}
         mean = {"z": self.encode(images, labels).mean}
         decoded = mean | ({"label": inputs["label"]} if self.conditional else {})
         return {"decoder": decoded, "encoder": inputs, "encode": inputs, "reconstruct": inputs}
-
-    # -- recipe and config ----------------------------------------------------------------------------------
-
-    def compile_for_recipe(
-        self, steps_per_epoch: int, epochs: int | Sequence[Stage], learning_rate: float = 1e-3
-    ) -> None:
-        """Adam, its learning rate following half a cosine to 0 over the whole training."""
-
-        def half_a_cosine(steps: int) -> keras.optimizers.schedules.CosineDecay:
-            return keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps))
-
-        schedule = staged(half_a_cosine, steps_per_epoch, epochs)
-        self.compile(optimizer=keras.optimizers.Adam(schedule))
 
 
 def _logits_network(decoder: keras.Model) -> Callable:
@@ -508,15 +361,6 @@ def _logits_network(decoder: keras.Model) -> Callable:
         )
     network = keras.Model(decoder.input, last.input, name="decoder_logits")
     return lambda inputs, training: network(inputs, training=training)
-
-
-def _in_batches(network: keras.Model, inputs: dict[str, Tensor]) -> Tensor:
-    count = len(next(iter(inputs.values())))
-    parts = [
-        network({name: value[i : i + _BATCH] for name, value in inputs.items()}, training=False)
-        for i in range(0, count, _BATCH)
-    ]
-    return tf.nest.map_structure(lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts)
 
 
 def _slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.networks.patchgan import patchgan, pixel_discriminator
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
+from kerasgen.networks.velocity import velocity_unet
 
 __all__ = [
     "conv_decoder",
@@ -12,4 +13,5 @@ __all__ = [
     "pixel_discriminator",
     "resnet_generator",
     "unet_generator",
+    "velocity_unet",
 ]

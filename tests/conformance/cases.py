@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from kerasgen.models import VAE, CycleGAN, GenerativeModel, PairedTranslator, Registration
+from kerasgen.models import VAE, CycleGAN, GenerativeModel, PairedTranslator, RectifiedFlow, Registration
 
 _PLAIN = {"filters": 4, "norm": "none"}
 
@@ -28,10 +29,12 @@ class ModelCase:
     Attributes:
         make: a new model; without normalization over a batch, which each replica does for itself.
         data: eight examples as it trains on them, by name.
+        still: makes a model train without randomness, of which each replica draws its own.
     """
 
     make: Callable[[], GenerativeModel]
     data: Callable[[], Mapping[str, np.ndarray]]
+    still: Callable[[GenerativeModel], None] = lambda model: None
 
 
 def _classes() -> dict[str, np.ndarray]:
@@ -42,8 +45,21 @@ def _domains(a: str, b: str) -> dict[str, np.ndarray]:
     return {a: _pictures(16, 3) * 2 - 1, b: _pictures(16, 3, seed=1) * 2 - 1}
 
 
+def _vae_at_means(model: VAE) -> None:
+    # tests/training/test_distribute.py compares what the replicas draw.
+    model.sampling = lambda posterior: posterior[0]
+
+
+def _flow_halfway_from_gray(model: RectifiedFlow) -> None:
+    def draws(inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        images = inputs["image"]
+        return tf.zeros_like(images), tf.fill([tf.shape(images)[0], 1], 0.5), inputs
+
+    model.draws = draws
+
+
 MODELS: dict[type[GenerativeModel], ModelCase] = {
-    VAE: ModelCase(lambda: VAE((8, 8, 1), 2, filters=(4,), hidden_units=8, num_classes=3), _classes),
+    VAE: ModelCase(lambda: VAE((8, 8, 1), 2, filters=(4,), hidden_units=8, num_classes=3), _classes, _vae_at_means),
     CycleGAN: ModelCase(
         lambda: CycleGAN(
             16,
@@ -61,6 +77,11 @@ MODELS: dict[type[GenerativeModel], ModelCase] = {
             lambda_adversarial=0.1,
         ),
         lambda: _domains("a", "b"),
+    ),
+    RectifiedFlow: ModelCase(
+        lambda: RectifiedFlow((8, 8, 1), filters=(8, 8), hidden_units=8, num_classes=3, guidance=1.5, steps=2),
+        _classes,
+        _flow_halfway_from_gray,
     ),
     Registration: ModelCase(lambda: Registration(filters=(4, 4)), lambda: _domains("moving", "fixed")),
 }
@@ -108,6 +129,9 @@ def _with_known_truth(downsamplings: int, **options: object) -> dict[str, object
 PRESETS: dict[str, PresetCase] = {
     "vae_digits": PresetCase(
         {"latent_dim": 4, "filters": [4, 8], "hidden_units": 8, "data.batch_size": 250}, extractor=True
+    ),
+    "flow_digits": PresetCase(
+        {"filters": [8, 8], "hidden_units": 8, "steps": 2, "data.batch_size": 250}, extractor=True
     ),
     "vae_64": PresetCase(_VAE, _FOLDER),
     "label_to_image": PresetCase({**_VAE, "num_attributes": 2}, ("faces_with_attributes",), exported=False),

@@ -54,7 +54,12 @@ def is_measured(kerasgen, folder, case: PresetCase, features, kind: str) -> None
     code, said, errors = kerasgen("evaluate", folder, "--k", 2, *options)
     assert code == 0, errors
     report = json.loads((folder / "evaluation.json").read_text())
-    tables = {"generation": ("likelihood", "pictures"), "translation": ("translation",), "score": ("score",)}[kind]
+    tables = {
+        "generation": ("likelihood", "pictures"),
+        "pictures": ("pictures",),
+        "translation": ("translation",),
+        "score": ("score",),
+    }[kind]
     for table in tables:
         assert table in said
         rows = report[table] if kind != "score" else {"score": report[table]}

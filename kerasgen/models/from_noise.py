@@ -1,0 +1,214 @@
+"""What the models share that make pictures of latents z ~ N(0, I), alone or with labels."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasgen import values
+from kerasgen.errors import UserError
+from kerasgen.models.base import GenerativeModel
+from kerasgen.models.batches import Share, unpacked
+from kerasgen.models.checks import check_labels, check_pictures
+from kerasgen.models.declarations import LatentSampler, Moments
+from kerasgen.training.schedules import Stage, staged
+from kerasgen.typing import Batch, Config, Tensor
+
+BATCH = 256  # examples that go through a network at once
+
+
+class FromNoise(GenerativeModel):
+    """A model that makes pictures of latents: a subclass writes `pictures_of`, and has the attributes below.
+
+    Attributes:
+        encodes: whether `encode` gives posteriors, to which a sampler of latents can be fitted.
+        image_shape: (height, width, channels) of its pictures.
+        latent_dim: size of z.
+        num_classes, num_attributes: what it is conditional on; None or 0 for nothing.
+    """
+
+    generates = True
+    seeded = True
+    encodes: ClassVar[bool] = True
+
+    image_shape: tuple[int, int, int]
+    latent_dim: int
+    num_classes: int | None
+    num_attributes: int | None
+
+    def pictures_of(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return images [batch, height, width, channels] in [0, 1] of {"z": [batch, latent_dim](, "label")}."""
+        raise NotImplementedError(f"{type(self).__name__} makes no pictures of latents.")
+
+    def encode(self, images: Tensor, labels: Tensor = None) -> Moments:
+        """Return the posterior of images [n, height, width, channels] in [0, 1]; labels for a conditional model."""
+        raise UserError(f"A {type(self).__name__} encodes no pictures: give a model that does, such as a VAE.")
+
+    # -- inputs ---------------------------------------------------------------------------------------------
+
+    def check_batch(self, data: Tensor) -> None:
+        self._unpack(data)
+
+    def _unpack(self, data: Tensor) -> tuple[dict[str, Tensor], Share]:
+        x, y, share = unpacked(data)
+        return self._inputs_of(x, y), share
+
+    def _inputs_of(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        return self._inputs(x["image"], x.get("label")) if isinstance(x, dict) else self._inputs(x, y)
+
+    def _inputs(self, images: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Return the inputs of a network that sees pictures; labels become vectors."""
+        images = tf.convert_to_tensor(images)
+        if not images.shape[1:].is_compatible_with(self.image_shape) or images.shape.rank != 4:
+            raise UserError(
+                f"The images have the shape {tuple(images.shape)}, but this model needs "
+                f"[batch, {', '.join(map(str, self.image_shape))}]: resize them, or build the model for their size."
+            )
+        check_pictures(images, self.image_range)
+        return {"image": tf.cast(images, tf.float32), **self._label_input(labels)}
+
+    def _label_input(self, labels: Tensor) -> dict[str, Tensor]:
+        if not self.conditional:
+            return {}
+        if labels is None:
+            raise UserError(
+                f"This model is conditional on {self._knows}, but no labels were given: "
+                'pass them as data["label"] or labels=….'
+            )
+        check_labels(labels, self.label_size, classes=bool(self.num_classes))
+        labels = tf.convert_to_tensor(labels)
+        if labels.shape.rank == 1 and self.num_classes:
+            return {"label": tf.one_hot(tf.cast(labels, tf.int32), self.num_classes)}
+        return {"label": tf.cast(labels, tf.float32)}
+
+    def predict_step(self, data: Tensor) -> Tensor:
+        self.check_batch(data)  # refuses here what Keras would report from `call` with pages around it
+        return super().predict_step(data)
+
+    # -- pictures -------------------------------------------------------------------------------------------
+
+    def decode(self, z: Tensor, labels: Tensor = None) -> np.ndarray:
+        """Images [n, height, width, channels] in [0, 1] from latents [n, latent_dim]."""
+        z = tf.convert_to_tensor(z, tf.float32)
+        if z.shape.rank != 2 or z.shape[1] != self.latent_dim:
+            raise UserError(f"z has the shape {tuple(z.shape)}, but [n, {self.latent_dim}] is needed.")
+        return in_batches(self.pictures_of, {"z": z, **self._label_input(labels)})
+
+    def generate(
+        self, n: int, labels: Tensor = None, seed: int | None = 0, sampler: LatentSampler | None = None
+    ) -> np.ndarray:
+        """Make new images [n, height, width, channels] in [0, 1].
+
+        Args:
+            n: how many.
+            labels: for a conditional model; one class or one vector of attributes for all, or [n] of them. None takes
+                the classes in turn; attributes, which come in combinations, must be given.
+            seed: the same seed gives the same images; None gives others each time.
+            sampler: any of `kerasgen.samplers`; None draws z from the prior N(0, I).
+        """
+        values.whole("n", n)
+        if seed is not None:
+            values.seed("seed", seed)
+        values.room("n", n, 12 * n * math.prod(self.image_shape))
+        if sampler is None:
+            z = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype=np.float32)
+        else:
+            z = sampler.sample(n, seed=seed).z
+        return self.decode(z, self._labels_for(n, labels))
+
+    def _labels_for(self, n: int, labels: Tensor) -> np.ndarray | None:
+        if not self.conditional:
+            if labels is not None:
+                raise UserError(
+                    "labels were given, but this model is unconditional: leave them out, or train with num_classes."
+                )
+            return None
+        if labels is None:
+            return self._classes_in_turn(n)
+        labels = np.asarray(labels)
+        if labels.ndim == 0 or (labels.ndim == 1 and self.num_attributes):
+            labels = np.repeat(labels[None], n, axis=0)
+        if len(labels) != n:
+            raise UserError(f"{len(labels)} labels were given for {n} images: give one, or one for each.")
+        return labels
+
+    def _classes_in_turn(self, n: int) -> np.ndarray:
+        if self.num_attributes:
+            raise UserError(
+                f"This model is conditional on {self._knows}, which come in combinations: give labels, a vector of "
+                f"{self.num_attributes} zeros and ones for all pictures or for each."
+            )
+        assert self.num_classes is not None  # an unconditional model takes no labels
+        return np.arange(n) % self.num_classes
+
+    def _labels_like(self, batch: Mapping[str, Tensor]) -> np.ndarray | None:
+        """Return labels for the networks to export: the batch's own, else classes in turn or any attributes."""
+        count, labels = len(batch["image"]), batch.get("label") if self.conditional else None
+        if labels is None and self.num_attributes:  # any combinations do, to compare a network with itself
+            labels = np.random.default_rng(0).integers(0, 2, (count, self.num_attributes))
+        return self._labels_for(count, labels)
+
+    # -- what it is conditional on --------------------------------------------------------------------------
+
+    @property
+    def conditional(self) -> bool:
+        """Whether its networks take a label, a class or attributes."""
+        return bool(self.label_size)
+
+    @property
+    def label_size(self) -> int:
+        """The length of the vector that its networks take as a label; 0 for an unconditional model."""
+        return self.num_classes or self.num_attributes or 0
+
+    @property
+    def _knows(self) -> str:
+        return f"{self.num_classes} classes" if self.num_classes else f"{self.num_attributes} attributes"
+
+    def _check_labels(self) -> None:
+        """Raise `UserError` unless `num_classes` and `num_attributes` are whole numbers, and one of them at most."""
+        if self.num_classes and self.num_attributes:
+            raise UserError(
+                f"num_classes is {self.num_classes} and num_attributes is {self.num_attributes}: give one of them."
+            )
+        for name in ("num_classes", "num_attributes"):
+            if getattr(self, name) is not None:
+                values.whole(name, getattr(self, name), least=0)
+
+    @property
+    def previews_inputs(self) -> bool:
+        return bool(self.num_attributes)
+
+    @property
+    def picture_shape(self) -> tuple[int | None, int | None, int]:
+        return self.image_shape
+
+    @classmethod
+    def resized(cls, config: Mapping[str, Config], size: int) -> dict[str, Config]:
+        return {**config, "image_shape": (size, size, config["image_shape"][2])}
+
+    def compile_for_recipe(
+        self, steps_per_epoch: int, epochs: int | Sequence[Stage], learning_rate: float = 1e-3
+    ) -> None:
+        """Adam, its learning rate following half a cosine to 0 over the whole training."""
+
+        def half_a_cosine(steps: int) -> keras.optimizers.schedules.CosineDecay:
+            return keras.optimizers.schedules.CosineDecay(learning_rate, max(1, steps))
+
+        schedule = staged(half_a_cosine, steps_per_epoch, epochs)
+        self.compile(optimizer=keras.optimizers.Adam(schedule))
+
+    def _preview_inputs(self, inputs: Batch, n: int) -> tuple[Tensor, Tensor | None]:
+        """Return n images of a batch, and their labels if the model takes some."""
+        found, _ = self._unpack(inputs)
+        labels = found.get("label")
+        return found["image"][:n], None if labels is None else labels[:n]
+
+
+def in_batches(function: Callable[[dict[str, Tensor]], Tensor], inputs: dict[str, Tensor]) -> Tensor:
+    """Return what a function of tensors by name gives, as NumPy arrays, computed for `BATCH` examples at a time."""
+    count = len(next(iter(inputs.values())))
+    parts = [function({name: value[i : i + BATCH] for name, value in inputs.items()}) for i in range(0, count, BATCH)]
+    return tf.nest.map_structure(lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts)
