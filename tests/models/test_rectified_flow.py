@@ -1,0 +1,218 @@
+"""The rectified flow: its loss and averages by NumPy, its pictures and likelihood where the truth is known."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+from kerasgen.errors import UserError
+from kerasgen.models import RectifiedFlow
+
+RANDOM = np.random.default_rng(0)
+# A mixture of three Gaussians in the plane; pictures of one pixel and two channels in [0, 1] hold its points.
+MEANS, SHARES, DEVIATION = np.float32([[-0.4, -0.3], [0.4, -0.2], [0.0, 0.4]]), np.float32([0.5, 0.3, 0.2]), 0.12
+
+
+def points(count: int, random: np.random.Generator) -> np.ndarray:
+    """Points of the mixture, as pictures [count, 1, 1, 2]."""
+    chosen = MEANS[random.choice(3, count, p=SHARES)]
+    drawn = chosen + DEVIATION * random.standard_normal((count, 2))
+    return np.clip(drawn / 2 + 0.5, 0, 1).astype("float32").reshape(count, 1, 1, 2)
+
+
+def log_density(pictures: np.ndarray) -> np.ndarray:
+    """Of the mixture, in the unit of pictures."""
+    x = 2 * pictures.reshape(-1, 1, 2).astype("float64") - 1
+    exponents = -0.5 * ((x - MEANS) ** 2).sum(-1) / DEVIATION**2 + np.log(SHARES)
+    return np.logaddexp.reduce(exponents, axis=1) - np.log(2 * np.pi * DEVIATION**2) + 2 * np.log(2)
+
+
+class MixtureVelocity(layers.Layer):
+    """The mixture's own velocity, in closed form: E[x₁ − x₀ | x, t]."""
+
+    def call(self, inputs):
+        x, t = ops.reshape(inputs["image"], (-1, 1, 2)), inputs["time"][:, :, None]
+        variance = t**2 * DEVIATION**2 + (1 - t) ** 2
+        away = x - t * MEANS
+        exponents = -0.5 * ops.sum(away**2, axis=-1) / variance[:, :, 0] + np.log(SHARES)
+        velocities = MEANS + (t * DEVIATION**2 - (1 - t)) / variance * away
+        found = ops.sum(ops.softmax(exponents)[:, :, None] * velocities, axis=1)
+        return ops.reshape(found, (-1, 1, 1, 2))
+
+
+def in_the_plane(network) -> RectifiedFlow:
+    inputs = {"image": keras.Input((1, 1, 2), name="image"), "time": keras.Input((1,), name="time")}
+    return RectifiedFlow((1, 1, 2), network=keras.Model(inputs, network(inputs)), ema=0.99, steps=40)
+
+
+def energy_distance(one: np.ndarray, two: np.ndarray) -> float:
+    """0 for two samples of one distribution, but for chance (Székely and Rizzo 2004)."""
+
+    def mean(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.linalg.norm(a[:, None] - b[None], axis=-1).mean())
+
+    return 2 * mean(one, two) - mean(one, one) - mean(two, two)
+
+
+def pass_a_two_sample_test(pictures: np.ndarray, random: np.random.Generator) -> None:
+    """The energy distance to the truth is no larger than 99% of those after the two samples were mixed."""
+    truth = points(len(pictures), random).reshape(-1, 2)
+    both = np.concatenate([pictures.reshape(-1, 2), truth])
+    mixed = [random.permutation(both) for _ in range(100)]
+    chance = [energy_distance(m[: len(truth)], m[len(truth) :]) for m in mixed]
+    assert energy_distance(both[: len(truth)], truth) <= np.quantile(chance, 0.99)
+
+
+def test_the_mixtures_own_velocity_gives_its_points_and_its_density():
+    flow, random = in_the_plane(MixtureVelocity()), np.random.default_rng(1)
+    pass_a_two_sample_test(flow.generate(200, seed=0), random)
+    held_out = points(200, random)
+    np.testing.assert_allclose(flow.log_prob(held_out, steps=80), log_density(held_out), atol=0.02)
+    # And there and back again: each point comes from the noise that `call` gives.
+    z = flow.predict(held_out, verbose=0)
+    np.testing.assert_allclose(flow.decode(z.reshape(-1, 2)), held_out, atol=2e-3)
+
+
+def test_probes_estimate_the_density_without_a_bias():
+    flow, held_out = in_the_plane(MixtureVelocity()), points(4, np.random.default_rng(2))
+    exact = flow.log_prob(held_out, steps=20)
+    np.testing.assert_allclose(flow.log_prob(held_out, steps=20, probes=256), exact, atol=0.1)
+
+
+@pytest.mark.slow
+def test_a_trained_flow_has_the_mixtures_points_and_density():
+    def network(inputs):
+        x = layers.Concatenate()([layers.Flatten()(inputs["image"]), inputs["time"]])
+        for _ in range(3):
+            x = layers.Dense(128, activation="silu")(x)
+        return layers.Reshape((1, 1, 2))(layers.Dense(2)(x))
+
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(3)
+    flow = in_the_plane(network)
+    flow.compile_for_recipe(1, 2000, learning_rate=4e-3)
+    data = tf.data.Dataset.from_tensor_slices(points(65_536, random)).batch(512).repeat()
+    flow.fit(data, epochs=1, steps_per_epoch=2000, verbose=0)
+    pass_a_two_sample_test(flow.generate(200, seed=0), random)
+    held_out = points(1000, random)
+    assert abs((flow.log_prob(held_out) - log_density(held_out)).mean()) < 0.05
+
+
+def small(**options) -> RectifiedFlow:
+    keras.utils.set_random_seed(0)
+    flow = RectifiedFlow((8, 8, 1), filters=(8, 8), hidden_units=8, num_classes=3, **options)
+    for network in (flow.network, flow.averaged):
+        network.set_weights([np.random.default_rng(1).normal(0, 0.2, w.shape) for w in network.get_weights()])
+    return flow
+
+
+@pytest.fixture(scope="module")
+def flow() -> RectifiedFlow:
+    return small(guidance=2.0, steps=3)
+
+
+BATCH = {"image": RANDOM.uniform(size=(6, 8, 8, 1)).astype("float32"), "label": np.arange(6, dtype="int32") % 3}
+
+
+def test_a_training_step_is_what_numpy_makes_of_it():
+    flow = small(ema=0.5)
+    flow.compile(optimizer=keras.optimizers.SGD(0.1))
+    inputs, _ = flow._unpack(BATCH)
+    noise, time, told = (keras.tree.map_structure(np.asarray, part) for part in flow.draws(inputs))
+    flow.draws = lambda inputs: (noise, time, told)
+    t, picture = time[:, :, None, None], 2 * BATCH["image"] - 1
+    given = {"image": t * picture + (1 - t) * noise, "time": time, "label": told["label"]}
+    expected = ((np.asarray(flow.network(given)) - (picture - noise)) ** 2).mean()
+    averages = flow.averaged.get_weights()
+    for step in (1, 2):
+        history = flow.fit(tf.data.Dataset.from_tensors(BATCH), verbose=0).history
+        if step == 1:
+            assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
+        kept = min(0.5, (1 + step) / (10 + step))
+        averages = [kept * a + (1 - kept) * w for a, w in zip(averages, flow.network.get_weights(), strict=True)]
+        for found, wanted in zip(flow.averaged.get_weights(), averages, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_averages_rest_while_gradients_accumulate():
+    flow = small()
+    flow.compile(optimizer=keras.optimizers.SGD(0.1), gradient_accumulation_steps=2)
+    before = flow.averaged.get_weights()
+    flow.fit(tf.data.Dataset.from_tensors(BATCH), verbose=0)
+    for found, wanted in zip(flow.averaged.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    flow.fit(tf.data.Dataset.from_tensors(BATCH), verbose=0)
+    assert any((a != b).any() for a, b in zip(flow.averaged.get_weights(), before, strict=True))
+
+
+def test_times_cover_their_range_and_some_labels_are_hidden(flow):
+    labels = np.eye(3, dtype="float32")[np.arange(2000) % 3]
+    noise, time, told = flow.draws({"image": tf.zeros((2000, 8, 8, 1)), "label": tf.constant(labels)})
+    within = np.sort(np.asarray(time, np.float64)[:, 0]) * 2000 - np.arange(2000)
+    assert -0.01 < within.min() < within.max() < 1.01  # each in its own two-thousandth
+    hidden = np.all(np.asarray(told["label"]) == np.float32(1 / 3), axis=1)
+    assert 140 <= hidden.sum() <= 260  # a tenth, by more than four standard deviations
+    np.testing.assert_array_equal(np.asarray(told["label"])[~hidden], labels[~hidden])
+    assert abs(np.asarray(noise).std() - 1) < 0.02
+
+
+def test_guidance_goes_beyond_the_label(flow):
+    z = RANDOM.normal(size=(5, 64)).astype("float32")
+    labels = np.eye(3, dtype="float32")[[0, 1, 2, 0, 1]]
+
+    def velocity(x: np.ndarray, t: float) -> np.ndarray:
+        given = {"image": x, "time": np.full((5, 1), t, "float32")}
+        known = np.asarray(flow.averaged({**given, "label": labels}))
+        unknown = np.asarray(flow.averaged({**given, "label": np.full((5, 3), 1 / 3, "float32")}))
+        return 2 * known - unknown
+
+    x = z.reshape(5, 8, 8, 1)
+    for i in range(3):
+        slope = velocity(x, i / 3)
+        x = x + (slope + velocity(x + slope / 3, (i + 1) / 3)) / 6
+    expected = np.clip(x / 2 + 0.5, 0, 1)
+    np.testing.assert_allclose(flow.decode(z, labels), expected, atol=1e-5)
+    np.testing.assert_allclose(flow.sampling_network()({"z": z, "label": labels}), expected, atol=1e-5)
+    euler = flow.sampling_network(steps=1, solver="euler", guidance=1.0)({"z": z, "label": labels})
+    given = {"image": z.reshape(5, 8, 8, 1), "time": np.zeros((5, 1), "float32"), "label": labels}
+    once = given["image"] + np.asarray(flow.averaged(given))
+    np.testing.assert_allclose(euler, np.clip(once / 2 + 0.5, 0, 1), atol=1e-5)
+
+
+def test_validation_is_the_same_for_each_split_into_batches(flow):
+    flow.compile()
+    losses = [flow.evaluate(tf.data.Dataset.from_tensor_slices(BATCH).batch(n), verbose=0) for n in (6, 4)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_pictures_are_the_same_for_the_same_seed_and_of_the_labels(flow):
+    np.testing.assert_array_equal(flow.generate(4, seed=5), flow.generate(4, seed=5))
+    assert (flow.generate(4, labels=1, seed=5) != flow.generate(4, labels=2, seed=5)).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"solver": "rk4"}, "choose one of euler, heun"),
+        ({"label_dropout": 1.5}, "label_dropout is 1.5"),
+        ({"ema": -0.1}, "ema"),
+        ({"steps": 0}, "steps"),
+        ({"num_attributes": 2}, "give one of them"),
+        ({"num_classes": None, "guidance": 2.0}, "conditional on nothing"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(options, said):
+    with pytest.raises(UserError, match=said):
+        RectifiedFlow((8, 8, 1), **{"filters": (8, 8), "num_classes": 3, **options})
+
+
+def test_what_it_cannot_do_is_said(flow, tmp_path):
+    from kerasgen.commands.generate import check_sampler
+
+    with pytest.raises(UserError, match="choose the sampler prior"):
+        check_sampler(flow, "decision_tree")
+    with pytest.raises(UserError, match="encodes no pictures"):
+        flow.encode(BATCH["image"], BATCH["label"])
+    with pytest.raises(UserError, match=r"\[n, 64\] is needed"):
+        flow.decode(np.zeros((2, 3), "float32"), [0, 1])
