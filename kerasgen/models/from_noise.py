@@ -40,7 +40,7 @@ class FromNoise(GenerativeModel):
     num_attributes: int | None
 
     def pictures_of(self, inputs: dict[str, Tensor]) -> Tensor:
-        """Return images [batch, height, width, channels] in [0, 1] of {"z": [batch, latent_dim](, "label")}."""
+        """Return images [batch, height, width, channels] in [0, 1] of {"z": [batch, latent_dim] (, "label")}."""
         raise NotImplementedError(f"{type(self).__name__} makes no pictures of latents.")
 
     def encode(self, images: Tensor, labels: Tensor = None) -> Moments:

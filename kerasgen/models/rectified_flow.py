@@ -32,7 +32,7 @@ class RectifiedFlow(FromNoise):
 
     At time t between noise x₀ (t = 0) and picture x₁ (t = 1) stands x = t·x₁ + (1 − t)·x₀, and a network learns
     x₁ − x₀ of x, t and the label. Pictures are made by moving noise z along that velocity, in a few steps. Trains on
-    what a `VAE` does: {"image": [batch, height, width, channels] in [0, 1](, "label", "sample_weight")}. Reports
+    what a `VAE` does: {"image": [batch, height, width, channels] in [0, 1] (, "label", "sample_weight")}. Reports
     `loss`, the mean squared error of the velocity for pictures in [-1, 1]; in validation with the same noise and
     times each time. `call` gives the noise that each picture comes from.
 
@@ -196,7 +196,7 @@ class RectifiedFlow(FromNoise):
             steps, solver, guidance: instead of the model's own.
 
         Returns:
-            A functional model from {"z": [batch, latent_dim](, "label": [batch, label_size])} to images
+            A functional model from {"z": [batch, latent_dim] (, "label": [batch, label_size])} to images
             [batch, height, width, channels] in [0, 1]; `kerasgen.export.export_model` takes it.
         """
         inputs = {"z": keras.Input((self.latent_dim,), name="z")}
@@ -296,7 +296,8 @@ class RectifiedFlow(FromNoise):
         count = tf.shape(inputs["image"])[0]
         field = self._velocity(self._compiled, tf.zeros([count, 1]), inputs.get("label"))
 
-        def moved(state: Tensor, time: float) -> Tensor:
+        @tf.function
+        def moved(state: Tensor, time: Tensor) -> Tensor:
             # The state is a picture's numbers, and behind them the integral of the divergence.
             x = state[:, :-1]
             with tf.GradientTape(persistent=True) as tape:
@@ -309,7 +310,15 @@ class RectifiedFlow(FromNoise):
             return tf.concat([velocity, divergence[:, None]], axis=1)
 
         start = tf.reshape(2.0 * inputs["image"] - 1.0, (count, -1))
-        state = integrate(moved, tf.pad(start, [[0, 0], [0, 1]]), steps, "heun", start=1.0, end=0.0)
+        # As a tensor: a new number would be a new graph.
+        state = integrate(
+            lambda state, time: moved(state, tf.constant(time, tf.float32)),
+            tf.pad(start, [[0, 0], [0, 1]]),
+            steps,
+            "heun",
+            start=1.0,
+            end=0.0,
+        )
         z = state[:, :-1]
         prior = -0.5 * tf.reduce_sum(z * z + math.log(2 * math.pi), axis=1)
         return prior + state[:, -1] + self.latent_dim * math.log(2)

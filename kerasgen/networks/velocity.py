@@ -38,7 +38,7 @@ def velocity_unet(
             half the resolution, in about a third of the time.
 
     Returns:
-        A model from {"image": [batch, height, width, channels], "time": [batch, 1] in [0, 1](, "label")} to the
+        A model from {"image": [batch, height, width, channels], "time": [batch, 1] in [0, 1] (, "label")} to the
         velocity, float32 [batch, height, width, channels].
 
     Raises:
