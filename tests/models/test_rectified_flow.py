@@ -56,7 +56,7 @@ def energy_distance(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def pass_a_two_sample_test(pictures: np.ndarray, random: np.random.Generator) -> None:
-    """The energy distance to the truth is no larger than 99% of those after the two samples were mixed."""
+    """The energy distance to the truth is not larger than 99% of those after the two samples were mixed."""
     truth = points(len(pictures), random).reshape(-1, 2)
     both = np.concatenate([pictures.reshape(-1, 2), truth])
     mixed = [random.permutation(both) for _ in range(100)]
