@@ -15,10 +15,11 @@ from .graph import Graph, Unsupported, Value
 
 # Sums of means are taken of a 64th: the row's sum then holds for means up to 8,192 at 512 columns.
 _SHARE = 2.0**-6
-# Scaled values reach 4: their squares' sum holds for 4,096 columns. Epsilon stays above 0, but counts for nothing
-# beside the variance of a map with few large values.
+# Scaled values reach 4: their squares' sum holds for 4,096 columns. One of them alone makes a variance of 16 over the
+# count, which is a normal number for 512 x 512 values; only the sum with epsilon is kept above the least of those,
+# because epsilon by itself may be nothing beside the variance of a map with few large values.
 _REACH = 4.0
-_LEAST = 1e-6
+_LEAST_NORMAL = 6.2e-5
 _LEAST_SCALE = 2.0**-10
 
 
@@ -62,8 +63,8 @@ def _in_half(graph: Graph, name: str, axes: list[int], epsilon: float, groups: t
     scaled = graph.node("Mul", [name, scale])
     variance = _pooled(graph, "ReduceMean", graph.node("Mul", [scaled, scaled]), axes, groups)
     small = graph.node("Mul", [scale, graph.scalar(root)])
-    small = graph.node("Clip", [graph.node("Mul", [small, small]), graph.scalar(_LEAST)])
-    deviation = graph.node("Sqrt", [graph.node("Add", [variance, small])])
+    variance = graph.node("Add", [variance, graph.node("Mul", [small, small])])
+    deviation = graph.node("Sqrt", [graph.node("Clip", [variance, graph.scalar(_LEAST_NORMAL)])])
     return graph.node("Div", [scaled, deviation])
 
 

@@ -74,8 +74,8 @@ def _in_half(x: "tf.Tensor", axes: "tuple[int, ...] | list[int]", epsilon: float
     scale = _REACH / largest
     scaled = x * scale
     variance = _pooled(ops.mean, scaled * scaled, axes, groups)
-    small = ops.maximum(ops.square(scale * root), _LEAST_NORMAL)
-    return scaled * ops.rsqrt(variance + small)
+    variance = variance + ops.square(scale * root)
+    return scaled * ops.rsqrt(ops.maximum(variance, _LEAST_NORMAL))
 
 
 def _pooled(

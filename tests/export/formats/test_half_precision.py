@@ -20,6 +20,7 @@ from kerasgen.export.formats import tflite as tflite_format
 from kerasgen.export.formats.onnx.quantize import quantized
 from kerasgen.export.formats.onnx.traversal import emit
 from kerasgen.export.formats.registry import Request
+from kerasgen.export.formats.tflite.rewrite import rewritten
 from kerasgen.export.gate.gate import psnr
 from kerasgen.layers import InstanceNormalization
 
@@ -141,3 +142,20 @@ def test_flat_and_faint_pictures_keep_their_norm(scale):
     evaluator = ReferenceEvaluator(emit(model_signature(model), half=True))
     found = evaluator.run(None, {"image": batch})[0]
     np.testing.assert_allclose(found, model(batch), atol=2e-3)
+
+
+@pytest.mark.parametrize("loud", [10.0, 3000.0])
+def test_few_large_values_keep_their_norm(loud):
+    """Two of 4,096 values are large: what keeps a variance above 0 in 16 bits counts for nothing beside theirs."""
+    image = keras.Input((64, 64, 2), name="image")
+    model = keras.Model(image, layers.GroupNormalization(1)(InstanceNormalization()(image)))
+    batch = np.random.default_rng(0).normal(0, 1e-3, (1, 64, 64, 2)).astype("float32")
+    batch[0, 10, 20], batch[0, 50, 3] = loud, -loud
+    wide = batch.astype("float64")
+    centered = wide - wide.mean((1, 2), keepdims=True)
+    exact = centered / np.sqrt(np.mean(centered**2, (1, 2), keepdims=True) + 1e-5)
+    exact = (exact - exact.mean()) / np.sqrt(exact.var() + 1e-3)
+    evaluator = ReferenceEvaluator(emit(model_signature(model), half=True))
+    in_tflite = rewritten(model_signature(model), half=True).network_call({"image": keras.ops.convert_to_tensor(batch)})
+    for found in (evaluator.run(None, {"image": batch})[0], *in_tflite.values()):
+        np.testing.assert_allclose(found, exact, rtol=2e-5, atol=2e-5)
