@@ -79,6 +79,8 @@ class Batcher:
             Refusal: the queue is full.
         """
         with self._changed:
+            if task.answer.cancelled():
+                return
             if self._closed or len(self._waiting) >= self._max_waiting:
                 raise Refusal("UNAVAILABLE", f"{len(self._waiting)} requests wait already: ask again in a moment.")
             self._waiting.append(task)

@@ -146,9 +146,9 @@ def _predict(service: Service, content: bytes, context: "grpc.ServicerContext") 
 
 def _answer(version: LoadedVersion, task: Task, context: "grpc.ServicerContext") -> Arrays:
     """Wait for an answer, as long as there is time and the client is there."""
-    version.submit(task)
     if not context.add_callback(task.answer.cancel):  # called once the client is gone
         task.answer.cancel()
+    version.submit(task)  # only now, so that nobody who is gone takes a place in the queue, even for a moment
     try:
         return task.answer.result(max(0.0, task.deadline - time.monotonic()))
     except TimeoutError:

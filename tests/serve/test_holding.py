@@ -23,6 +23,7 @@ from kerasgen.commands.translate import translate_folder
 from kerasgen.errors import UserError
 from kerasgen.serve import Limits, Server
 from kerasgen.serve.client import Client
+from kerasgen.serve.version import LoadedVersion
 
 from .conftest import expected, png, publish, save_signatures
 from .process import Process
@@ -121,24 +122,40 @@ def test_who_hangs_up_is_not_waited_for(wide, tmp_path):
         assert time.monotonic() - start < 12 * alone + 1
 
 
-@pytest.mark.slow
-def test_canceled_calls_leave_the_queue(wide, tmp_path):
+def test_canceled_calls_leave_the_queue(saved, tmp_path, monkeypatch):
     """By gRPC, on a server whose one thread is busy: the queue of two has room again once its two are gone."""
-    publish(tmp_path, wide)
-    large = {"image": np.zeros((1, 500, 500, 3), "uint8")}
+    publish(tmp_path, saved[2])
+    run, begun, may_go_on = LoadedVersion._run, threading.Event(), threading.Event()
+
+    def held(*asked):
+        begun.set()
+        assert may_go_on.wait(60)
+        return run(*asked)
+
+    monkeypatch.setattr(LoadedVersion, "_run", held)
+    may_go_on.set()
     with Server(tmp_path, 0, 0, threads=1, limits=Limits(waiting=2)) as server:
-        stub, codes = Stub(server), []
-        busy = stub.service.Predict.future(stub.request(large))
+        stub = Stub(server)
+        sent = stub.request({"image": PHOTO})
+        with server._models.use("tiny") as version:
+            queue = version._batcher._waiting
+        may_go_on.clear()
+        begun.clear()
+        busy = stub.service.Predict.future(sent)
+        assert begun.wait(60)
         for _ in range(6):
-            waiting = [stub.service.Predict.future(stub.request(large)) for _ in range(2)]
-            time.sleep(0.1)
+            waiting = [stub.service.Predict.future(sent) for _ in range(2)]
+            assert eventually(lambda: len(queue) == 2)
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.predict({"image": PHOTO})
+            assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
             for call in waiting:
                 call.cancel()
-            codes += [call.code() for call in waiting]
-        assert stub.predict({"image": PHOTO})[0]["generated"].shape == PHOTO.shape
-        assert busy.result().outputs["generated"].tensor_shape.dim[1].size == 500
+            assert eventually(lambda: not queue)
+        may_go_on.set()
+        for answer in (busy.result(), stub.service.Predict(sent)):
+            assert tf.make_ndarray(answer.outputs["generated"]).shape == PHOTO.shape
         stub.channel.close()
-    assert codes == [grpc.StatusCode.CANCELLED] * 12  # none found the queue full
 
 
 @pytest.mark.slow
