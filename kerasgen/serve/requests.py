@@ -12,7 +12,7 @@ from .pictures import picture_size
 from .refusal import invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import tensorflow as tf
     from tensorflow.core.framework.tensor_pb2 import TensorProto
@@ -48,8 +48,16 @@ def from_protos(definition: "SignatureDef", tensors: "Mapping[str, TensorProto]"
     return inputs
 
 
-def from_json(definition: "SignatureDef", body: object, max_pixels: int) -> tuple[Arrays, bool]:
+def from_json(
+    definition: "SignatureDef", body: object, max_pixels: int, check: "Callable[[], None]"
+) -> tuple[Arrays, bool]:
     """Return a decoded JSON body as arrays, and whether it is in rows ("instances") instead of columns ("inputs").
+
+    Args:
+        definition: of the signature.
+        body: is emptied meanwhile.
+        max_pixels: of all pictures, or values of a tensor that is not a picture.
+        check: called between the parts of long lists; whatever it raises ends the reading.
 
     Raises:
         Refusal: it is neither, or doesn't fit the signature.
@@ -63,7 +71,7 @@ def from_json(definition: "SignatureDef", body: object, max_pixels: int) -> tupl
             raise invalid(f"The signature takes {', '.join(names)}: send an object with these names.")
         tensors = {names[0]: tensors}
     _check_names(definition, set(tensors))
-    inputs = {name: _array(name, value, definition.inputs[name]) for name, value in tensors.items()}
+    inputs = {name: _array(name, value, definition.inputs[name], check) for name, value in tensors.items()}
     for name, value in inputs.items():
         dtype = "string" if value.dtype.kind == "O" else value.dtype.name
         _check_tensor(name, definition.inputs[name], dtype, list(value.shape), max_pixels)
@@ -143,7 +151,7 @@ def _columns(instances: object, names: list[str], most: int) -> object:
     return {name: [row[name] for row in instances] for name in instances[0]}
 
 
-def _array(name: str, value: object, info: "TensorInfo") -> np.ndarray:
+def _array(name: str, value: object, info: "TensorInfo", check: "Callable[[], None]") -> np.ndarray:
     import tensorflow as tf
 
     if info.dtype == _STRING:
@@ -151,8 +159,13 @@ def _array(name: str, value: object, info: "TensorInfo") -> np.ndarray:
     wanted = tf.dtypes.as_dtype(info.dtype)
     if not isinstance(value, list) or len(value) <= _AT_ONCE:
         return _numbers(name, value, wanted)
-    # In parts, because NumPy keeps every other thread from running while it goes through lists.
-    parts = [_numbers(name, value[i : i + _AT_ONCE], wanted) for i in range(0, len(value), _AT_ONCE)]
+    # In parts, because NumPy keeps every other thread from running while it goes through lists, as Python does while
+    # it gives them back.
+    parts = []
+    for i in range(0, len(value), _AT_ONCE):
+        check()
+        parts.append(_numbers(name, value[i : i + _AT_ONCE], wanted))
+        value[i : i + _AT_ONCE] = [None] * len(parts[-1])
     if len({part.shape[1:] for part in parts}) > 1:
         raise invalid(f"The input {name!r} is not a tensor: its lists differ in length.")
     return np.concatenate(parts)

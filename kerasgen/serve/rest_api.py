@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from kerasgen.errors import reason
 
-from . import answers, requests
+from . import answers, json_text, requests
 from .batching import Arrays, Task
 from .grpc_api import metadata, status
 from .refusal import Refusal, invalid, too_late
@@ -129,7 +129,7 @@ class RestApi:
         service, loop = self._service, asyncio.get_running_loop()
         with service.models.use(asked.model, asked.version, asked.label) as version:
             task, rows = await loop.run_in_executor(
-                self._readers, _read, service, self._large, version, content, deadline
+                self._readers, _read, service, self._large, version, content, deadline, gone.is_set
             )
             version.submit(task)
             outputs = await asyncio.wrap_future(task.answer)
@@ -214,16 +214,28 @@ def _asked(path: str, method: str) -> tuple[Asked, str | None]:
 
 
 def _read(
-    service: Service, large: threading.Lock, version: LoadedVersion, content: bytes, deadline: float
+    service: Service,
+    large: threading.Lock,
+    version: LoadedVersion,
+    content: bytes,
+    deadline: float,
+    is_gone: Callable[[], bool],
 ) -> tuple[Task, bool]:
     """Return the task of a body, and whether it is in rows."""
+
+    def check() -> None:
+        if is_gone() or time.monotonic() > deadline:
+            raise too_late()
+
     with service.memory.taken(_PARSED * len(content), deadline), _uncollected(large, content):
-        return _parsed(service, version, content, deadline)
+        return _parsed(service, version, content, deadline, check)
 
 
-def _parsed(service: Service, version: LoadedVersion, content: bytes, deadline: float) -> tuple[Task, bool]:
+def _parsed(
+    service: Service, version: LoadedVersion, content: bytes, deadline: float, check: Callable[[], None]
+) -> tuple[Task, bool]:
     try:
-        body = json.loads(content)
+        body = json_text.loads(content, check)
     except (ValueError, RecursionError):
         raise invalid("The body is not JSON.") from None
     signature = body.get("signature_name", "") if isinstance(body, dict) else ""
@@ -233,7 +245,7 @@ def _parsed(service: Service, version: LoadedVersion, content: bytes, deadline: 
 
     def read(definition: "SignatureDef") -> Arrays:
         nonlocal rows
-        inputs, rows = requests.from_json(definition, body, service.limits.pixels)
+        inputs, rows = requests.from_json(definition, body, service.limits.pixels, check)
         return inputs
 
     return service.task(version, signature, read, deadline), rows

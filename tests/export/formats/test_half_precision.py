@@ -156,6 +156,8 @@ def test_few_large_values_keep_their_norm(loud):
     exact = centered / np.sqrt(np.mean(centered**2, (1, 2), keepdims=True) + 1e-5)
     exact = (exact - exact.mean()) / np.sqrt(exact.var() + 1e-3)
     evaluator = ReferenceEvaluator(emit(model_signature(model), half=True))
-    in_tflite = rewritten(model_signature(model), half=True).network_call({"image": keras.ops.convert_to_tensor(batch)})
+    in_tflite = rewritten(model_signature(model), half=True).network_call(
+        {"image": keras.ops.convert_to_tensor(batch)}
+    )
     for found in (evaluator.run(None, {"image": batch})[0], *in_tflite.values()):
         np.testing.assert_allclose(found, exact, rtol=2e-5, atol=2e-5)
