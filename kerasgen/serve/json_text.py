@@ -11,7 +11,7 @@ from contextlib import suppress
 
 _PIECE = 2**14  # characters that Python's reader gets at a time
 _DEEPEST = 64  # lists in lists that are longer than a piece
-_scan = json.JSONDecoder().scan_once
+_decoder = json.JSONDecoder()
 _space = re.compile(r"[ \t\n\r]*").match
 
 
@@ -58,10 +58,7 @@ class _Reader:
         return self._list(at + 1, depth + 1) if opening == "[" else self._object(at + 1, depth + 1)
 
     def _scanned(self, text: str, at: int) -> tuple[object, int]:
-        try:
-            return _scan(text, at)
-        except StopIteration:
-            raise ValueError(f"no value at {at}") from None
+        return _decoder.raw_decode(text, at)
 
     def _list(self, at: int, depth: int) -> tuple[list[object], int]:
         made: list[object] = []
@@ -88,7 +85,10 @@ class _Reader:
         None are returned if it can't be seen where one ends: a comma may be inside of one.
         """
         for end in ("],", ","):
-            comma = self._text.rfind(end, at, at + _PIECE) + len(end) - 1
+            found = self._text.rfind(end, at, at + _PIECE)
+            if found < 0:
+                continue
+            comma = found + len(end) - 1
             piece = f"[{self._text[at:comma]}]"
             with suppress(ValueError):
                 some, length = self._scanned(piece, 0)

@@ -50,7 +50,8 @@ def test_what_is_read_is_what_json_loads_gives(seed):
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "[" + " " * 40_000 + "]", "{" + " " * 40_000 + "}", "[,]", "[1,]", '{"a":}']
+    "text",
+    ["", " ", "[" + " " * 40_000 + "]", "[" + " " * 40_000 + "1]", "{" + " " * 40_000 + "}", "[,]", "[1,]", '{"a":}'],
 )
 @pytest.mark.parametrize("around", ["", " " * 20_000])
 def test_odd_texts(text, around):
