@@ -32,7 +32,10 @@ REFERENCE = {
     "networks": ("Networks, layers, losses", ["networks", "layers", "losses"]),
     "training": (
         "Training",
-        [f"training.{n}" for n in ("callbacks", "progress", "watching", "checkpoints", "distribute", "schedules")],
+        [
+            f"training.{n}"
+            for n in ("callbacks", "progress", "watching", "checkpoints", "distribute", "health", "schedules")
+        ],
     ),
     "export": ("Export", ["export", "export.serving"]),
     "serving": ("Serving", ["serve", "serve.client"]),
@@ -51,6 +54,8 @@ REFERENCE = {
                 "card",
                 "interpolate",
                 "page",
+                "report",
+                "compare",
             )
         ]
         + ["commands.torch_import"],

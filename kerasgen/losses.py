@@ -97,6 +97,10 @@ def absolute_error(images, others):
     return _mean_per_example(ops.abs(ops.cast(images, "float32") - ops.cast(others, "float32")))
 
 
+# The discriminator's loss when it gives its best single answer to everything; a critic's distance has no such number.
+CHANCE = {"lsgan": 0.25, "vanilla": math.log(2.0)}
+
+
 def adversarial_generator_loss(logits, kind: str):
     """How far a discriminator is from taking generated images for real ones.
 

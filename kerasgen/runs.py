@@ -1,5 +1,6 @@
 """The run folder: the one reader and writer of what a training leaves behind, and of `.keras` files."""
 
+import csv
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from kerasgen.errors import UserError, reason
 from kerasgen.files import atomic_write, held
 from kerasgen.presets import PresetFolder, declared_names, digest
 from kerasgen.typing import Config
-from kerasgen.untrusted import load_keras, read_json
+from kerasgen.untrusted import load_keras, read_json, read_text, reading
 
 if TYPE_CHECKING:
     import keras
@@ -60,6 +61,29 @@ class RunConfig(TypedDict):
     versions: dict[str, str]
     git_commit: str | None
 
+
+class Health(TypedDict):
+    """What health.json says of a run.
+
+    Attributes:
+        state: "healthy", "doubtful", "sick" or "early".
+        summary: a sentence.
+        reasons: kind, text and whether it is grave, of each.
+        epochs: that were finished.
+    """
+
+    state: str
+    summary: str
+    reasons: list[dict[str, Config]]
+    epochs: int
+
+
+_HEALTH = {
+    "state": str,
+    "summary": str,
+    "reasons": [{"kind": str, "text": str, "grave": bool}],
+    "epochs": int,
+}
 
 # What the readers need of a file that anybody may have written. A folder of today holds all of `RunConfig`.
 _SCHEMA = {
@@ -114,6 +138,16 @@ class RunFolder:
     @property
     def evaluation_file(self) -> Path:
         return self.path / "evaluation.json"
+
+    @property
+    def report_file(self) -> Path:
+        """The page that says how the training goes."""
+        return self.path / "report.html"
+
+    @property
+    def health_file(self) -> Path:
+        """The verdict of the report, for programs."""
+        return self.path / "health.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -233,6 +267,44 @@ class RunFolder:
             raise UserError(
                 f"The folder {self.path} can't be written ({reason(error)}): choose another --output."
             ) from error
+
+    def write_report(self, page: str, health: Mapping[str, object]) -> None:
+        """Write report.html and health.json.
+
+        Args:
+            page: HTML.
+            health: `Health`.
+
+        Raises:
+            UserError: the folder can't be written.
+        """
+        with atomic_write(self.report_file) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+        write_json(self.health_file, health)
+
+    def health(self) -> Health | None:
+        """Read health.json; None where no report was written.
+
+        Raises:
+            UserError: it can't be read.
+        """
+        if not self.health_file.exists():
+            return None
+        return cast(
+            "Health", read_json(self.health_file, _HEALTH, "the verdict on a run", "train again, or remove it")
+        )
+
+    def log(self) -> list[dict[str, float]]:
+        """Read log.csv: the numbers of each epoch by name; empty before the first is over.
+
+        Raises:
+            UserError: it can't be read.
+        """
+        if not self.log_file.exists():
+            return []
+        lines = read_text(self.log_file, "the log of a training", "train again").splitlines()
+        with reading(self.log_file, "the log of a training", "train again"):
+            return [{n: float(v) for n, v in row.items() if n != "epoch" and v} for row in csv.DictReader(lines)]
 
     def save_model(self, model: "keras.Model") -> None:
         """Write model.keras; see `save_model`."""

@@ -51,7 +51,7 @@ RANKS = (
     {"errors", "typing", "saved_models"},
     {"files", "losses", "keras_hooks"},
     {"untrusted", "values"},
-    {"layers", "drawing", "presets"},
+    {"layers", "drawing", "pages", "presets"},
     {"networks"},
     {"data", "training", "metrics"},
     {"models", "samplers", "serve", "export"},

@@ -21,7 +21,17 @@ def test_a_run_folder_says_all_of_the_run(run_folder):
     pictures = [f"pictures/epoch_000{i}.png" for i in range(3)]
     checkpoints = [f"checkpoints/step_000000{step}.npz" for step in (23, 46)]
     assert files == sorted(
-        ["config.json", "log.csv", "model.keras", "curves.png", "reconstructions.png", *pictures, *checkpoints]
+        [
+            "config.json",
+            "log.csv",
+            "model.keras",
+            "curves.png",
+            "report.html",
+            "health.json",
+            "reconstructions.png",
+            *pictures,
+            *checkpoints,
+        ]
     )
     config = json.loads((run_folder / "config.json").read_text())
     assert config["layout"] == 1

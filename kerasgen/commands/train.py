@@ -18,6 +18,7 @@ import numpy as np
 
 from kerasgen import values
 from kerasgen.commands.options import Options
+from kerasgen.commands.report import Report
 from kerasgen.commands.settings import changed
 from kerasgen.commands.training_data import TrainingData, with_sources
 from kerasgen.commands.warm_start import start_from
@@ -39,7 +40,7 @@ class Run:
     """A finished training.
 
     Attributes:
-        folder: holds config.json, log.csv, curves.png, pictures/, checkpoints/ and model.keras.
+        folder: holds config.json, log.csv, report.html, curves.png, pictures/, checkpoints/ and model.keras.
         model: the trained model.
         history: values of each epoch by name.
         validation: the dataset that it was validated on.
@@ -278,14 +279,15 @@ def _fit(
     examples = next(iter(data.validation)) if model.previews_inputs else None
     pictures = callbacks.ImageGrid(folder.pictures, inputs=examples)
     stop = callbacks.StopWhenAsked(kept)
+    report = Report(folder.path, data.validation, kept.logs)
     watch = [_watch(data, options.measure_every)] if model.evaluation == "translation" else []
-    used = [callbacks.StopOnNaN(), *watch, pictures, kept, log, stop]
+    used = [callbacks.StopOnNaN(), *watch, pictures, kept, log, report, stop]
     bar = ProgressBar(tuple(reported.bar_name for reported in model.reports if reported.on_bar))
     if is_chief():
         used += [bar, keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: _keep_config(folder, config))]
     if options.tensorboard and is_chief():
         used.append(keras.callbacks.TensorBoard(folder.tensorboard, write_graph=False))
-    with stop.listening(), closing(bar):
+    with stop.listening(), closing(bar), report.following():
         model.fit(
             data.training(step),
             validation_data=data.validation,

@@ -19,6 +19,7 @@ from kerasgen.models.gradients import Accumulator, apply_summed, check_optimizer
 from kerasgen.models.pretrained import Pretrained
 from kerasgen.networks.macs import CONVENTION, Cost, cost
 from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
+from kerasgen.training.health import Answers, Sign
 from kerasgen.training.schedules import Stage, ended_at
 from kerasgen.typing import Batch, Config, Tensor
 
@@ -436,6 +437,15 @@ class GenerativeModel(Pretrained, keras.Model):
             Images [n, height, width, channels] in [0, 1] by title; several titles stand side by side.
         """
         raise NotImplementedError(f"{type(self).__name__} has no preview.")
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        """What its logged numbers say of a training's health."""
+        return ()
+
+    def answers(self, batch: Batch) -> Answers | None:
+        """Return what it makes of a batch of validation data, to be judged by; None leaves a verdict to the logs."""
+        return None
 
     def score(self, dataset: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
         """Return measures of the whole test split by name, for a model whose `evaluation` is "score"."""

@@ -23,6 +23,7 @@ from kerasgen.networks.patchgan import patchgan, pixel_discriminator
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
 from kerasgen.presets import Preset
+from kerasgen.training.health import Answers, Comparable, Discriminator, Sign, Weight
 from kerasgen.training.schedules import Stage, half_constant, staged
 from kerasgen.typing import Batch, Config, Tensor
 
@@ -416,6 +417,24 @@ class CycleGAN(GenerativeModel):
             pictures["truth"] = np.asarray(inputs["truth_b"][:n])
         pictures["cycle"] = self.translate(fake, "b2a")
         return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        nothing_ties = "nothing ties a translation to what is translated"
+        found: list[Sign] = [Weight("lambda_cycle", self.lambda_cycle, nothing_ties)]
+        found += [Comparable("cycle_a"), Comparable("cycle_b")]
+        chance = losses.CHANCE.get(self.adversarial_loss)
+        if chance is not None:
+            names = ("discriminator_a_loss", "discriminator_b_loss")
+            found += [Discriminator(name, chance, alone=True) for name in names]
+        return tuple(found)
+
+    def answers(self, batch: Batch) -> Answers:
+        _, b = self._domains(unpacked(batch)[0])
+        shown = self.preview(n=len(b), inputs=batch)
+        real = b.numpy() * 0.5 + 0.5
+        made, given = shown["translation"], shown["input"]
+        return Answers(shown, made, real, shown.get("truth"), given, returned=shown["cycle"])
 
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
         """Return both generators: images in [-1, 1] to images in [-1, 1]."""

@@ -25,6 +25,7 @@ from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.restoration import restorer, super_resolver
 from kerasgen.networks.unet import unet_generator, without_noise
 from kerasgen.presets import Preset
+from kerasgen.training.health import Answers, Comparable, Discriminator, Sign, Yardstick
 from kerasgen.training.schedules import Stage, half_constant, staged, warmed_up_cosine
 from kerasgen.typing import Batch, Config, Tensor
 
@@ -294,6 +295,20 @@ class PairedTranslator(GenerativeModel):
         shown = a[..., :3].repeat(factor, axis=1).repeat(factor, axis=2)
         pictures = {"input": shown, "restoration": self.translate(a), "truth": b}
         return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        signs = (Comparable("l1_loss"), Yardstick("psnr", "psnr_input", 1, 0.05, "dB"))
+        if self.discriminator is None:
+            return signs
+        return (*signs, Discriminator("discriminator_loss", losses.CHANCE[self.adversarial_loss], alone=False))
+
+    def answers(self, batch: Batch) -> Answers:
+        a, b, _ = self._pair(batch)
+        shown = self.preview(n=len(b), inputs=batch)
+        truth, given = shown["truth"], untouched(a, b).numpy() * 0.5 + 0.5
+        # What a discriminator helps with is a change of look, which a negative may be.
+        return Answers(shown, shown["restoration"], truth, truth, given, alike=self.discriminator is None)
 
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
         """Return the generator: images in [-1, 1] to images in [-1, 1], without what it draws at test."""

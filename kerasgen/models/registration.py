@@ -19,6 +19,7 @@ from kerasgen.models.translation import whole_memory
 from kerasgen.networks.registration import registration_network
 from kerasgen.networks.strips import InMemory, make_plan
 from kerasgen.presets import Preset
+from kerasgen.training.health import Answers, Comparable, Sign, Yardstick
 from kerasgen.training.schedules import Stage, staged, warmed_up_cosine
 from kerasgen.typing import Batch, Config, Tensor
 
@@ -211,6 +212,15 @@ class Registration(GenerativeModel):
         shown = {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
         differences = {"difference before": np.abs(moving - fixed), "difference after": np.abs(warped - fixed)}
         return shown | {title: np.clip(images, 0.0, 1.0) for title, images in differences.items()}
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        return (Comparable("similarity_loss"), Yardstick("epe", "epe_identity", -1, 0.02, "pixels"))
+
+    def answers(self, batch: Batch) -> Answers:
+        pair, _ = self._pair(batch)
+        shown = self.preview(n=len(pair["fixed"]), inputs=batch)
+        return Answers(shown, shown["warp"], shown["fixed"], shown["fixed"], shown["moving"], alike=True)
 
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
         """Return the network: moving and fixed to warped and flow."""

@@ -17,6 +17,7 @@ from kerasgen.models.declarations import ExportedNetwork, Labels, Reported
 from kerasgen.models.from_noise import BATCH, FromNoise, in_batches
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.presets import Preset
+from kerasgen.training.health import Answers, Comparable, Latent, Sign
 from kerasgen.typing import Batch, Config, Tensor
 
 _EVALUATION_SEED = 20131220
@@ -326,6 +327,27 @@ class VAE(FromNoise):
         if self.num_attributes:  # as real pictures combine them
             pictures["generated"] = self.generate(len(images), labels, seed)
         return pictures
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        return (Comparable("reconstruction_loss"), Latent("kl_loss"))
+
+    def answers(self, batch: Batch) -> Answers:
+        inputs, _ = self._unpack(batch)
+        shown = self.preview(n=len(inputs["image"]), inputs=batch)
+        gain = None
+        if self.conditional:
+            # The next class is always a wrong one; attributes are wrong together, as those of another picture.
+            wrong = tf.roll(inputs["label"], 1, axis=1 if self.num_classes else 0)
+            gain = (self._bound_at_mean(inputs) - self._bound_at_mean({**inputs, "label": wrong})).numpy()
+        made, real = shown["reconstruction"], shown["original"]
+        return Answers(shown, made, real, right=real, given=real, alike=True, label_gain=gain)
+
+    def _bound_at_mean(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return log p(x|z) at the posterior's mean z, less the KL divergence, in nats: [batch]."""
+        posterior = self.encoder(inputs, training=False)
+        kl = tf.reduce_sum(losses.gaussian_kl(posterior["z_mean"], posterior["z_log_var"]), axis=-1)
+        return -self._reconstruction_loss(inputs, posterior["z_mean"]) - kl
 
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
         """Return the decoder (z to image) and the encoder (image to mean and log-variance); no sampling in either.

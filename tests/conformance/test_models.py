@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from kerasgen.models import MODEL_MODULES, GenerativeModel
 from kerasgen.training.checkpoints import Checkpoints
+from kerasgen.training.health import Weight
 
 from .cases import MODELS, ModelCase
 
@@ -58,6 +59,10 @@ def test_what_it_declares_fits_together(case):
             outputs = keras.tree.flatten({**{name: network.network}, **network.also}[other](examples[other]))
             assert all(len(output) == 4 and np.isfinite(output).all() for output in outputs)
     assert model.picture_shape[2] == next(iter(case.data().values())).shape[-1]
+    assert {sign.name for sign in model.signs if not isinstance(sign, Weight)} <= {r.name for r in model.reports}
+    answers = model.answers(batch)
+    assert answers.made.shape == answers.right.shape if answers.right is not None else answers.returned.shape
+    assert answers.errors.shape == (4,)
     assert bool(model.translators()) or model.generates or model.evaluation == "score"
 
 
