@@ -299,6 +299,19 @@ def evaluate(
 
 
 @_command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, 2 to 6.")],
+    output: Annotated[Path, typer.Option(help="The page to write.")] = Path("compare.html"),
+) -> None:
+    """Put runs side by side: verdicts, numbers, curves, pictures, and the settings that differ."""
+    with _quiet_import():
+        from kerasgen.commands.compare import compare as compare_runs
+
+    print_table("Run", {run.name: run.verdict for run in compare_runs(runs, output)})
+    typer.echo(f"Look at {output} in a browser.")
+
+
+@_command()
 def translate(
     model: Annotated[Path, typer.Argument(help="A run folder, a trained preset, or a .keras file of a generator.")],
     input: Annotated[

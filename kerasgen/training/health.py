@@ -327,7 +327,7 @@ def _content(answers: Answers) -> Iterator[Reason]:
         if share < _LEAST_EXPLAINED:
             yield Reason(
                 "nothing learned",
-                f"The model's pictures are no nearer to what is right than the mean of all is ({share:.0%} of the "
+                f"The model's pictures are not nearer to what is right than the mean of all is ({share:.0%} of the "
                 "differences are explained): train longer, or look at the learning rate and the number of pictures.",
             )
     if answers.returned is not None and answers.given is not None:
