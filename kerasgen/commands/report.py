@@ -81,7 +81,8 @@ class Report(keras.callbacks.Callback):
         if not is_chief() or self.params is None:
             return
         planned = int(self.params["epochs"])
-        answers = None if failure else _answers(self.model, self._batches)
+        with _unchanged(self.model):
+            answers = None if failure else _answers(self.model, self._batches)
         verdict = judge(self.rows, planned, self.model.signs, answers, failure)
         config = self.run.config() if self.run.exists() else None
         self._see_pictures()
@@ -111,6 +112,16 @@ def _first_examples(validation: Iterable[Batch]) -> list[Batch]:
         if examples >= min(_MOST_EXAMPLES, max(_LEAST_EXAMPLES, _MOST_PIXELS // (height * width))):
             break
     return batches
+
+
+@contextmanager
+def _unchanged(model: keras.Model) -> Iterator[None]:
+    """Put back what answers change of a model: the seeds of a generator that draws at test too."""
+    before = [np.array(variable) for variable in model.non_trainable_variables]
+    yield
+    for variable, value in zip(model.non_trainable_variables, before, strict=True):
+        if not np.array_equal(np.array(variable), value, equal_nan=value.dtype.kind == "f"):
+            variable.assign(value)
 
 
 def _answers(model: keras.Model, batches: Sequence[Batch]) -> Answers | None:
