@@ -14,7 +14,7 @@ from kerasgen.models.declarations import Better
 from kerasgen.runs import Health, RunConfig, RunFolder
 
 _MOST = 6  # runs, for as many colors
-# Where a run lies, and how and when it was made, is no setting.
+# Where a run lies, and how and when it was made, is not a setting.
 _NOT_SETTINGS = ("layout", "config.name", "git_commit", "versions.", "options.keep", "options.checkpoint_steps")
 
 
