@@ -18,6 +18,7 @@ from kerasgen.models.gradients import inner
 from kerasgen.networks.ode import SOLVERS, integrate
 from kerasgen.networks.velocity import velocity_unet
 from kerasgen.presets import Preset
+from kerasgen.training.health import Comparable, Sign
 from kerasgen.typing import Batch, Config, Tensor
 
 _EVALUATION_SEED = 20220907
@@ -333,6 +334,10 @@ class RectifiedFlow(FromNoise):
         z = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype=np.float32)
         given = {"z": tf.constant(z), **self._label_input(self._labels_for(n, labels))}
         return {"generated": in_batches(lambda part: self._pictures(part, _PREVIEW_STEPS, 1.0), given)}
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        return (Comparable("loss"),)
 
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
         """Return the generator: noise z and label to a picture, with all steps in one graph."""

@@ -61,8 +61,9 @@ def test_what_it_declares_fits_together(case):
     assert model.picture_shape[2] == next(iter(case.data().values())).shape[-1]
     assert {sign.name for sign in model.signs if not isinstance(sign, Weight)} <= {r.name for r in model.reports}
     answers = model.answers(batch)
-    assert answers.made.shape == answers.right.shape if answers.right is not None else answers.returned.shape
-    assert answers.errors.shape == (4,)
+    if answers is not None:  # a model that knows nothing of its own pictures leaves the verdict to the logs
+        assert answers.made.shape == answers.right.shape if answers.right is not None else answers.returned.shape
+        assert answers.errors.shape == (4,)
     assert bool(model.translators()) or model.generates or model.evaluation == "score"
 
 
