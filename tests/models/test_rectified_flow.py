@@ -11,7 +11,7 @@ from kerasgen.models import RectifiedFlow
 
 RANDOM = np.random.default_rng(0)
 # A mixture of three Gaussians in the plane; pictures of one pixel and two channels in [0, 1] hold its points.
-MEANS, SHARES, DEVIATION = np.float32([[-0.4, -0.3], [0.4, -0.2], [0.0, 0.4]]), np.float32([0.5, 0.3, 0.2]), 0.12
+MEANS, SHARES, DEVIATION = np.float32([[-0.3, -0.2], [0.3, -0.2], [0.0, 0.3]]), np.float32([0.5, 0.3, 0.2]), 0.2
 
 
 def points(count: int, random: np.random.Generator) -> np.ndarray:
