@@ -294,6 +294,16 @@ def load_keras(path: str | os.PathLike) -> "keras.Model":
     return model
 
 
+def count_weights(path: str | os.PathLike) -> int:
+    """Return how many numbers an .h5 file of weights holds, after a look at all sizes that it declares.
+
+    Raises:
+        UserError: see `reading`; it links to other files, or declares more than it holds.
+    """
+    with reading(path, "trained weights", "copy or install them again") as file:
+        return _declared_elements(file)
+
+
 def _said_by_keras(error: Exception) -> str:
     """Return as a clause what is wrong with a file by Keras' error, which quotes whole configurations."""
     text = str(error)[:4000]

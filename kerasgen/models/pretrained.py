@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import keras
 import numpy as np
 
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, reason
 from kerasgen.files import atomic_write
 from kerasgen.presets import Preset, PresetFolder, shipped
 from kerasgen.typing import Config
+from kerasgen.untrusted import Fault, bounded_weights, check_finite, count_weights
 
 _PACKAGES = ("kerasgen", "keras", "tensorflow")
 
@@ -68,10 +69,8 @@ class Pretrained:
                 f"The preset {name!r} has no trained weights: train it by `kerasgen train {name}`, or give "
                 "load_weights=False for a new model."
             )
-        model = cls.from_config({**config, **overrides})
-        if load_weights:
-            _load(model, folder)
-        return model
+        config = {**config, **overrides}
+        return _trained(cls, config, folder) if load_weights else cls.from_config(config)
 
     def save_to_preset(self, folder: str | os.PathLike, metadata: Mapping[str, Config] | None = None) -> None:
         """Write config.json, model.weights.h5 and metadata.json, which `from_preset` reads.
@@ -105,18 +104,27 @@ class Pretrained:
             written.write(type(self).__name__, config, known | dict(metadata or {}))
 
 
-def _load(model: keras.Model, folder: PresetFolder) -> None:
+def _trained(cls: type["Pretrained"], config: Mapping[str, Config], folder: PresetFolder) -> keras.Model:
+    """Make a model with the weights of a folder, which anybody may have made."""
+    weights = folder.checked_weights()
     try:
-        with warnings.catch_warnings():
+        with bounded_weights(count_weights(weights)), warnings.catch_warnings():
+            model = cls.from_config(dict(config))
             # Keras warns of what it leaves at random, and goes on.
             warnings.simplefilter("error", UserWarning)
-            model.load_weights(folder.checked_weights())
+            model.load_weights(weights)
+        # Two networks of a model may have weights of one path.
+        check_finite({f"weight {i}, {v.path}": keras.ops.convert_to_numpy(v) for i, v in enumerate(model.weights)})
+    except Fault as error:
+        raise UserError(f"The preset in {folder.path} can't be used ({error}): copy or install it again.") from error
     except (ValueError, OSError, KeyError, UserWarning) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
+        if isinstance(error, UserError):
+            raise
         raise UserError(
-            f"The weights in {folder.path} don't fit this configuration ({reason}): leave out the arguments that "
-            "change the networks, or give load_weights=False."
+            f"The weights in {folder.path} don't fit this configuration ({reason(error)}): leave out the arguments "
+            "that change the networks, or give load_weights=False."
         ) from error
+    return model
 
 
 def _from_hugging_face(
@@ -127,10 +135,9 @@ def _from_hugging_face(
     try:
         model = keras.saving.load_model(address)
     except (ImportError, OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
         raise UserError(
-            f"{address} can't be loaded ({reason}): `pip install huggingface_hub`, and give hf://USER/NAME of a "
-            "model that `model.save` put there."
+            f"{address} can't be loaded ({reason(error)}): `pip install huggingface_hub`, and give hf://USER/NAME of "
+            "a model that `model.save` put there."
         ) from error
     if not isinstance(model, cls):
         raise UserError(f"{address} holds a {type(model).__name__}, not a {cls.__name__}: load it by its own class.")

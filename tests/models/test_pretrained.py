@@ -78,6 +78,19 @@ def other_model(folder):
     (folder / "config.json").write_text(json.dumps({"layout": 1, "model": "CycleGAN", "config": {}}))
 
 
+def with_nan(folder):
+    with h5py.File(folder / "model.weights.h5", "r+") as file:
+        largest = []
+        file.visititems(lambda _, item: largest.append(item) if isinstance(item, h5py.Dataset) else None)
+        max(largest, key=lambda item: item.size)[...] = np.nan
+    PresetFolder(folder).write("VAE", json.loads((folder / "config.json").read_text())["config"], {})
+
+
+def asking_for_gigabytes(folder):
+    content = json.loads((folder / "config.json").read_text())
+    PresetFolder(folder).write("VAE", {**content["config"], "hidden_units": 10**6}, {})
+
+
 @pytest.mark.parametrize(
     ("spoil", "options", "sentence"),
     [
@@ -87,6 +100,8 @@ def other_model(folder):
         (lambda folder: (folder / "config.json").unlink(), {}, "is not a preset's folder: it lacks config.json"),
         (lambda folder: (folder / "model.weights.h5").unlink(), {}, "has no trained weights"),
         (lambda folder: None, {"latent_dim": 6}, "don't fit this configuration"),
+        (with_nan, {}, r"can't be used \(weight .* holds NaN or infinity\)"),
+        (asking_for_gigabytes, {}, "can't be used .its layers have more weights than"),
     ],
 )
 def test_what_cannot_be_loaded_is_said(trained, tmp_path, spoil, options, sentence):
