@@ -18,6 +18,8 @@ def without_condition(
 ) -> "keras.Model":
     """Return a model that takes pictures alone: the model itself, or its generator with what is known settled.
 
+    A drawing of another size than those of the training is colored at theirs.
+
     Args:
         model: of this zoo, or a generator alone.
         data: the arguments of the loader that it was trained with; None where nobody knows them.
@@ -50,7 +52,7 @@ def without_condition(
         if name in said and said[name] not in words:
             raise UserError(f"The condition {name} is {said[name]!r}: choose {_one_of(words)}.")
         numbers += words[said[name]] if name in said else [0.0] * len(next(iter(words.values())))
-    return told(_generator(model), numbers)
+    return told(_generator(model, data.get("image_size")), numbers)
 
 
 def _facts(data: Mapping[str, Config]) -> list[str]:
@@ -70,7 +72,9 @@ def _one_of(words: Mapping[str, tuple[float, ...]]) -> str:
     return f"one of {', '.join(words)}"
 
 
-def _generator(model: "GenerativeModel | keras.Model") -> "keras.Model":
+def _generator(model: "GenerativeModel | keras.Model", size: int | None) -> "keras.Model":
     from kerasgen.models import GenerativeModel
 
-    return model.translators()["a2b"] if isinstance(model, GenerativeModel) else model
+    if not isinstance(model, GenerativeModel):
+        return model
+    return (model.translators_at(size) if size else model.translators())["a2b"]

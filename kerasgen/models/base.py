@@ -420,6 +420,10 @@ class GenerativeModel(Pretrained, keras.Model):
         """Return the networks that make pictures of pictures of any size, by direction: "a2b", "b2a"."""
         return {}
 
+    def translators_at(self, size: int) -> dict[str, keras.Model]:
+        """Return `translators`; those that only know pictures of `size` pixels are made to suit any size."""
+        return self.translators()
+
     @property
     def picture_shape(self) -> tuple[int | None, int | None, int]:
         """Height, width and channels of the pictures to train on; None where any size will do."""

@@ -16,6 +16,7 @@ from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_options, check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.models.gradients import paper_adam
+from kerasgen.models.learned_size import at_learned_size
 from kerasgen.models.pair_tasks import TASKS, psnr, untouched
 from kerasgen.models.translation import size_multiple, translate_images
 from kerasgen.networks.colorizer import colorizer
@@ -316,6 +317,11 @@ class PairedTranslator(GenerativeModel):
 
     def translators(self) -> dict[str, keras.Model]:
         return {"a2b": self.generator_a2b}
+
+    def translators_at(self, size: int) -> dict[str, keras.Model]:
+        if self.generator_type != "colorizer":
+            return self.translators()
+        return {"a2b": at_learned_size(self.generator_a2b, size)}
 
     @classmethod
     def resized(cls, config: Mapping[str, Config], size: int) -> dict[str, Config]:
