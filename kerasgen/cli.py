@@ -433,8 +433,8 @@ def export(
 
 
 def _say_failed(failed: dict[str, UserError], written: int) -> None:
-    """Name the artifacts that failed, and end with 1; one that was asked for alone fails as any mistake does."""
-    if len(failed) == 1 and not written:
+    """Name the artifacts that failed, and end with 1; what lets none of them be written is a mistake like others."""
+    if not written and len({str(error) for error in failed.values()}) == 1:
         raise next(iter(failed.values()))
     for name, error in failed.items():
         typer.echo(f"Error: {name} failed: {error}", err=True)
