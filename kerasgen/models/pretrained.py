@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ from kerasgen.typing import Config
 from kerasgen.untrusted import Fault, bounded_weights, check_finite, count_weights
 
 _PACKAGES = ("kerasgen", "keras", "tensorflow")
+P = TypeVar("P", bound="Pretrained")
 
 
 class Pretrained:
@@ -35,6 +36,9 @@ class Pretrained:
         def get_weights(self) -> list[np.ndarray]: ...
         def set_weights(self, weights: list[np.ndarray]) -> None: ...
         def save_weights(self, filepath: Path) -> None: ...
+        def load_weights(self, filepath: Path) -> None: ...
+        @property
+        def weights(self) -> list[keras.Variable]: ...
         def count_params(self) -> int: ...
 
     @classmethod
@@ -104,7 +108,7 @@ class Pretrained:
             written.write(type(self).__name__, config, known | dict(metadata or {}))
 
 
-def _trained(cls: type["Pretrained"], config: Mapping[str, Config], folder: PresetFolder) -> keras.Model:
+def _trained(cls: type[P], config: Mapping[str, Config], folder: PresetFolder) -> P:
     """Make a model with the weights of a folder, which anybody may have made."""
     weights = folder.checked_weights()
     try:

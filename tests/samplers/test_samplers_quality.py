@@ -1,11 +1,11 @@
-"""What the samplers are worth on a VAE of real digits, on five seeds."""
+"""What the samplers are worth on a VAE of real digits, on two seeds; `benchmarks/samplers_digits.py` measures five."""
 
 import pytest
 import samplers_digits
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_the_tree_knows_the_latents_better_and_makes_what_was_asked_for(seed):
     vae, train, test = samplers_digits.trained(seed)
     found = samplers_digits.likelihoods(vae, train, test, seed)
