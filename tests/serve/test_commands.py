@@ -40,6 +40,7 @@ def test_list_label_and_rollback(kerasgen, saved, tmp_path):
 def test_a_wrong_folder_or_nothing_to_do_is_a_sentence(kerasgen, tmp_path):
     code, _, errors = kerasgen("serve", tmp_path / "none")
     assert (code, errors[:24]) == (2, "Error: There is no folde")
+    (tmp_path / "model.keras").touch()
     code, _, errors = kerasgen("export", tmp_path / "model.keras")
     assert (code, errors[:27]) == (2, "Error: Nothing says where t")
 
