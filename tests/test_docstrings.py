@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # These speak of files that a user has; the other pages' tests run the like.
-OF_FILES = {"RunFolder", "write_card", "PresetFolder", "load_pairs"}
+OF_FILES = {"RunFolder", "write_card", "PresetFolder", "load_pairs", "compare", "Report"}
 
 
 def examples() -> dict[str, tuple[str, str]]:

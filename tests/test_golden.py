@@ -88,12 +88,12 @@ def test_a_run_of_the_first_layout_is_measured_and_generates(kerasgen, tmp_path)
 
 @pytest.mark.slow
 def test_a_run_of_the_first_layout_goes_on(tmp_path):
-    from kerasgen.commands.arguments import read_json
+    from kerasgen.commands.arguments import read_settings
     from kerasgen.commands.settings import settings_in
     from kerasgen.commands.train import train
 
     run = RunFolder(shutil.copytree(GOLDEN / "vae_run", tmp_path / "run"))
-    arguments = {"seed": 3, "settings": settings_in(read_json(run.config_file), "vae_digits"), "resume": True}
+    arguments = {"seed": 3, "settings": settings_in(read_settings(run.config_file), "vae_digits"), "resume": True}
     former = run.log_file.read_text().splitlines()
     history = train("vae_digits", run.path, **arguments).history
     assert len(history["loss"]) == 2

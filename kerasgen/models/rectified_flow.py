@@ -59,7 +59,7 @@ class RectifiedFlow(FromNoise):
         UserError: an argument doesn't fit.
 
     Example:
-        flow = RectifiedFlow.from_preset("flow_digits", steps=4)
+        flow = RectifiedFlow.from_preset("flow_digits", load_weights=False, steps=4)
         images = flow.generate(16, labels=7)
     """
 

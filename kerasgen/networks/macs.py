@@ -26,6 +26,8 @@ def macs(network: keras.Model, height: int = 256, width: int = 256) -> int:
         width: the same.
 
     Example:
+        from kerasgen.networks import resnet_generator
+
         macs(resnet_generator(), 256, 256)  # 49,551,507,456
     """
     sides = (height, width)

@@ -11,6 +11,8 @@ from kerasgen.typing import Tensor
 _MOST = 64  # pictures of each domain
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DOMAINS = {"a2b": ("a", "b"), "b2a": ("b", "a")}
+# Networks that have hardly learned correlate by chance, up to a tenth either way; a negative by more than a half.
+_INVERTED = -0.25
 
 
 class TranslationWatch(keras.callbacks.Callback):
@@ -53,7 +55,7 @@ class TranslationWatch(keras.callbacks.Callback):
 
     def _look(self, direction: str, given: np.ndarray, fake: np.ndarray, known: bool, epoch: int) -> None:
         found = light_correlation(given, fake)
-        if known or found >= 0 or direction in self._warned:
+        if known or found > _INVERTED or direction in self._warned:
             return
         self._warned.add(direction)
         warnings.warn(

@@ -1,4 +1,4 @@
-"""What the samplers are worth on a VAE of real digits, on two seeds; `benchmarks/samplers_digits.py` measures five."""
+"""What samplers are worth on a VAE of real digits, on two seeds; `benchmarks/samplers_digits.py` measures five."""
 
 import pytest
 import samplers_digits
