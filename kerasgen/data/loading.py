@@ -60,8 +60,9 @@ def find_kind(source: str, download: bool = False, data_dir: str | None = None) 
         if os.path.isdir(source):
             raise UserError(f"There is no data source {source!r}, but a folder: did you mean folder:{source}?")
         close = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.7)
+        # Without the whole source, whose path may be so long that the sentence would be cut.
         wanted = f"did you mean {close[0] + source[len(name) :]}? If not, choose" if close else "choose"
-        raise UserError(f"There is no data source {source!r}: {wanted} one of {', '.join(available_sources())}.")
+        raise UserError(f"There is no data source {name[:60]!r}: {wanted} one of {', '.join(available_sources())}.")
     kind = SOURCES[name]
     if argument and not kind.usage:
         raise UserError(f"The source {name!r} takes nothing behind a colon, but got {argument!r}: write {name!r}.")

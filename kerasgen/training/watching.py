@@ -48,7 +48,8 @@ class TranslationWatch(keras.callbacks.Callback):
             source, target = _DOMAINS[direction]
             fake = self.model.translate(self.pictures[source], direction)
             self._look(direction, self.pictures[source], fake, f"truth_{target}" in self.pictures, epoch)
-            if self.distance is not None:
+            # A distance of distributions needs two pictures of each; a folder of few has fewer to validate with.
+            if self.distance is not None and min(len(fake), len(self.pictures[target])) > 1:
                 distances.append(self.distance(fake * 0.5 + 0.5, self.pictures[target] * 0.5 + 0.5))
         if distances:
             logs["val_kernel"] = float(np.mean(distances))
