@@ -7,7 +7,6 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -111,16 +110,16 @@ def verdict_box(state: str, summary: str, reasons: Iterable[str]) -> str:
 # -- pictures -----------------------------------------------------------------------------------------------
 
 
-def picture(source: np.ndarray | Path, most_bytes: int = MOST_BYTES) -> str:
+def picture(pixels: np.ndarray, most_bytes: int = MOST_BYTES) -> str:
     """Return a picture as a data URI: PNG if it is small, else JPEG, smaller until it fits.
 
     Args:
-        source: uint8 [height, width, 3], or a file of one's own.
+        pixels: uint8 [height, width, 3].
         most_bytes: of the picture, before base64 makes it a third longer.
     """
     from PIL import Image
 
-    image = Image.fromarray(source) if isinstance(source, np.ndarray) else Image.open(source).convert("RGB")
+    image = Image.fromarray(pixels)
     image.thumbnail((_WIDEST, 4 * _WIDEST))
     content = _encoded(image, "PNG", optimize=True)
     while len(content) > most_bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerasgen import pages
-from kerasgen.commands.report import curves_of, flat
+from kerasgen.commands.report import curves_of, flat, picture_of
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.models import find
@@ -82,7 +82,7 @@ def _page(runs: Sequence[Compared]) -> str:
         parts.append(f'<div><h2>{pages.text(run.name)}</h2><p class="soft">{pages.text(said)}</p>{box}</div>')
     parts += ["</div>", "<h2>After the last epoch</h2>", _numbers(runs)]
     parts += ["<h2>Curves</h2>", curves_of({run.name: run.rows for run in runs})]
-    shown = [pages.figure(pages.picture(run.picture), run.name) for run in runs if run.picture is not None]
+    shown = [pages.figure(picture_of(run.picture), run.name) for run in runs if run.picture is not None]
     if shown:
         parts += ["<h2>Newest pictures</h2>", f'<div class="runs">{"".join(shown)}</div>']
     parts += ["<h2>Settings that differ</h2>", _differences(runs)]

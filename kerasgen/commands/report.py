@@ -4,11 +4,14 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from kerasgen import pages
+from kerasgen.data.reading import read_picture
+from kerasgen.data.sources.source import Fit
 from kerasgen.drawing import side_by_side
 from kerasgen.errors import Stopped, UserError
 from kerasgen.runs import RunConfig, RunFolder
@@ -99,7 +102,12 @@ class Report(keras.callbacks.Callback):
             places = np.unique(np.linspace(0, len(chosen) - 1, _MOST_EPOCHS).round().astype(int))
             chosen = [chosen[i] for i in places]
         known = self._pictures
-        self._pictures = {name: known.get(name) or pages.picture(files[name]) for name in chosen}
+        self._pictures = {name: known.get(name) or picture_of(files[name]) for name in chosen}
+
+
+def picture_of(file: Path) -> str:
+    """Return a picture of a run folder, which anybody may have made, as a data URI."""
+    return pages.picture(read_picture(file, Fit("natural"), 3))
 
 
 def _first_examples(validation: Iterable[Batch]) -> list[Batch]:
