@@ -1,19 +1,39 @@
 """Debian's Chromium without a window, which writes down what a page asks for and complains of."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-needs_chromium = pytest.mark.skipif(
-    not (CHROMIUM.exists() and DRIVER.exists()),
-    reason="no browser: install the Debian packages chromium and chromium-driver, as .ci/run does",
-)
+
+@contextmanager
+def chromium() -> Iterator[webdriver.Chrome]:
+    """Start a browser that finds no host but this machine, and whose camera shows a test picture."""
+    driver, program = shutil.which("chromedriver"), shutil.which("chromium")
+    assert driver, "Tests of pages need a browser: apt-get install -y chromium chromium-driver."
+    assert program, "Tests of pages need a browser: apt-get install -y chromium chromium-driver."
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for argument in (
+        "headless=new",
+        "no-sandbox",  # tests run as root in containers
+        "disable-dev-shm-usage",
+        "disable-background-networking",
+        "window-size=1280,900",
+        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "use-fake-device-for-media-stream",
+        "use-fake-ui-for-media-stream",
+    ):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
 
 
 class Browser:
@@ -50,13 +70,5 @@ class Browser:
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Give a browser that nothing but its pages makes ask for anything."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-background-networking"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    try:
-        yield Browser(driver)
-    finally:
-        driver.quit()
+    with chromium() as chrome:
+        yield Browser(chrome)

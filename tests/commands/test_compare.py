@@ -5,7 +5,7 @@ import re
 import pytest
 
 from kerasgen.runs import RunFolder, write_json
-from tests.browser import browser, needs_chromium
+from tests.browser import browser
 
 
 def write_run(folder, losses: list[float], learning_rate: float, health: dict | None) -> RunFolder:
@@ -55,7 +55,15 @@ def test_mistakes_get_a_sentence(kerasgen, runs, tmp_path):
         assert not (tmp_path / "page.html").exists()
 
 
-@needs_chromium
+def test_only_the_known_decoders_see_a_picture(kerasgen, runs, tmp_path):
+    foreign = runs[0]
+    foreign.pictures.mkdir()
+    (foreign.pictures / "epoch_9999.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    code, _, err = kerasgen("compare", foreign.path, runs[1].path, "--output", tmp_path / "page.html")
+    assert code == 2
+    assert "epoch_9999.png can't be read as a picture (it is not " in err
+
+
 @pytest.mark.slow
 def test_the_page_in_a_browser(runs, tmp_path):
     from kerasgen.commands.compare import compare

@@ -16,7 +16,7 @@ from kerasgen.data import load
 from kerasgen.errors import UserError
 from kerasgen.runs import RunFolder
 from kerasgen.training.callbacks import StopOnNaN
-from tests.browser import browser, needs_chromium
+from tests.browser import browser
 
 TINY = {"latent_dim": 2, "filters": [4], "hidden_units": 8, "image_size": 8, "data.batch_size": 250}
 
@@ -107,7 +107,6 @@ def test_a_damaged_verdict_gets_a_sentence(tmp_path):
         RunFolder(tmp_path).health()
 
 
-@needs_chromium
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_report_in_a_browser(run, width):

@@ -1,10 +1,9 @@
-"""Headless Chromium, a plain file server, and a page as a user has it before them."""
+"""A plain file server, and a page as a user has it before them."""
 
 import base64
 import functools
 import http.server
 import io
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,32 +30,6 @@ const canvas = arguments[0];
 const {data, width, height} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
 return [width, height, btoa(Array.from(data, (v) => String.fromCharCode(v)).join(""))];
 """
-
-
-@contextmanager
-def chromium() -> Iterator[webdriver.Chrome]:
-    """Start a browser that finds no host but this machine, and whose camera shows a test picture."""
-    driver, browser = shutil.which("chromedriver"), shutil.which("chromium")
-    assert driver, "The page's tests need a browser: apt-get install -y chromium chromium-driver."
-    assert browser, "The page's tests need a browser: apt-get install -y chromium chromium-driver."
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in (
-        "headless=new",
-        "no-sandbox",  # tests run as root in containers
-        "disable-dev-shm-usage",
-        "window-size=1280,900",
-        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        "use-fake-device-for-media-stream",
-        "use-fake-ui-for-media-stream",
-    ):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
-        yield chrome
-    finally:
-        chrome.quit()
 
 
 @contextmanager

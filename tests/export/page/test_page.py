@@ -21,8 +21,9 @@ from kerasgen.export.page import Page, write_page
 from kerasgen.export.page.runtimes import PACKAGES, cache_folder, checked_tarball
 from kerasgen.models import VAE
 from kerasgen.networks.resnet import resnet_generator
+from tests.browser import chromium
 
-from .browser import Shown, chromium, png, served
+from .browser import Shown, png, served
 
 pytestmark = pytest.mark.slow
 SIDE = 32
