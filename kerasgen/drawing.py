@@ -9,6 +9,7 @@ from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.typing import Tensor
 
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue; ITU-R BT.601
 _GAP, _TITLE_HEIGHT, _LEAST_SIDE = 2, 18, 48
 _PAPER = 255
 

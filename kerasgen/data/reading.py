@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasgen.data.deep import DeepHead, deep_head, deep_pixels
 from kerasgen.data.sources.source import Fit
+from kerasgen.drawing import LUMA
 from kerasgen.errors import UserError, reason
 from kerasgen.untrusted import open_regular
 
@@ -213,7 +214,7 @@ def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
     if own == 1 and channels == 3:
         return pixels.repeat(3, axis=-1)
     if own == 3 and channels == 1:
-        return pixels @ np.array([[0.299], [0.587], [0.114]])
+        return pixels @ np.array(LUMA)[:, None]
     raise ValueError(f"it has {own} channels, not {channels}")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasgen.drawing import LUMA
 from kerasgen.errors import UserError
 from kerasgen.typing import Tensor
 from kerasgen.untrusted import load_keras
@@ -55,7 +56,7 @@ def extractor_for(source: str, wanted: str = "auto") -> Extractor:
     return _classifier(Path(wanted), f"classifier {Path(wanted).name}")
 
 
-_LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)
+_LUMA = np.array(LUMA, np.float32)[:, None]
 
 
 def _classifier(path: Path, name: str) -> Extractor:

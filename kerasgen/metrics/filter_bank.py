@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kerasgen.drawing import LUMA
+
 _SCALES = 3
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array(LUMA, np.float32)
 # Numbers of a natural picture are of this size; all are brought to about 1, the size that the kernel is made for.
 _COLOR, _ANSWER = 4.0, 16.0
 

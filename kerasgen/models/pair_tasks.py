@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from kerasgen.drawing import LUMA
 from kerasgen.errors import UserError
 from kerasgen.typing import Tensor
 
@@ -89,7 +90,7 @@ def _errors(a: np.ndarray, b: np.ndarray, answer: np.ndarray) -> np.ndarray:
 
 def _luma_errors(a: np.ndarray, b: np.ndarray, answer: np.ndarray) -> np.ndarray:
     """Measure luma without a rim of 4 pixels, as is usual for super-resolution."""
-    luma = np.array([0.299, 0.587, 0.114], np.float32)
+    luma = np.array(LUMA, np.float32)
     inner = (((answer - b) @ luma / 2) ** 2)[:, 4:-4, 4:-4]
     return inner.reshape(len(b), -1).mean(-1)
 

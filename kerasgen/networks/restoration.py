@@ -8,12 +8,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from kerasgen.drawing import LUMA
 from kerasgen.errors import UserError
 from kerasgen.networks.enlargement import Bicubic, enlarged
 from kerasgen.networks.norms import check_channels, check_layout
 from kerasgen.networks.separable import separable_conv
-
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def super_resolver(
@@ -115,7 +114,7 @@ class Luma(keras.initializers.Initializer):
     """The kernel of a 1×1 convolution from RGB to luma (ITU-R BT.601)."""
 
     def __call__(self, shape, dtype=None):
-        return ops.convert_to_tensor(np.reshape(_LUMA, shape), dtype or "float32")
+        return ops.convert_to_tensor(np.reshape(LUMA, shape), dtype or "float32")
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 import keras
 import numpy as np
 
+from kerasgen.drawing import LUMA
 from kerasgen.typing import Tensor
 
 _MOST = 64  # pictures of each domain
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = np.array(LUMA, np.float32)
 _DOMAINS = {"a2b": ("a", "b"), "b2a": ("b", "a")}
 # Networks that have hardly learned correlate by chance, up to a tenth either way; a negative by more than a half.
 _INVERTED = -0.25
