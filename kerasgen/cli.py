@@ -263,9 +263,9 @@ def interpolate(
         from kerasgen.commands.interpolate import interpolate_pictures
         from kerasgen.commands.translate import ranges_of
 
-    vae = generating_model(model)
-    wanted = None if label is None else class_of(label, class_names_of(vae, model, None))
-    interpolate_pictures(vae, start, end, output, steps, wanted, ranges_of(model)[0])
+    found = generating_model(model)
+    wanted = None if label is None else class_of(label, class_names_of(found, model, None))
+    interpolate_pictures(found, start, end, output, steps, wanted, ranges_of(model)[0])
     typer.echo(f"{steps} pictures are in {output}; look at way.png.")
 
 

@@ -1,4 +1,4 @@
-"""From one picture to another through a trained VAE's latent space."""
+"""From one picture to another through a trained model's latent space."""
 
 import os
 from pathlib import Path
@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasgen.data.reading import PictureError, read_picture, to_float
+from kerasgen.data.reading import read_picture, to_float
 from kerasgen.data.sources.source import Fit
 from kerasgen.drawing import grid, save_png, to_uint8
 from kerasgen.errors import UserError
 
 if TYPE_CHECKING:
-    from kerasgen.models import VAE
+    from kerasgen.models import FromNoise
 
 
 def interpolate_pictures(
-    vae: "VAE",
+    model: "FromNoise",
     start: str | os.PathLike,
     end: str | os.PathLike,
     folder: str | os.PathLike,
@@ -27,7 +27,7 @@ def interpolate_pictures(
     """Write the way from one picture to another: NNNN.png of each, and way.png with all in a row.
 
     Args:
-        vae: a trained one.
+        model: a trained one.
         start, end: picture files of any size; their middle is cut to the model's.
         folder: where the pictures go.
         steps: pictures, the two ends (reconstructed) included.
@@ -43,16 +43,12 @@ def interpolate_pictures(
     """
     if steps < 2:
         raise UserError(f"--steps is {steps}: give 2 or more, the two ends included.")
-    if vae.conditional and label is None:
+    if model.conditional and label is None:
         raise UserError("The model is conditional on classes: give the --label of both pictures.")
-    height, width, channels = vae.image_shape
-    ends = []
-    for path in (start, end):
-        try:
-            ends.append(to_float(read_picture(Path(path), Fit("cut", (height, width)), channels, value_range)))
-        except PictureError as error:
-            raise UserError(str(error)) from error
-    way = vae.interpolate(ends[0], ends[1], steps=steps, labels=label)
+    height, width, channels = model.image_shape
+    fit = Fit("cut", (height, width))
+    ends = [to_float(read_picture(Path(path), fit, channels, value_range)) for path in (start, end)]
+    way = model.interpolate(ends[0], ends[1], steps=steps, labels=label)
     pictures = to_uint8(way)
     for i, picture in enumerate(pictures):
         save_png(Path(folder) / f"{i:04d}.png", picture)

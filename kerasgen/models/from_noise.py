@@ -119,6 +119,29 @@ class FromNoise(GenerativeModel):
             z = sampler.sample(n, seed=seed).z
         return self.decode(z, self._labels_for(n, labels))
 
+    def interpolate(
+        self, start: Tensor, end: Tensor, steps: int = 8, labels: Tensor = None, spherical: bool = True
+    ) -> np.ndarray:
+        """Return a way from one picture to another through latent space.
+
+        Args:
+            start, end: images [height, width, channels] in [0, 1].
+            steps: pictures on the way, the two ends (reconstructed) included.
+            labels: the label of both, for a conditional model.
+            spherical: along the great circle between the latents (White 2016, 1609.04468), else straight.
+
+        Returns:
+            Images [steps, height, width, channels] in [0, 1].
+
+        Raises:
+            UserError: the model encodes no pictures.
+        """
+        pair = np.stack([np.asarray(start), np.asarray(end)])
+        a, b = self.encode(pair, self._labels_for(2, labels)).mean
+        t = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+        z = _slerp(a, b, t) if spherical else (1 - t) * a + t * b
+        return self.decode(z, self._labels_for(steps, labels))
+
     def _labels_for(self, n: int, labels: Tensor) -> np.ndarray | None:
         if not self.conditional:
             if labels is not None:
@@ -173,9 +196,9 @@ class FromNoise(GenerativeModel):
             raise UserError(
                 f"num_classes is {self.num_classes} and num_attributes is {self.num_attributes}: give one of them."
             )
-        for name in ("num_classes", "num_attributes"):
-            if getattr(self, name) is not None:
-                values.whole(name, getattr(self, name), least=0)
+        for name, count in (("num_classes", self.num_classes), ("num_attributes", self.num_attributes)):
+            if count is not None:
+                values.whole(name, count, least=0)
 
     @property
     def previews_inputs(self) -> bool:
@@ -205,6 +228,14 @@ class FromNoise(GenerativeModel):
         found, _ = self._unpack(inputs)
         labels = found.get("label")
         return found["image"][:n], None if labels is None else labels[:n]
+
+
+def _slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
+    cosine = np.dot(a, b) / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    if np.sin(angle) < 1e-4:
+        return (1 - t) * a + t * b
+    return (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
 
 
 def in_batches(function: Callable[[dict[str, Tensor]], Tensor], inputs: dict[str, Tensor]) -> Tensor:

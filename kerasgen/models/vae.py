@@ -299,26 +299,6 @@ class VAE(FromNoise):
             found.append(prior_over_posterior - np.asarray(self._reconstruction_loss(inputs, z)))
         return np.stack(found, axis=1)
 
-    def interpolate(
-        self, start: Tensor, end: Tensor, steps: int = 8, labels: Tensor = None, spherical: bool = True
-    ) -> np.ndarray:
-        """Return a way from one picture to another through latent space.
-
-        Args:
-            start, end: images [height, width, channels] in [0, 1].
-            steps: pictures on the way, the two ends (reconstructed) included.
-            labels: the label of both, for a conditional model.
-            spherical: along the great circle between the latents (White 2016, 1609.04468), else straight.
-
-        Returns:
-            Images [steps, height, width, channels] in [0, 1].
-        """
-        pair = np.stack([np.asarray(start), np.asarray(end)])
-        a, b = self.encode(pair, self._labels_for(2, labels)).mean
-        t = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-        z = _slerp(a, b, t) if spherical else (1 - t) * a + t * b
-        return self.decode(z, self._labels_for(steps, labels))
-
     def preview(self, n: int = 64, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
         if inputs is None:
             return {"generated": self.generate(n, seed=seed)}
@@ -383,14 +363,6 @@ def _logits_network(decoder: keras.Model) -> Callable:
         )
     network = keras.Model(decoder.input, last.input, name="decoder_logits")
     return lambda inputs, training: network(inputs, training=training)
-
-
-def _slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    cosine = np.dot(a, b) / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12)
-    angle = np.arccos(np.clip(cosine, -1, 1))
-    if np.sin(angle) < 1e-4:
-        return (1 - t) * a + t * b
-    return (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
 
 
 MODEL = VAE

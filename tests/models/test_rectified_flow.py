@@ -217,5 +217,7 @@ def test_what_it_cannot_do_is_said(flow, tmp_path):
         check_sampler(flow, "decision_tree")
     with pytest.raises(UserError, match="encodes no pictures"):
         flow.encode(BATCH["image"], BATCH["label"])
+    with pytest.raises(UserError, match="encodes no pictures"):  # rather than a traceback of `kerasgen interpolate`
+        flow.interpolate(BATCH["image"][0], BATCH["image"][1], labels=0)
     with pytest.raises(UserError, match=r"\[n, 64\] is needed"):
         flow.decode(np.zeros((2, 3), "float32"), [0, 1])
