@@ -156,12 +156,11 @@ def class_of(text: str, names: Sequence[str]) -> int:
     if text in names:
         return names.index(text)
     try:
-        return values.whole("--label", int(text), least=0)
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-    known = f"one of {', '.join(names)}" if names else "its number, because the run's data names no classes"
-    raise UserError(f"No class is called {text!r}: give {known}.")
+        number = int(text)
+    except ValueError:
+        known = f"one of {', '.join(names)}" if names else "its number, because the run's data names no classes"
+        raise UserError(f"No class is called {text!r}: give {known}.") from None
+    return values.whole("--label", number, least=0)
 
 
 def with_class_names(generated: Generated, names: Sequence[str]) -> Generated:

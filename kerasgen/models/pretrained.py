@@ -121,9 +121,9 @@ def _trained(cls: type[P], config: Mapping[str, Config], folder: PresetFolder) -
         check_finite({f"weight {i}, {v.path}": keras.ops.convert_to_numpy(v) for i, v in enumerate(model.weights)})
     except Fault as error:
         raise UserError(f"The preset in {folder.path} can't be used ({error}): copy or install it again.") from error
+    except UserError:
+        raise
     except (ValueError, OSError, KeyError, UserWarning) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(
             f"The weights in {folder.path} don't fit this configuration ({reason(error)}): leave out the arguments "
             "that change the networks, or give load_weights=False."

@@ -105,9 +105,9 @@ class RectifiedFlow(FromNoise):
         self._check_labels()
         self._check_choice("solver", SOLVERS)
         self._check_not_negative("guidance")
-        for name in ("label_dropout", "ema"):
-            if values.number(name, getattr(self, name), least=0) > 1:
-                raise UserError(f"{name} is {getattr(self, name)}: give a share from 0 to 1.")
+        for name, share in (("label_dropout", self.label_dropout), ("ema", self.ema)):
+            if values.number(name, share, least=0) > 1:
+                raise UserError(f"{name} is {share}: give a share from 0 to 1.")
         values.whole("steps", self.steps, most=1000)
         values.seed("seed", self.seed)
         if self.guidance != 1 and not self.conditional:
