@@ -119,8 +119,8 @@ import sys
 import numpy as np
 import tensorflow as tf
 from kerasgen.models import CycleGAN
-options = {"generator_options": {"filters": 16, "blocks": 4, "downsamplings": 1, "stem_kernel": 3}}
-model = CycleGAN(160, recompute=sys.argv[1] == "True", **options)
+options = {"generator_options": {"filters": 16, "blocks": 8, "downsamplings": 1, "stem_kernel": 3}}
+model = CycleGAN(256, recompute=sys.argv[1] == "True", **options)
 a2b, b2a = model._translations(training=True)
 
 @tf.function
@@ -130,7 +130,7 @@ def gradients(images):
             images = translate(images)
     return tape.gradient(images, model.generator_a2b.trainable_variables + model.generator_b2a.trainable_variables)
 
-images = np.random.default_rng(0).uniform(-1, 1, (2, 160, 160, 3)).astype("float32")
+images = np.random.default_rng(0).uniform(-1, 1, (2, 256, 256, 3)).astype("float32")
 """
 
 
