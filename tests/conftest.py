@@ -11,6 +11,15 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def determinism_is_left_as_it_was():
+    """`train` makes TensorFlow deterministic; the next test of the process must not depend on that."""
+    yield
+    config = sys.modules.get("tensorflow.python.framework.config")
+    if config is not None and config.is_op_determinism_enabled():
+        config.disable_op_determinism()
+
+
 @pytest.fixture(scope="session")
 def digits() -> dict[str, np.ndarray]:
     """512 real handwritten digits: {"image": [512, 8, 8, 1] in [0, 1], "label": [512]}."""

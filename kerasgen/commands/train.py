@@ -111,7 +111,8 @@ def train(
     stages = stages_of(folder if resume else None, epochs, found.recipe["epochs"], schedule)
     strategy = get_strategy(options.strategy)
     _check_options(options, strategy, model_class)
-    if not tf.config.list_physical_devices("GPU"):
+    # Keras leaves XLA out, with a warning, where operations are to be deterministic.
+    if not tf.config.list_physical_devices("GPU") and not options.jit:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
     origin = {name: value for name, value in (("download", download), ("data_dir", data_dir)) if value}

@@ -192,6 +192,15 @@ def test_a_run_that_is_made_longer_equals_one_that_was_begun_so(schedule, tmp_pa
     finished.fit(longer.validation.take(1), epochs=1, verbose=0)
 
 
+@pytest.mark.slow
+def test_xla_compiles_the_step_that_it_was_asked_for(tmp_path):
+    from kerasgen.commands.options import Options
+
+    # A warning of Keras' that it goes on without would fail the test.
+    run = train("vae_digits", tmp_path, epochs=1, settings=TINY, options=Options(jit=True))
+    assert run.model.jit_compile
+
+
 class OneTitle(VAE):
     """A model whose preview has one title only."""
 

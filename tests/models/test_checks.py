@@ -89,7 +89,7 @@ def test_xla_refuses_too(small_vae, digits):
     """It drops assertions, so that they stand outside of what it compiles."""
     vae = small_vae()
     vae.compile("adam")
-    vae.jit_compile = True  # as `train(jit=True)` does: Keras refuses its own in deterministic mode
+    vae.jit_compile = True  # as `train(jit=True)` does
     vae.fit(digits, batch_size=256, verbose=0)
     with pytest.raises(UserError, match="The images reach from 0 to 255"):
         vae.fit({**digits, "image": 255 * digits["image"]}, batch_size=256, verbose=0)
