@@ -1,11 +1,16 @@
 """Checkpoints: what they hold, which stay, and what becomes of damaged ones."""
 
+import itertools
+import math
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerasgen.data import load
 from kerasgen.errors import UserError
+from kerasgen.training.callbacks import StopOnNaN
 from kerasgen.training.checkpoints import Checkpoints
 
 STEPS = 6  # an epoch of 1,500 digits in batches of 250
@@ -97,6 +102,69 @@ def test_a_metric_that_is_not_logged_is_named(train):
         UserError, match="no 'val_elbo' to choose the best checkpoint by: choose one of kl_loss, loss"
     ):
         train("a", monitor="val_elbo")
+
+
+def validation_with_nan(digits, epoch: int) -> tf.data.Dataset:
+    """64 digits, one of which is NaN when they are gone through for that epoch; the training's are whole."""
+    passes = itertools.count(1)
+
+    def batches():
+        images = digits["image"][:64].copy()
+        images[3] = np.nan if next(passes) == epoch else images[3]
+        yield {"image": images, "label": digits["label"][:64]}
+
+    spec = {"image": tf.TensorSpec((64, 8, 8, 1)), "label": tf.TensorSpec((64,), tf.int32)}
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=spec)
+    return dataset.apply(tf.data.experimental.assert_cardinality(1))
+
+
+@pytest.mark.parametrize("former", [None, {"step": 1, "metric": "val_loss", "value": math.nan}])
+def test_nan_in_one_validation_is_never_the_best(small_vae, digits, tmp_path, former):
+    vae = small_vae()
+    vae.compile(optimizer="adam")
+    kept = Checkpoints(tmp_path, steps_per_epoch=4, keep=1, monitor="val_loss")
+    kept.best = former  # as an earlier version left it
+    options = {"batch_size": 128, "validation_data": validation_with_nan(digits, epoch=1), "verbose": 0}
+    vae.fit(digits, epochs=3, callbacks=[kept], **options)
+    found = [numbers["val_loss"] for numbers in kept.logs]
+    assert [math.isnan(value) for value in found] == [True, False, False]
+    best = 1 + int(np.argmin(found[1:]))
+    assert kept.best == {"step": 4 * best + 4, "metric": "val_loss", "value": found[best]}
+    again = Checkpoints(tmp_path, steps_per_epoch=4, monitor="val_loss")
+    assert again.restore(vae) == 12
+    assert again.best == kept.best
+
+
+def test_nan_only_in_a_validation_ends_the_training_and_the_last_good_state_stays(small_vae, digits, tmp_path):
+    vae = small_vae()
+    vae.compile(optimizer="adam")
+    kept = Checkpoints(tmp_path, steps_per_epoch=4, monitor="val_loss")
+    options = {"batch_size": 128, "validation_data": validation_with_nan(digits, epoch=2), "verbose": 0}
+    with pytest.raises(UserError, match=r"val_\w+ is NaN after epoch 2, and the training has stopped: look for NaN"):
+        vae.fit(digits, epochs=3, callbacks=[StopOnNaN(), kept], **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000004.npz"]
+    again = Checkpoints(tmp_path, steps_per_epoch=4, monitor="val_loss")
+    assert again.restore(vae) == again.best["step"] == 4
+
+
+def test_nan_in_an_optimizers_moments_is_refused(small_vae, digits, tmp_path):
+    vae = small_vae()
+    vae.compile(optimizer="adam")
+    kept = Checkpoints(tmp_path, steps_per_epoch=4)
+    vae.fit(digits, batch_size=128, callbacks=[kept], verbose=0)
+    moments = next(i for i, v in enumerate(vae.optimizer.variables) if "momentum" in v.path and v.shape)
+    with np.load(tmp_path / "step_00000004.npz") as file:
+        arrays = dict(file)
+    arrays[f"optimizer_0/{moments}"].flat[0] = np.nan
+    np.savez(tmp_path / "step_00000004.npz", **arrays)
+    before = [np.array(v) for v in vae.variables]
+    with (
+        pytest.warns(UserWarning, match=rf"step_00000004\.npz .*optimizer_0/{moments} holds NaN or infinity"),
+        pytest.raises(UserError, match=r"No checkpoint in .* can be read"),
+    ):
+        kept.restore(vae)
+    for expected, variable in zip(before, vae.variables, strict=True):
+        np.testing.assert_array_equal(variable, expected)
 
 
 @pytest.mark.slow

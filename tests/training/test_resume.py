@@ -2,7 +2,9 @@
 
 import json
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -78,6 +80,47 @@ def test_killed_five_times_and_resumed_it_ends_to_the_bit(preset, replicas, tmp_
         # Weights, both optimizers, the pool, the seeds, the metrics; and the header with logs and place.
         for name in a.files:
             np.testing.assert_array_equal(b[name], a[name], err_msg=name)
+
+
+SMALL = [f"--set={text}" for text in ("latent_dim=2", "filters=[4]", "hidden_units=8", "image_size=8")]
+SMALL += ["--batch-size=25", "--checkpoint-steps=5"]  # 60 steps an epoch
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_a_checkpoint_and_meanwhile_nobody_else_trains_there(kerasgen, tmp_path):
+    folder = tmp_path / "run"
+    command = ["train", "vae_digits", "--output", folder, *SMALL]
+    first = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "kerasgen.cli", *command, "--epochs=5"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not newest(folder):
+        assert first.poll() is None, first.stderr.read()[-3000:]
+        time.sleep(0.005)
+    # The first one stands still, so that whatever changes in the folder is the second one's doing.
+    first.send_signal(signal.SIGSTOP)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    code, _, said = kerasgen(*command, "--resume")
+    assert code == 2
+    assert [line for line in said.splitlines() if line.startswith("Error: ")] == [
+        f"Error: {folder} is trained by another process now: wait until it ends, or choose another folder."
+    ]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+    first.send_signal(signal.SIGTERM)
+    first.send_signal(signal.SIGCONT)
+    _, said = first.communicate()
+    assert first.returncode == 128 + signal.SIGTERM, said[-3000:]
+    [sentence] = [line for line in said.splitlines() if line.startswith("Error: ")]
+    assert "asked to end (SIGTERM)" in sentence
+    assert "go on with the same command and --resume" in sentence
+    place = re.search(r"after (?:batch (\d+) of epoch (\d+)|epoch (\d+))", sentence)
+    batch, epoch, whole = (int(number or 0) for number in place.groups())
+    assert newest(folder) == (60 * whole if whole else 60 * (epoch - 1) + batch) < 5 * 60
+    code, _, said = kerasgen(*command, "--resume")
+    assert code == 0, said
+    assert newest(folder) == 5 * 60
+    assert len((folder / "log.csv").read_text().splitlines()) == 1 + 5
 
 
 FULL_DISK = """
