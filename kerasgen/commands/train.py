@@ -281,7 +281,7 @@ def _fit(
     pictures = callbacks.ImageGrid(folder.pictures, inputs=examples)
     stop = callbacks.StopWhenAsked(kept)
     report = Report(folder.path, data.validation, kept.logs)
-    watch = [_watch(data, options.measure_every)] if model.evaluation == "translation" else []
+    watch = [_watch(data, options.measure_every, kept.logs)] if model.evaluation == "translation" else []
     used = [callbacks.StopOnNaN(), *watch, pictures, kept, log, report, stop]
     bar = ProgressBar(tuple(reported.bar_name for reported in model.reports if reported.on_bar))
     if is_chief():
@@ -303,7 +303,7 @@ def _fit(
     return {name: [row.get(name, math.nan) for row in log.rows] for name in names}
 
 
-def _watch(data: TrainingData, every: int) -> "TranslationWatch":
+def _watch(data: TrainingData, every: int, before: Sequence[Mapping[str, float]]) -> "TranslationWatch":
     """Return what measures an unpaired translation; pictures that the filters can't take have no distance."""
     from kerasgen.metrics.distances import kernel_distance
     from kerasgen.metrics.filter_bank import filter_bank_features, takes
@@ -314,7 +314,7 @@ def _watch(data: TrainingData, every: int) -> "TranslationWatch":
 
     spec = data.validation.element_spec
     measured = all(takes(spec[domain].shape) for domain in ("a", "b"))
-    return TranslationWatch(data.validation, distance if measured else None, every)
+    return TranslationWatch(data.validation, distance if measured else None, every, before)
 
 
 def _keep_config(folder: RunFolder, config: RunConfig) -> None:

@@ -1,7 +1,7 @@
-"""How an unpaired translation is doing: its distance from the target domain, and whether it turns colors around."""
+"""How an unpaired translation is doing: its distance from the target domain, and whether its colors turn or drift."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -14,20 +14,25 @@ _LUMA = np.array(LUMA, np.float32)
 _DOMAINS = {"a2b": ("a", "b"), "b2a": ("b", "a")}
 # Networks that have hardly learned correlate by chance, up to a tenth either way; a negative by more than a half.
 _INVERTED = -0.25
+# The identity error falls, or sways by a fifth, while a training is well; a generator with a residual begins at the
+# identity itself and leaves it a little, which a twentieth of the range (2, from -1 to 1) leaves out.
+_RISEN, _IN_A_ROW, _VISIBLE = 1.5, 3, 0.1
 
 
 class TranslationWatch(keras.callbacks.Callback):
-    """Measures each translation after every N epochs, and warns where light and dark have changed places.
+    """Measures each translation after every N epochs, and warns where light and dark change places or colors drift.
 
     It adds `val_kernel` to the logs, the mean over both directions of the distance of translated from target
     pictures. List it before what reads the logs. An unpaired training can find the negative of a translation: its
     losses are as good. Where no truth is known, and a direction's output darkens as its input grows light, a warning
-    says so once.
+    says so once; so does one where the identity error has risen, which is what a generator changes in pictures that
+    are of its target domain already (Zhu et al. 2017, section 5.2).
 
     Args:
         batches: of validation, dicts of "a" and "b" in [-1, 1], and "truth_b" or "truth_a" where they are known.
         distance: of two sets of pictures [n, height, width, channels] in [0, 1]; None measures none.
         every: epochs.
+        before: logs of the epochs before this `fit`, of a training that goes on.
     """
 
     def __init__(
@@ -35,13 +40,17 @@ class TranslationWatch(keras.callbacks.Callback):
         batches: Iterable[Mapping[str, Tensor]],
         distance: Callable[[np.ndarray, np.ndarray], float] | None,
         every: int = 1,
+        before: Sequence[Mapping[str, float]] = (),
     ):
         super().__init__()
         self.pictures, self.distance, self.every = _first(batches), distance, every
+        self._logs = list(before)
         self._warned: set[str] = set()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         last = epoch + 1 == self.params.get("epochs")
+        self._logs.append(dict(logs or {}))
+        self._look_for_drift()
         if logs is None or ((epoch + 1) % self.every and not last):
             return
         distances = []
@@ -66,6 +75,36 @@ class TranslationWatch(keras.callbacks.Callback):
             "a larger lambda_identity, or generator_options with residual=true.",
             stacklevel=2,
         )
+
+    def _look_for_drift(self) -> None:
+        for direction in self.model.translators():
+            _, target = _DOMAINS[direction]
+            name = f"identity_{target}"  # not logged where its weight is 0
+            errors = [numbers[name] for numbers in self._logs if name in numbers]
+            lowest = risen_from(errors)
+            if lowest is None or name in self._warned or f"truth_{target}" in self.pictures:
+                continue
+            self._warned.add(name)
+            warnings.warn(
+                f"After epoch {len(self._logs)} the translation {direction} changes pictures that are as they should "
+                f"be ({name} {errors[-1]:.3g}, after {errors[lowest]:.3g} in epoch {lowest + 1}), so its colors "
+                f"drift: look at the pictures from epoch {lowest + 1} on, and begin again with a larger "
+                "lambda_identity, a smaller --learning-rate, or fewer --epochs.",
+                stacklevel=2,
+            )
+
+
+def risen_from(errors: Sequence[float]) -> int | None:
+    """Return which identity error was the lowest, if the last three are all far above it; None if they aren't.
+
+    Args:
+        errors: of each epoch; mean absolute errors of pictures in [-1, 1].
+    """
+    before, last = errors[:-_IN_A_ROW], errors[-_IN_A_ROW:]
+    if not before:
+        return None
+    lowest = int(np.argmin(before))
+    return lowest if min(last) > max(_RISEN * before[lowest], _VISIBLE) else None
 
 
 def light_correlation(images: np.ndarray, others: np.ndarray) -> float:
