@@ -16,6 +16,7 @@ import typer
 from kerasgen import __version__, values
 from kerasgen.commands.arguments import parse_settings, read_settings, sources_of
 from kerasgen.commands.options import Options
+from kerasgen.declared import check_monitor, check_settings
 from kerasgen.entry import checked_command, run
 from kerasgen.errors import UserError
 from kerasgen.runs import RunFolder
@@ -160,6 +161,9 @@ def train(
         RunFolder(output).check(resume)
     elif not show:
         raise UserError("Nothing says where to: give --output, the run folder.")
+    check_settings(preset, [*own, *({} if "preset" in given else given)])  # a run's file may hold older ones
+    if options.monitor is not None:
+        check_monitor(preset, options.monitor)
     with _quiet_import():
         from kerasgen.commands.settings import settings_in, shown_settings
         from kerasgen.commands.train import train as run_training

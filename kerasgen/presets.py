@@ -1,7 +1,5 @@
 """Presets: a model's configuration and recipe under a name, and the folder that holds its trained weights."""
 
-import ast
-import difflib
 import hashlib
 import json
 import os
@@ -11,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from kerasgen.declared import check_known, preset_names
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.typing import Config
@@ -191,32 +190,15 @@ class PresetFolder:
         return content
 
 
-def declared_names() -> set[str]:
-    """Return the names of all presets, read off the models' files: to import these takes TensorFlow's seconds."""
-    names: set[str] = set()
-    for file in (Path(__file__).parent / "models").glob("*.py"):
-        for statement in ast.parse(file.read_text(encoding="utf-8")).body:
-            if not isinstance(statement, ast.Assign | ast.AnnAssign):
-                continue
-            target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
-            if ast.unparse(target) == "PRESETS":
-                assert isinstance(statement.value, ast.Dict)  # a table at the foot of a model's file
-                names.update(str(ast.literal_eval(key)) for key in statement.value.keys if key is not None)
-    return names
-
-
 def check_name(name: str, known: Collection[str] | None = None) -> None:
     """Raise `UserError` unless a preset has that name.
 
     Args:
         name: that was given.
-        known: all names; None takes `declared_names`.
+        known: all names; None takes those that are declared.
     """
-    known = declared_names() if known is None else known
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-        meant = f"did you mean {close[0]!r}" if close else f"choose one of {', '.join(sorted(known))}"
-        raise UserError(f"There is no preset {name!r}: {meant}.")
+    known = preset_names() if known is None else known
+    check_known(name, sorted(known), f"There is no preset {name!r}")
 
 
 def shipped(name: str) -> PresetFolder:

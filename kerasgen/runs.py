@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 from kerasgen import values
+from kerasgen.declared import preset_names
 from kerasgen.errors import UserError, reason
 from kerasgen.files import atomic_write, held
-from kerasgen.presets import PresetFolder, declared_names, digest
+from kerasgen.presets import PresetFolder, digest
 from kerasgen.typing import Config
 from kerasgen.untrusted import load_keras, read_json, read_text, reading
 
@@ -328,7 +329,7 @@ def save_model(model: "keras.Model", path: str | os.PathLike) -> None:
 def check_model(path: str | os.PathLike) -> None:
     """Raise `UserError` unless there is something that a model could be read from: a file, a folder, or a preset."""
     path = values.path("model", path)
-    if not path.exists() and str(path) not in declared_names():
+    if not path.exists() and str(path) not in preset_names():
         raise UserError(
             f"There is no model at {path}: give a run folder of `kerasgen train`, a .keras file, or a preset that "
             "`kerasgen list` shows as trained."

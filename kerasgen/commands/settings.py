@@ -1,6 +1,5 @@
 """What may be set about a training beside its preset: names, kinds and defaults, read off the code itself."""
 
-import difflib
 import inspect
 import json
 import types
@@ -8,14 +7,13 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from kerasgen.declared import NOT_SET, check_known
 from kerasgen.errors import UserError
 from kerasgen.models import GenerativeModel, find
 from kerasgen.models.declarations import Loader
 from kerasgen.presets import Preset
 from kerasgen.typing import Config
 
-# What a training gives by itself, or what has an option of its own.
-_OWN = {"split", "shuffle", "seed", "start_step", "steps_per_epoch", "download", "data_dir", "self", "kwargs"}
 _WORDS = {"NoneType": "null", "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false",
           "list": "a list", "tuple": "a list", "dict": "names and values"}  # fmt: skip
 _KINDS: dict[object, tuple[type, ...]] = {
@@ -70,7 +68,7 @@ def settings_of(model_class: type[GenerativeModel], preset: Preset, loader: Load
     for prefix, function, given, left_out in groups:
         for name, parameter in inspect.signature(function).parameters.items():
             kinds = _kinds(parameter.annotation)
-            if set(kinds) - {type(None)} and name not in _OWN | left_out and not (prefix and name == "epochs"):
+            if set(kinds) - {type(None)} and name not in NOT_SET | left_out and not (prefix and name == "epochs"):
                 found[prefix + name] = Setting(prefix + name, given.get(name, parameter.default), kinds)
     return found
 
@@ -102,8 +100,7 @@ def changed(
             parts["data"]["image_size"] = size
             parts[""] = model_class.resized(parts[""], size)
             continue
-        if name not in known:
-            raise UserError(f"There is no setting {name!r}{_nearest(name, known)}.")
+        check_known(name, [*known, "image_size"], f"There is no setting {name!r}")
         group, _, last = name.rpartition(".")
         parts[group][last] = _checked(known[name], value)
     return replace(preset, config=parts[""], data=parts["data"], recipe=parts["recipe"])
@@ -139,11 +136,6 @@ def shown_settings(preset: str, sources: str | Sequence[str] | None) -> dict[str
     loader = loader or model_class.loader_for(found.data) or model_class.loaders[0]
     known = settings_of(model_class, found, loader)
     return {name: f"{json.dumps(setting.default, default=str)}; {setting.wanted}" for name, setting in known.items()}
-
-
-def _nearest(name: str, known: Mapping[str, Setting]) -> str:
-    close = difflib.get_close_matches(name, [*known, "image_size"], n=1, cutoff=0.5)
-    return f": did you mean {close[0]!r}" if close else f": choose one of {', '.join(known)}"
 
 
 def _checked(setting: Setting, value: object) -> object:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasgen import values
+from kerasgen.declared import check_known
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_training_hooks
 from kerasgen.models.batches import Share, replica_count, summed_over_replicas, unpacked
@@ -460,12 +461,11 @@ class GenerativeModel(Pretrained, keras.Model):
         """Return the declaration of a logged number, such as "loss" or "val_psnr".
 
         Raises:
-            UserError: the model doesn't report it; the sentence lists what it reports.
+            UserError: the model doesn't report it; the sentence names the nearest, or all that it reports.
         """
         trained = {r.name: r for r in cls.reports if not r.validation_only}
         known = trained | {f"val_{r.name}": r for r in cls.reports}
-        if name not in known:
-            raise UserError(f"A {cls.__name__} doesn't report {name!r}: choose one of {', '.join(known)}.")
+        check_known(name, known, f"A {cls.__name__} doesn't report {name!r}")
         return known[name]
 
     @classmethod

@@ -231,10 +231,17 @@ assert "tensorflow" not in sys.modules
 
 
 def test_what_can_be_answered_without_tensorflow_is(tmp_path):
+    settings = tmp_path / "own.json"
+    settings.write_text(json.dumps({"beta_": 1}))
     lines = [
         f"--output {tmp_path} --data digits --data-a digits --data-b digits",
         f"--output {tmp_path} --data-b digits",
         f"--output {tmp_path} --set latent_dim",
+        f"--output {tmp_path} --set latent_dims=3",
+        f"--output {tmp_path} --set recipe.learnin_rate=3",
+        f"--output {tmp_path} --config {settings}",
+        f"--output {tmp_path} --monitor val_lose",
+        f"--output {tmp_path} --monitor val_psnr",
         f"--output {tmp_path} --config /nowhere.json",
         f"--output {tmp_path} --resume",
         f"--output {GOLDEN / 'vae_run'}",
@@ -247,4 +254,14 @@ def test_what_can_be_answered_without_tensorflow_is(tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("Error: ") >= len(lines) - 1
     assert "holds a run already" in result.stderr
+    for wrong, meant in (
+        ("There is no setting 'latent_dims'", "latent_dim"),
+        ("There is no setting 'recipe.learnin_rate'", "recipe.learning_rate"),
+        ("There is no setting 'beta_'", "beta"),
+        ("A VAE doesn't report 'val_lose'", "val_loss"),
+    ):
+        assert f"Error: {wrong}: did you mean {meant!r}.\n" in result.stderr
+    assert (
+        "A VAE doesn't report 'val_psnr': choose one of loss, reconstruction_loss, kl_loss, val_loss" in result.stderr
+    )
     assert "Traceback" not in result.stderr

@@ -6,18 +6,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kerasgen.commands.settings import settings_of
 from kerasgen.commands.ship import shipments
 from kerasgen.commands.train import train
+from kerasgen.declared import preset_names, reported_names, setting_names
 from kerasgen.export import available_formats, export_model
 from kerasgen.models import presets
-from kerasgen.presets import declared_names
 from kerasgen.runs import RunFolder
 
 from .cases import PRESETS, PresetCase
 
 
 def test_every_preset_has_a_case():
-    assert presets().keys() == PRESETS.keys() == declared_names()
+    assert presets().keys() == PRESETS.keys() == preset_names()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_read_off_the_files_is_what_the_code_has(name):
+    model_class, preset = presets()[name]
+    ways = [settings_of(model_class, preset, loader) for loader in model_class.loaders]
+    assert set(setting_names(name)) == {setting for way in ways for setting in way}
+    for reported in reported_names(name):
+        assert model_class.reported(reported)
+    names = {reported.name for reported in model_class.reports}
+    assert {f"val_{n}" for n in names} <= set(reported_names(name)) <= {f"val_{n}" for n in names} | names
 
 
 def sources(case: PresetCase, pictures) -> tuple[str, ...] | None:

@@ -1,0 +1,125 @@
+"""What the models' files declare, read off their text: to import them takes TensorFlow's seconds."""
+
+import ast
+import difflib
+import functools
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from kerasgen.errors import UserError
+
+# What a training gives by itself, or what has an option of its own.
+NOT_SET = frozenset(
+    {"split", "shuffle", "seed", "start_step", "steps_per_epoch", "download", "data_dir", "self", "kwargs"}
+)
+
+
+def preset_names() -> set[str]:
+    """Return the names of all presets."""
+    return {name for file in _files("models") for name in _table(file)}
+
+
+def check_settings(preset: str, names: Sequence[str]) -> None:
+    """Raise `UserError` unless a preset has settings of these names.
+
+    Args:
+        preset: one that there is.
+        names: as `--set` takes them.
+    """
+    known = [*setting_names(preset), "image_size"]
+    for name in names:
+        check_known(name, known, f"There is no setting {name!r}")
+
+
+def check_monitor(preset: str, name: str) -> None:
+    """Raise `UserError` unless the model of a preset reports a number of that name."""
+    check_known(name, reported_names(preset), f"A {_lineage(preset)[0].name} doesn't report {name!r}")
+
+
+def check_known(name: str, known: Collection[str], otherwise: str) -> None:
+    """Raise `UserError` unless a name is known: what is wrong, then the nearest one or all that there are."""
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+        meant = f"did you mean {close[0]!r}" if close else f"choose one of {', '.join(known)}"
+        raise UserError(f"{otherwise}: {meant}.")
+
+
+def setting_names(preset: str) -> list[str]:
+    """Return what can be set about a preset, whichever way its data is loaded; networks are left out."""
+    line = _lineage(preset)
+    loaders = {
+        str(ast.literal_eval(call.args[0])): set(ast.literal_eval(call.args[1])) if len(call.args) > 1 else {"source"}
+        for call in _calls(line, "loaders")
+    }
+    functions = {f.name: f for file in _files("data") for f in file.body if isinstance(f, ast.FunctionDef)}
+    data = [name for loader, own in loaders.items() for name in _arguments(functions[loader]) if name not in own]
+    recipe = [name for name in _arguments(_method(line, "compile_for_recipe")) if name != "epochs"]
+    names = ["recipe.epochs", *_arguments(_method(line, "__init__"))]
+    return list(dict.fromkeys([*names, *(f"data.{name}" for name in data), *(f"recipe.{name}" for name in recipe)]))
+
+
+def reported_names(preset: str) -> list[str]:
+    """Return the names of the numbers that a preset's model logs."""
+    trained, validated = [], []
+    for call in _calls(_lineage(preset), "reports"):
+        name, options = str(ast.literal_eval(call.args[0])), {keyword.arg for keyword in call.keywords}
+        validated.append(f"val_{name}")
+        if "validation_only" not in options:
+            trained.append(name)
+    return [*trained, *validated]
+
+
+@functools.cache
+def _files(room: str) -> tuple[ast.Module, ...]:
+    folder = Path(__file__).parent / room
+    return tuple(ast.parse(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.py")))
+
+
+def _table(file: ast.Module) -> set[str]:
+    """Return the names of the presets at the foot of a model's file."""
+    table = _assigned(file, "PRESETS")
+    if table is None:
+        return set()
+    assert isinstance(table, ast.Dict)
+    return {str(ast.literal_eval(key)) for key in table.keys if key is not None}
+
+
+def _lineage(preset: str) -> list[ast.ClassDef]:
+    """Return a preset's model and what it inherits from, itself first."""
+    files = _files("models")
+    classes = {c.name: c for file in files for c in file.body if isinstance(c, ast.ClassDef)}
+    model = _assigned(next(file for file in files if preset in _table(file)), "MODEL")
+    line: list[ast.ClassDef] = []
+    bases: Sequence[ast.expr | None] = [model]
+    while found := next((classes[b.id] for b in bases if isinstance(b, ast.Name) and b.id in classes), None):
+        line.append(found)
+        bases = found.bases
+    return line
+
+
+def _assigned(scope: ast.Module | ast.ClassDef, name: str) -> ast.expr | None:
+    for statement in scope.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
+            if isinstance(target, ast.Name) and target.id == name:
+                return statement.value
+    return None
+
+
+def _calls(line: Sequence[ast.ClassDef], attribute: str) -> Iterator[ast.Call]:
+    """Yield the elements of a tuple of declarations, of the first class that has it."""
+    declared = next(value for c in line if (value := _assigned(c, attribute)) is not None)
+    assert isinstance(declared, ast.Tuple)
+    for element in declared.elts:
+        assert isinstance(element, ast.Call)
+        yield element
+
+
+def _method(line: Sequence[ast.ClassDef], name: str) -> ast.FunctionDef:
+    return next(f for c in line for f in c.body if isinstance(f, ast.FunctionDef) and f.name == name)
+
+
+def _arguments(function: ast.FunctionDef) -> list[str]:
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    networks = [a.arg for a in arguments if a.annotation is not None and "keras.Model" in ast.unparse(a.annotation)]
+    return [a.arg for a in arguments if a.arg not in {*NOT_SET, *networks}]
