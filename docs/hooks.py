@@ -56,6 +56,8 @@ REFERENCE = {
                 "page",
                 "report",
                 "compare",
+                "demo",
+                "player",
             )
         ]
         + ["commands.torch_import"],

@@ -593,6 +593,23 @@ def serve(
     typer.echo("Stopped.")
 
 
+@_command()
+def demo(
+    model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or a trained preset.")],
+    port: Annotated[int, typer.Option(help="Port on this machine; 0 takes a free one.")] = 7860,
+    condition: Annotated[
+        list[str] | None, typer.Option(help="What is known of all pictures, as tone=dark; several may be given.")
+    ] = None,
+) -> None:
+    """Play with a trained model in a browser, on this machine alone: translate, generate, interpolate."""
+    with _quiet_import():
+        from kerasgen.commands.demo import serve_demo
+
+    page, address = serve_demo(model, port, condition or ())
+    typer.echo(f"Open {address} in a browser; Ctrl-C ends it.")
+    page.block_thread()
+
+
 serving_app = typer.Typer(help="The versions that TensorFlow Serving loads.", no_args_is_help=True)
 app.add_typer(serving_app, name="serving")
 

@@ -34,7 +34,7 @@ _KINDS: dict[str, Callable[[str, Any], object]] = {
     **dict.fromkeys(("size", "image_size"), values.pixels),
     **dict.fromkeys(("temperature", "megapixels"), functools.partial(values.number, above=0)),
     "learning_rate": functools.partial(values.number, least=0),
-    **dict.fromkeys(("grpc_port", "rest_port"), values.port),
+    **dict.fromkeys(("grpc_port", "rest_port", "port"), values.port),
 }
 
 

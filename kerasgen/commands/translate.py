@@ -58,7 +58,7 @@ def translate_folder(
         UserError: the model can't translate in that direction, the input folder is missing, holds no readable
             picture or holds the output folder, two pictures would become one file, or the output can't be written.
     """
-    generator = _generator(model, direction)
+    generator = generator_of(model, direction)
     root, said = place_of(str(input_folder))
     low_and_high = said or value_range
     found = targets(root, Path(output_folder), deep=True)
@@ -89,7 +89,16 @@ def ranges_of(
     return said_range(str(first)), said_range(str(second))
 
 
-def _generator(model: "keras.Model", direction: str) -> "keras.Model":
+def generator_of(model: "keras.Model", direction: str) -> "keras.Model":
+    """Return the network that translates pictures of any size in a direction.
+
+    Args:
+        model: a model of this zoo, or a generator alone.
+        direction: "a2b" or "b2a"; a generator alone has one direction only, "a2b".
+
+    Raises:
+        UserError: the model can't translate in that direction.
+    """
     from kerasgen.models import GenerativeModel
 
     if direction not in _DIRECTIONS:
