@@ -9,7 +9,7 @@ from kerasgen.commands.player import Player
 from kerasgen.errors import UserError
 
 THEME = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-_IN_TURN, _ALL = "all in turn", -1  # a choice can't be None, which is no choice at all
+_IN_TURN, _ALL = "all in turn", -1  # None would mean that nothing is chosen
 _RANGE = 3.0  # standard deviations of a latent
 
 
