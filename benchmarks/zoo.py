@@ -35,6 +35,10 @@ OPENMOJI = (
 # By preset: attribution and license of what it was trained on, and what it doesn't do well.
 SAID = {
     "vae_digits": (*DIGITS, "Strokes are softer than real ones; one digit in a hundred can't be told."),
+    "flow_digits": (
+        *DIGITS,
+        "Here and there a gray dot stands beside a stroke; two digits in a hundred can't be told.",
+    ),
     "cyclegan_digits_ink": (*DIGITS, "It knows 16-pixel digits and nothing else."),
     "cyclegan_photo_dusk": (*PHOTOS, "It learned from pieces of two photographs; other scenes get their colors."),
     "face_super_resolution": (
@@ -114,6 +118,8 @@ def headline_of(report: dict[str, Any]) -> str:
     """The one number that tells most, for `kerasgen list`."""
     if "likelihood" in report:
         return f"ELBO {report['likelihood']['test']['elbo']:.1f} nats"
+    if "pictures" in report:
+        return f"Fréchet distance {report['pictures']['prior']['frechet']:.1f}"
     if "score" in report:
         return f"{report['score']['psnr']:.1f} dB"
     return f"{report['translation']['a2b']['psnr']:.1f} dB"

@@ -363,7 +363,7 @@ MODEL = RectifiedFlow
 PRESETS = {
     "flow_digits": Preset(
         description="conditional rectified flow of scikit-learn's handwritten digits, 16×16 gray; about ten minutes",
-        config={"image_shape": (16, 16, 1), "filters": (64, 128), "patch": 2, "num_classes": 10, "guidance": 1.5},
+        config={"image_shape": (16, 16, 1), "filters": (64, 128), "patch": 2, "num_classes": 10, "guidance": 1.2},
         data={"source": "digits", "image_size": 16, "channels": 1, "batch_size": 64},
         recipe={"epochs": 100, "learning_rate": 1e-3},
     ),
