@@ -24,6 +24,7 @@ _LEAST_SIDE = 64
 _MULTIPLES = sorted(2**i * odd for i in range(11) for odd in (1, 3, 5, 9, 15, 25, 27) if 2**i * odd <= 1024)
 _TRACED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _BYTES_PER_PIXEL: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_SIZE_MULTIPLE: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _PROBE = 256  # pixels of a size that every generator of this zoo can divide
 
 
@@ -106,6 +107,13 @@ def size_multiple(generator: keras.Model) -> int:
     Args:
         generator: a functional network or a sequence of layers; of any other nothing is known, and 1 is returned.
     """
+    # Found by trying sizes, which takes half a second: as long as translating many pictures.
+    if generator not in _SIZE_MULTIPLE:
+        _SIZE_MULTIPLE[generator] = _found_size_multiple(generator)
+    return _SIZE_MULTIPLE[generator]
+
+
+def _found_size_multiple(generator: keras.Model) -> int:
     nodes = functional_nodes(generator)
     if not nodes:
         return 1

@@ -136,7 +136,7 @@ PRESETS: dict[str, PresetCase] = {
         {"latent_dim": 4, "filters": [4, 8], "hidden_units": 8, "data.batch_size": 250}, extractor=True
     ),
     "flow_digits": PresetCase(
-        {"filters": [8, 8], "hidden_units": 8, "steps": 2, "data.batch_size": 250}, extractor=True
+        {"filters": [8, 8], "hidden_units": 8, "steps": 2, "solver": "euler", "data.batch_size": 250}, extractor=True
     ),
     "vae_64": PresetCase(_VAE, _FOLDER),
     "label_to_image": PresetCase({**_VAE, "num_attributes": 2}, ("faces_with_attributes",), exported=False),
@@ -144,7 +144,7 @@ PRESETS: dict[str, PresetCase] = {
     "cyclegan_resnet_6": PresetCase(_resnet(6), _FOLDERS),
     "cyclegan_unet_256": PresetCase(_unet(4), _FOLDERS, exported=False),
     "cyclegan_unet_128": PresetCase(_unet(3), _FOLDERS),
-    "style_transfer": PresetCase(_resnet(6), ("photos", "photo_dusk"), exported=False),
+    "style_transfer": PresetCase({**_resnet(6), "data.batch_size": 32}, ("photos", "photo_dusk"), exported=False),
     "cyclegan_digits_ink": PresetCase(_with_known_truth(2), extractor=True),
     "cyclegan_photo_dusk": PresetCase(_with_known_truth(1, residual=True)),
     "super_resolution_x2": PresetCase(
