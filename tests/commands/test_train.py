@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kerasgen.commands.arguments import parse_settings, read_settings, sources_of
+from kerasgen.commands.options import Options
 from kerasgen.commands.settings import changed, settings_in, settings_of
 from kerasgen.commands.train import Run, finish, stages_of, train
 from kerasgen.commands.warm_start import start_from
@@ -194,8 +195,6 @@ def test_a_run_that_is_made_longer_equals_one_that_was_begun_so(schedule, tmp_pa
 
 @pytest.mark.slow
 def test_xla_compiles_the_step_that_it_was_asked_for(tmp_path):
-    from kerasgen.commands.options import Options
-
     # A warning of Keras' that it goes on without would fail the test.
     run = train("vae_digits", tmp_path, epochs=1, settings=TINY, options=Options(jit=True))
     assert run.model.jit_compile
