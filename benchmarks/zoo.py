@@ -39,6 +39,14 @@ SAID = {
         *DIGITS,
         "Here and there a gray dot stands beside a stroke; two digits in a hundred can't be told.",
     ),
+    "kl_emoji_64": (
+        *OPENMOJI,
+        "What 8×8 places with four numbers each can't hold, such as lines a pixel apart or text, comes back smeared.",
+    ),
+    "kl_tiny": (
+        *OPENMOJI,
+        "What 8×8 places with four numbers each can't hold, such as lines a pixel apart or text, comes back smeared.",
+    ),
     "cyclegan_digits_ink": (*DIGITS, "It knows 16-pixel digits and nothing else."),
     "cyclegan_photo_dusk": (*PHOTOS, "It learned from pieces of two photographs; other scenes get their colors."),
     "face_super_resolution": (

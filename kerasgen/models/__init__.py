@@ -1,7 +1,8 @@
 """The models: subclassed Keras models with their own `train_step`, trained by `model.fit`."""
 
 from kerasgen.errors import UserError
-from kerasgen.models import cyclegan, paired, rectified_flow, registration, vae
+from kerasgen.models import autoencoder_kl, cyclegan, paired, rectified_flow, registration, vae
+from kerasgen.models.autoencoder_kl import AutoencoderKL, MapPosterior
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.cyclegan import CycleGAN
 from kerasgen.models.from_noise import FromNoise
@@ -12,14 +13,16 @@ from kerasgen.models.vae import VAE, Posterior
 from kerasgen.presets import Preset, check_name
 
 # A new model adds its module here. Each has a `MODEL` and its `PRESETS`.
-MODEL_MODULES = (vae, cyclegan, paired, registration, rectified_flow)
+MODEL_MODULES = (vae, cyclegan, paired, registration, rectified_flow, autoencoder_kl)
 
 __all__ = [
     "MODEL_MODULES",
     "VAE",
+    "AutoencoderKL",
     "CycleGAN",
     "FromNoise",
     "GenerativeModel",
+    "MapPosterior",
     "PairedTranslator",
     "Posterior",
     "RectifiedFlow",

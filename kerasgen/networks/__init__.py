@@ -1,5 +1,6 @@
 """Networks, built functionally from keras.ops layers: they run under every Keras backend."""
 
+from kerasgen.networks.autoencoder import residual_decoder, residual_encoder, tiny_decoder, tiny_encoder
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.networks.patchgan import patchgan, pixel_discriminator
 from kerasgen.networks.resnet import resnet_generator
@@ -11,7 +12,11 @@ __all__ = [
     "conv_encoder",
     "patchgan",
     "pixel_discriminator",
+    "residual_decoder",
+    "residual_encoder",
     "resnet_generator",
+    "tiny_decoder",
+    "tiny_encoder",
     "unet_generator",
     "velocity_unet",
 ]

@@ -7,7 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasgen.models import VAE, CycleGAN, GenerativeModel, PairedTranslator, RectifiedFlow, Registration
+from kerasgen.models import (
+    VAE,
+    AutoencoderKL,
+    CycleGAN,
+    GenerativeModel,
+    PairedTranslator,
+    RectifiedFlow,
+    Registration,
+)
 
 _PLAIN = {"filters": 4, "norm": "none"}
 
@@ -45,9 +53,25 @@ def _domains(a: str, b: str) -> dict[str, np.ndarray]:
     return {a: _pictures(16, 3) * 2 - 1, b: _pictures(16, 3, seed=1) * 2 - 1}
 
 
-def _vae_at_means(model: VAE) -> None:
+def _at_means(model: VAE | AutoencoderKL) -> None:
     # tests/training/test_distribute.py compares what the replicas draw.
     model.sampling = lambda posterior: posterior[0]
+
+
+def _map_autoencoder() -> AutoencoderKL:
+    """Return one with a discriminator, whose blocks do something already."""
+    model = AutoencoderKL(
+        1,
+        architecture_options={"filters": (8,), "patch": 2},
+        kl_weight=1e-3,
+        adversarial_weight=0.5,
+        adversarial_start=1,
+        discriminator_options={**_PLAIN, "downsamplings": 1},
+    )
+    random = np.random.default_rng(0)
+    for network in (model.encoder, model.decoder):
+        network.set_weights([weight + random.normal(0, 0.1, weight.shape) for weight in network.get_weights()])
+    return model
 
 
 def _flow() -> RectifiedFlow:
@@ -68,7 +92,7 @@ def _flow_halfway_from_gray(model: RectifiedFlow) -> None:
 
 
 MODELS: dict[type[GenerativeModel], ModelCase] = {
-    VAE: ModelCase(lambda: VAE((8, 8, 1), 2, filters=(4,), hidden_units=8, num_classes=3), _classes, _vae_at_means),
+    VAE: ModelCase(lambda: VAE((8, 8, 1), 2, filters=(4,), hidden_units=8, num_classes=3), _classes, _at_means),
     CycleGAN: ModelCase(
         lambda: CycleGAN(
             16,
@@ -88,6 +112,7 @@ MODELS: dict[type[GenerativeModel], ModelCase] = {
         lambda: _domains("a", "b"),
     ),
     RectifiedFlow: ModelCase(_flow, _classes, _flow_halfway_from_gray),
+    AutoencoderKL: ModelCase(_map_autoencoder, _classes, _at_means),
     Registration: ModelCase(lambda: Registration(filters=(4, 4)), lambda: _domains("moving", "fixed")),
 }
 
@@ -138,6 +163,8 @@ PRESETS: dict[str, PresetCase] = {
     "flow_digits": PresetCase(
         {"filters": [8, 8], "hidden_units": 8, "steps": 2, "solver": "euler", "data.batch_size": 250}, extractor=True
     ),
+    "kl_emoji_64": PresetCase({**_PAIRS, "architecture_options": {"filters": [8, 8], "patch": 2}}, _FOLDER),
+    "kl_tiny": PresetCase({**_PAIRS, "architecture_options": {"filters": [4, 4], "blocks": 1}}, _FOLDER),
     "vae_64": PresetCase(_VAE, _FOLDER),
     "label_to_image": PresetCase({**_VAE, "num_attributes": 2}, ("faces_with_attributes",), exported=False),
     "cyclegan_resnet_9": PresetCase(_resnet(9), _FOLDERS, exported=False),
