@@ -32,6 +32,9 @@ OPENMOJI = (
     "All emojis designed by OpenMoji – the open-source emoji and icon project. License: CC BY-SA 4.0",
     "CC BY-SA 4.0",
 )
+SMEARED = (
+    "What 8×8 places with four numbers each can't hold, such as lines a pixel apart or text, comes back smeared."
+)
 # By preset: attribution and license of what it was trained on, and what it doesn't do well.
 SAID = {
     "vae_digits": (*DIGITS, "Strokes are softer than real ones; one digit in a hundred can't be told."),
@@ -39,13 +42,11 @@ SAID = {
         *DIGITS,
         "Here and there a gray dot stands beside a stroke; two digits in a hundred can't be told.",
     ),
-    "kl_emoji_64": (
+    "kl_emoji_64": (*OPENMOJI, SMEARED),
+    "kl_tiny": (*OPENMOJI, SMEARED),
+    "vq_emoji_64": (
         *OPENMOJI,
-        "What 8×8 places with four numbers each can't hold, such as lines a pixel apart or text, comes back smeared.",
-    ),
-    "kl_tiny": (
-        *OPENMOJI,
-        "What 8×8 places with four numbers each can't hold, such as lines a pixel apart or text, comes back smeared.",
+        "Lines a pixel apart and small text come back smeared; rare colors become usual ones.",
     ),
     "cyclegan_digits_ink": (*DIGITS, "It knows 16-pixel digits and nothing else."),
     "cyclegan_photo_dusk": (*PHOTOS, "It learned from pieces of two photographs; other scenes get their colors."),

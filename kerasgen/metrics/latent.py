@@ -40,3 +40,29 @@ class ActiveUnits(keras.metrics.Metric):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "latent_dim": self.latent_dim, "threshold": self.threshold}
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class Perplexity(keras.metrics.Metric):
+    """How many codes of a codebook are used, over all data seen: exp of the entropy of their shares, 1 to `codes`.
+
+    Args:
+        codes: how many there are.
+    """
+
+    def __init__(self, codes: int, name: str = "perplexity", dtype: str | None = None):
+        super().__init__(name=name, dtype=dtype)
+        self.codes = codes
+        self.uses = self.add_variable((codes,), "zeros", name="uses")
+
+    def update_state(self, uses, sample_weight=None) -> None:
+        """Add how often each code was used, [codes]; `sample_weight` is ignored."""
+        self.uses.assign_add(ops.cast(uses, self.dtype))
+
+    def result(self):
+        """Return the perplexity as a float scalar."""
+        shares = self.uses / ops.maximum(ops.sum(self.uses), 1e-12)
+        return ops.exp(-ops.sum(shares * ops.log(ops.maximum(shares, 1e-30))))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "codes": self.codes}

@@ -1,7 +1,7 @@
 """The models: subclassed Keras models with their own `train_step`, trained by `model.fit`."""
 
 from kerasgen.errors import UserError
-from kerasgen.models import autoencoder_kl, cyclegan, paired, rectified_flow, registration, vae
+from kerasgen.models import autoencoder_kl, cyclegan, paired, rectified_flow, registration, vae, vq_vae
 from kerasgen.models.autoencoder_kl import AutoencoderKL, MapPosterior
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.cyclegan import CycleGAN
@@ -10,14 +10,16 @@ from kerasgen.models.paired import PairedTranslator
 from kerasgen.models.rectified_flow import RectifiedFlow
 from kerasgen.models.registration import Registration
 from kerasgen.models.vae import VAE, Posterior
+from kerasgen.models.vq_vae import VQVAE
 from kerasgen.presets import Preset, check_name
 
 # A new model adds its module here. Each has a `MODEL` and its `PRESETS`.
-MODEL_MODULES = (vae, cyclegan, paired, registration, rectified_flow, autoencoder_kl)
+MODEL_MODULES = (vae, cyclegan, paired, registration, rectified_flow, autoencoder_kl, vq_vae)
 
 __all__ = [
     "MODEL_MODULES",
     "VAE",
+    "VQVAE",
     "AutoencoderKL",
     "CycleGAN",
     "FromNoise",

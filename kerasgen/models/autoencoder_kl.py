@@ -16,7 +16,7 @@ from kerasgen.models.batches import Share, summed_over_replicas
 from kerasgen.models.checks import check_options
 from kerasgen.models.declarations import ExportedNetwork, Reported
 from kerasgen.models.gradients import inner
-from kerasgen.models.map_latents import MapAutoencoder, check_way, in_parts
+from kerasgen.models.map_latents import RECONSTRUCTIONS, MapAutoencoder, check_way, in_parts
 from kerasgen.models.translation import traced
 from kerasgen.networks.autoencoder import residual_decoder, residual_encoder, tiny_decoder, tiny_encoder
 from kerasgen.networks.patchgan import patchgan
@@ -26,7 +26,6 @@ from kerasgen.training.schedules import Stage, staged, warmed_up_cosine
 from kerasgen.typing import Batch, Config, Tensor
 
 _ARCHITECTURES = {"residual": (residual_encoder, residual_decoder), "tiny": (tiny_encoder, tiny_decoder)}
-_RECONSTRUCTIONS = {"l1": losses.absolute_error, "l2": losses.squared_error}
 _LEAST_VARIANCE = 1e-12  # of latents that say nothing
 _LARGEST_WEIGHT = 1e4  # of the adversarial loss, as in the paper's code
 
@@ -157,7 +156,7 @@ class AutoencoderKL(MapAutoencoder):
 
     def _check_arguments(self, options: dict[str, Config], judging: dict[str, Config]) -> None:
         self._check_choice("architecture", _ARCHITECTURES)
-        self._check_choice("reconstruction", _RECONSTRUCTIONS)
+        self._check_choice("reconstruction", RECONSTRUCTIONS)
         self._check_choice("adversarial_loss", ("lsgan", "vanilla"))
         self._check_not_negative("kl_weight", "adversarial_weight")
         values.whole("adversarial_start", self.adversarial_start, least=0)
@@ -216,7 +215,7 @@ class AutoencoderKL(MapAutoencoder):
 
     def _losses_of(self, images: Tensor, made: Tensor, posterior: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return losses [batch] by name, of which "loss" is the weighted sum."""
-        reconstruction = _RECONSTRUCTIONS[self.reconstruction](images, made)
+        reconstruction = RECONSTRUCTIONS[self.reconstruction](images, made)
         kl = tf.reduce_sum(losses.gaussian_kl(posterior["z_mean"], posterior["z_log_var"]), axis=[1, 2, 3])
         return {"loss": reconstruction + self.kl_weight * kl, "reconstruction_loss": reconstruction, "kl_loss": kl}
 

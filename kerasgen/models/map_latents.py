@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.metrics.images import psnr, ssim
 from kerasgen.models.base import GenerativeModel
@@ -19,6 +20,7 @@ from kerasgen.typing import Batch, Tensor
 
 BATCH = 32  # pictures that go through a network at once
 _SSIM_WINDOW = 11
+RECONSTRUCTIONS = {"l1": losses.absolute_error, "l2": losses.squared_error}
 
 
 class MapAutoencoder(GenerativeModel):

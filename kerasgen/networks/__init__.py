@@ -3,11 +3,13 @@
 from kerasgen.networks.autoencoder import residual_decoder, residual_encoder, tiny_decoder, tiny_encoder
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.networks.patchgan import patchgan, pixel_discriminator
+from kerasgen.networks.quantizer import VectorQuantizer
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
 from kerasgen.networks.velocity import velocity_unet
 
 __all__ = [
+    "VectorQuantizer",
     "conv_decoder",
     "conv_encoder",
     "patchgan",

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from kerasgen.models import (
     VAE,
+    VQVAE,
     AutoencoderKL,
     CycleGAN,
     GenerativeModel,
@@ -38,11 +39,13 @@ class ModelCase:
         make: a new model; without normalization over a batch, which each replica does for itself.
         data: eight examples as it trains on them, by name.
         still: makes a model train without randomness, of which each replica draws its own.
+        measured: what a training moves beside the trainable variables, and replicas must agree on.
     """
 
     make: Callable[[], GenerativeModel]
     data: Callable[[], Mapping[str, np.ndarray]]
     still: Callable[[GenerativeModel], None] = lambda model: None
+    measured: Callable[[GenerativeModel], list[keras.Variable]] = lambda model: []
 
 
 def _classes() -> dict[str, np.ndarray]:
@@ -58,6 +61,12 @@ def _at_means(model: VAE | AutoencoderKL) -> None:
     model.sampling = lambda posterior: posterior[0]
 
 
+def _vq_vae() -> VQVAE:
+    """Return one of whose codes some die and begin anew, and whose blocks do something already."""
+    options = {"filters": (8,), "patch": 2}
+    return _moved(VQVAE(1, codes=16, code_dim=4, architecture_options=options, decay=0.5, restart_below=0.2))
+
+
 def _map_autoencoder() -> AutoencoderKL:
     """Return one with a discriminator, whose blocks do something already."""
     model = AutoencoderKL(
@@ -68,6 +77,11 @@ def _map_autoencoder() -> AutoencoderKL:
         adversarial_start=1,
         discriminator_options={**_PLAIN, "downsamplings": 1},
     )
+    return _moved(model)
+
+
+def _moved(model: AutoencoderKL | VQVAE) -> AutoencoderKL | VQVAE:
+    """Return a model without weights of 0, where gradients would be nothing but rounding."""
     random = np.random.default_rng(0)
     for network in (model.encoder, model.decoder):
         network.set_weights([weight + random.normal(0, 0.1, weight.shape) for weight in network.get_weights()])
@@ -112,7 +126,8 @@ MODELS: dict[type[GenerativeModel], ModelCase] = {
         lambda: _domains("a", "b"),
     ),
     RectifiedFlow: ModelCase(_flow, _classes, _flow_halfway_from_gray),
-    AutoencoderKL: ModelCase(_map_autoencoder, _classes, _at_means),
+    AutoencoderKL: ModelCase(_map_autoencoder, _classes, _at_means, lambda model: [model.latent_moments]),
+    VQVAE: ModelCase(_vq_vae, _classes, measured=lambda model: model.quantizer.variables),
     Registration: ModelCase(lambda: Registration(filters=(4, 4)), lambda: _domains("moving", "fixed")),
 }
 
@@ -164,6 +179,9 @@ PRESETS: dict[str, PresetCase] = {
         {"filters": [8, 8], "hidden_units": 8, "steps": 2, "solver": "euler", "data.batch_size": 250}, extractor=True
     ),
     "kl_emoji_64": PresetCase({**_PAIRS, "architecture_options": {"filters": [8, 8], "patch": 2}}, _FOLDER),
+    "vq_emoji_64": PresetCase(
+        {**_PAIRS, "codes": 16, "code_dim": 4, "architecture_options": {"filters": [8], "patch": 2}}, _FOLDER
+    ),
     "kl_tiny": PresetCase({**_PAIRS, "architecture_options": {"filters": [4, 4], "blocks": 1}}, _FOLDER),
     "vae_64": PresetCase(_VAE, _FOLDER),
     "label_to_image": PresetCase({**_VAE, "num_attributes": 2}, ("faces_with_attributes",), exported=False),

@@ -17,7 +17,7 @@ from tests.conformance.cases import MODELS, ModelCase  # noqa: E402
 
 
 def variables(case: ModelCase, strategy: tf.distribute.Strategy) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """What is trained, before and after."""
+    """What a training moves, before and after."""
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model: GenerativeModel = case.make()
@@ -25,9 +25,10 @@ def variables(case: ModelCase, strategy: tf.distribute.Strategy) -> tuple[list[n
         adversarial = "discriminator_loss" in {reported.name for reported in model.reports}
         model.compile(*[keras.optimizers.SGD(1e-2) for _ in range(1 + adversarial)])
     data = tf.data.Dataset.from_tensor_slices(dict(case.data())).batch(4).repeat()
-    before = [np.array(v) for v in model.trainable_variables]
+    moved = [*model.trainable_variables, *case.measured(model)]
+    before = [np.array(v) for v in moved]
     model.fit(data, steps_per_epoch=3, verbose=0, shuffle=False)
-    return before, [np.array(v) for v in model.trainable_variables]
+    return before, [np.array(v) for v in moved]
 
 
 name, output = sys.argv[1:]
