@@ -5,6 +5,7 @@ two domains by `load_unpaired`, pairs of your own by `load_pairs`, degraded ones
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kerasgen.data.inputs import load_inputs
 from kerasgen.data.loading import SOURCES, available_sources, load, open_source
 from kerasgen.data.paired import load_paired
 from kerasgen.data.pairs import load_pairs
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # By the names that models declare them by: a new way to load is a function, and its line here.
 LOADERS: dict[str, "Callable[..., tf.data.Dataset]"] = {
     "load": load,
+    "load_inputs": load_inputs,
     "load_paired": load_paired,
     "load_pairs": load_pairs,
     "load_registration": load_registration,
@@ -30,6 +32,7 @@ __all__ = [
     "Source",
     "available_sources",
     "load",
+    "load_inputs",
     "load_paired",
     "load_pairs",
     "load_registration",

@@ -1,10 +1,11 @@
 """The models: subclassed Keras models with their own `train_step`, trained by `model.fit`."""
 
 from kerasgen.errors import UserError
-from kerasgen.models import autoencoder_kl, cyclegan, paired, rectified_flow, registration, vae, vq_vae
+from kerasgen.models import autoencoder_kl, cyclegan, distiller, paired, rectified_flow, registration, vae, vq_vae
 from kerasgen.models.autoencoder_kl import AutoencoderKL, MapPosterior
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.cyclegan import CycleGAN
+from kerasgen.models.distiller import Distiller
 from kerasgen.models.from_noise import FromNoise
 from kerasgen.models.paired import PairedTranslator
 from kerasgen.models.rectified_flow import RectifiedFlow
@@ -14,7 +15,7 @@ from kerasgen.models.vq_vae import VQVAE
 from kerasgen.presets import Preset, check_name
 
 # A new model adds its module here. Each has a `MODEL` and its `PRESETS`.
-MODEL_MODULES = (vae, cyclegan, paired, registration, rectified_flow, autoencoder_kl, vq_vae)
+MODEL_MODULES = (vae, cyclegan, paired, registration, rectified_flow, autoencoder_kl, vq_vae, distiller)
 
 __all__ = [
     "MODEL_MODULES",
@@ -22,6 +23,7 @@ __all__ = [
     "VQVAE",
     "AutoencoderKL",
     "CycleGAN",
+    "Distiller",
     "FromNoise",
     "GenerativeModel",
     "MapPosterior",

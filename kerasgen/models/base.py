@@ -15,7 +15,7 @@ from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_training_hooks
 from kerasgen.models.batches import Share, replica_count, summed_over_replicas, unpacked
 from kerasgen.models.checks import refusals
-from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Reported
+from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.gradients import Accumulator, apply_summed, check_optimizer, inner, trained_variables
 from kerasgen.models.pretrained import Pretrained
 from kerasgen.networks.macs import CONVENTION, Cost, cost
@@ -425,6 +425,10 @@ class GenerativeModel(Pretrained, keras.Model):
         """Return `translators`; those that only know pictures of `size` pixels are made to suit any size."""
         return self.translators()
 
+    def teachers(self) -> dict[str, Teacher]:
+        """Return the networks whose answers a smaller one can learn, by direction: "a2b", "b2a"."""
+        return {}
+
     @property
     def picture_shape(self) -> tuple[int | None, int | None, int]:
         """Height, width and channels of the pictures to train on; None where any size will do."""
@@ -496,4 +500,5 @@ def _serialized(value: Config) -> Config:
 
 def _deserialized(value: Config) -> Config:
     network = isinstance(value, dict) and {"class_name", "config"} <= value.keys()
-    return keras.saving.deserialize_keras_object(value) if network else value
+    # A copy, because Keras takes what it reads out of it.
+    return keras.saving.deserialize_keras_object(copy.deepcopy(value)) if network else value

@@ -14,7 +14,7 @@ from kerasgen.models.augmentation import augmented, check_augmentation
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
 from kerasgen.models.batches import replica_count, unpacked
 from kerasgen.models.checks import check_options, check_pictures
-from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
+from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.gradients import paper_adam
 from kerasgen.models.image_pool import ImagePool
 from kerasgen.models.recomputation import recomputed
@@ -440,6 +440,22 @@ class CycleGAN(GenerativeModel):
         """Return both generators: images in [-1, 1] to images in [-1, 1]."""
         generators = {"generator_a2b": self.generator_a2b, "generator_b2a": self.generator_b2a}
         return {name: ExportedNetwork(network) for name, network in generators.items()}
+
+    def teachers(self) -> dict[str, Teacher]:
+        # A critic's distance, wgan_gp's, is none of the losses that a student has.
+        judged = self.adversarial_loss != "wgan_gp"
+        found = {}
+        for direction, source, judge in (("a2b", "a", self.discriminator_b), ("b2a", "b", self.discriminator_a)):
+            found[direction] = Teacher(
+                self.translators()[direction],
+                self.generator_type,
+                {"channels": self.channels, **self.generator_options},
+                source=f"source_{source}",
+                discriminator=judge if judged else None,
+                conditional=False,
+                adversarial_loss=self.adversarial_loss if judged else "lsgan",
+            )
+        return found
 
     @classmethod
     def resized(cls, config: Mapping[str, Config], size: int) -> dict[str, Config]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from kerasgen.typing import Config
+
 if TYPE_CHECKING:
     import keras
 
@@ -94,3 +96,28 @@ class ExportedNetwork:
     also: Mapping[str, "keras.Model"] = field(default_factory=dict)
     not_pictures: tuple[str, ...] = ()
     labels: Labels = "classes"
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network whose answers a smaller one can learn; see `kerasgen.models.Distiller`.
+
+    Attributes:
+        network: a plain Keras model, pictures in [-1, 1] to pictures in [-1, 1], without noise.
+        generator_type: what it is, as `PairedTranslator` calls it.
+        generator_options: what it was made with.
+        task: what it is for, as `PairedTranslator` calls it.
+        source: the loader's argument that names its inputs; None where they are made of all the data's arguments.
+        discriminator: what has learned to judge its pictures; None where there is none that could go on.
+        conditional: whether the discriminator sees the input before the picture.
+        adversarial_loss: the discriminator's, "vanilla" or "lsgan".
+    """
+
+    network: "keras.Model"
+    generator_type: str
+    generator_options: Mapping[str, Config]
+    task: str = "restoration"
+    source: str | None = None
+    discriminator: "keras.Model | None" = None
+    conditional: bool = True
+    adversarial_loss: str = "vanilla"

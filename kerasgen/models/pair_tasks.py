@@ -54,6 +54,26 @@ def psnr(images: Tensor, truth: Tensor) -> Tensor:
     return tf.image.psnr(tf.clip_by_value(images, -1.0, 1.0) + 1.0, truth + 1.0, max_val=2.0)
 
 
+def likeness(images: Tensor, a: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Return "psnr" and "psnr_input" in dB, and where pictures are large enough "ssim", by name: [batch] each.
+
+    Args:
+        images: the answers, which are clipped to [-1, 1] first.
+        a: what they were made from.
+        truth: what they should be, in [-1, 1].
+    """
+    found = {"psnr": psnr(images, truth), "psnr_input": psnr(untouched(a, truth), truth)}
+    if min(truth.shape[1:3]) >= 11:  # the size of SSIM's window
+        found["ssim"] = tf.image.ssim(tf.clip_by_value(images, -1.0, 1.0) + 1.0, truth + 1.0, max_val=2.0)
+    return found
+
+
+def enlarged_input(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the colors of the input as large as the output, pixel by pixel, for people."""
+    factor = b.shape[1] // a.shape[1]
+    return a[..., :3].repeat(factor, axis=1).repeat(factor, axis=2)
+
+
 def untouched(a: Tensor, b: Tensor) -> Tensor:
     """Return the input in the form of the output: enlarged by bicubic interpolation, without a mask."""
     a = a[..., : b.shape[-1]]

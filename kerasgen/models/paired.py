@@ -14,10 +14,10 @@ from kerasgen.models.augmentation import augmented, check_augmentation
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_options, check_pictures
-from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
+from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.gradients import paper_adam
 from kerasgen.models.learned_size import at_learned_size
-from kerasgen.models.pair_tasks import TASKS, psnr, untouched
+from kerasgen.models.pair_tasks import TASKS, enlarged_input, likeness, untouched
 from kerasgen.models.translation import size_multiple, translate_images
 from kerasgen.networks.colorizer import colorizer
 from kerasgen.networks.inpainting import inpainter
@@ -30,7 +30,7 @@ from kerasgen.training.health import Answers, Comparable, Discriminator, Sign, Y
 from kerasgen.training.schedules import Stage, half_constant, staged, warmed_up_cosine
 from kerasgen.typing import Batch, Config, Tensor
 
-_GENERATORS: dict[str, Callable[..., keras.Model]] = {
+GENERATORS: dict[str, Callable[..., keras.Model]] = {
     "restorer": restorer,
     "super_resolver": super_resolver,
     "inpainter": inpainter,
@@ -119,18 +119,17 @@ class PairedTranslator(GenerativeModel):
         self.seed_generator = ReplicaSeedGenerator(seed) if self.differentiable_augmentation else None
         self.task = task or _TASKS_OF.get(generator_type, "restoration")
         self._check_arguments()
-        self.generator_a2b = generator_a2b or _GENERATORS[generator_type](**self.generator_options)
-        self.discriminator: keras.Model | None = None
-        if lambda_adversarial:
-            channels = {"condition_channels": self.generator_a2b.input_shape[-1]}
-            self.discriminator = patchgan(
-                self.generator_a2b.output_shape[-1], **{**channels, **self.discriminator_options}
-            )
+        self.generator_a2b = generator_a2b or GENERATORS[generator_type](**self.generator_options)
+        self.discriminator = self._new_discriminator() if lambda_adversarial else None
         self.built = True
 
+    def _new_discriminator(self) -> keras.Model:
+        channels = {"condition_channels": self.generator_a2b.input_shape[-1]}
+        return patchgan(self.generator_a2b.output_shape[-1], **{**channels, **self.discriminator_options})
+
     def _check_arguments(self) -> None:
-        self._check_choice("generator_type", _GENERATORS)
-        check_options(self.generator_options, _GENERATORS[self.generator_type], "generator_options")
+        self._check_choice("generator_type", GENERATORS)
+        check_options(self.generator_options, GENERATORS[self.generator_type], "generator_options")
         check_options(self.discriminator_options, patchgan, "discriminator_options")
         self._check_choice("adversarial_loss", ("vanilla", "lsgan"))
         if self.task not in TASKS:
@@ -147,7 +146,7 @@ class PairedTranslator(GenerativeModel):
     ) -> None:
         """Set the optimizers; left out, they are Adam with pix2pix' learning rate 2e-4 and beta_1 0.5."""
         super().compile(optimizer=optimizer or paper_adam(), **kwargs)
-        self.optimizer.build(self.generator_a2b.trainable_variables)
+        self.optimizer.build(self.generator_variables)
         self.discriminator_optimizer = None
         if self.discriminator is not None:
             self.discriminator_optimizer = discriminator_optimizer or paper_adam()
@@ -159,9 +158,14 @@ class PairedTranslator(GenerativeModel):
             return []
         return [o for o in (self.optimizer, self.discriminator_optimizer) if o is not None]
 
+    @property
+    def generator_variables(self) -> list[keras.Variable]:
+        """What the first optimizer updates."""
+        return self.generator_a2b.trainable_variables
+
     def train_step(self, data: Batch) -> dict[str, Tensor]:
         a, b, share = self._pair(data)
-        variables = self.generator_a2b.trainable_variables
+        variables = self.generator_variables
         with tf.GradientTape() as tape:
             fake = self.generator_a2b(a, training=True)
         judged = self._update_discriminator(a, b, tf.stop_gradient(fake), share)
@@ -220,10 +224,8 @@ class PairedTranslator(GenerativeModel):
     def test_step(self, data: Batch) -> dict[str, Tensor]:
         a, b, share = self._pair(data)
         values, fake = self.generator_losses(a, b)
-        values["loss"] += self.layer_losses(self.generator_a2b.trainable_variables)
-        values |= {"psnr": psnr(fake, b), "psnr_input": psnr(untouched(a, b), b)}
-        if min(b.shape[1:3]) >= 11:  # the size of SSIM's window
-            values["ssim"] = tf.image.ssim(tf.clip_by_value(fake, -1.0, 1.0) + 1.0, b + 1.0, max_val=2.0)
+        values["loss"] += self.layer_losses(self.generator_variables)
+        values |= likeness(fake, a, b)
         self.track(values, share)
         return self.results(*values)
 
@@ -292,9 +294,7 @@ class PairedTranslator(GenerativeModel):
         if not isinstance(inputs, Mapping):
             raise UserError("This model has pictures only of inputs: give ImageGrid a batch, inputs=….")
         a, b = np.asarray(inputs["a"][:n]), np.asarray(inputs["b"][:n])
-        factor = b.shape[1] // a.shape[1]
-        shown = a[..., :3].repeat(factor, axis=1).repeat(factor, axis=2)
-        pictures = {"input": shown, "restoration": self.translate(a), "truth": b}
+        pictures = {"input": enlarged_input(a, b), "restoration": self.translate(a), "truth": b}
         return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
 
     @property
@@ -314,6 +314,12 @@ class PairedTranslator(GenerativeModel):
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
         """Return the generator: images in [-1, 1] to images in [-1, 1], without what it draws at test."""
         return {"generator_a2b": ExportedNetwork(without_noise(self.generator_a2b))}
+
+    def teachers(self) -> dict[str, Teacher]:
+        network = without_noise(self.generator_a2b)
+        kind, options = self.generator_type, self.generator_options
+        judged = {"discriminator": self.discriminator, "adversarial_loss": self.adversarial_loss}
+        return {"a2b": Teacher(network, kind, options, self.task, **judged)}
 
     def translators(self) -> dict[str, keras.Model]:
         return {"a2b": self.generator_a2b}

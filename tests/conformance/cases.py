@@ -12,6 +12,7 @@ from kerasgen.models import (
     VQVAE,
     AutoencoderKL,
     CycleGAN,
+    Distiller,
     GenerativeModel,
     PairedTranslator,
     RectifiedFlow,
@@ -105,6 +106,21 @@ def _flow_halfway_from_gray(model: RectifiedFlow) -> None:
     model.draws = draws
 
 
+def _distiller() -> Distiller:
+    """Return one whose teacher does something: as it is made, it would leave pictures untouched."""
+    options = {"filters": 4, "blocks": 1}
+    teacher = PairedTranslator("restorer", generator_options=options).generator_a2b
+    random = np.random.default_rng(0)
+    teacher.set_weights([random.normal(0, 0.1, weight.shape) for weight in teacher.get_weights()])
+    return Distiller(
+        teacher,
+        generator_options={**options, "separable": True},
+        discriminator_options={**_PLAIN, "downsamplings": 1},
+        features=("block1_add",),
+        lambda_adversarial=0.1,
+    )
+
+
 MODELS: dict[type[GenerativeModel], ModelCase] = {
     VAE: ModelCase(lambda: VAE((8, 8, 1), 2, filters=(4,), hidden_units=8, num_classes=3), _classes, _at_means),
     CycleGAN: ModelCase(
@@ -125,6 +141,7 @@ MODELS: dict[type[GenerativeModel], ModelCase] = {
         ),
         lambda: _domains("a", "b"),
     ),
+    Distiller: ModelCase(_distiller, lambda: _domains("a", "b")),
     RectifiedFlow: ModelCase(_flow, _classes, _flow_halfway_from_gray),
     AutoencoderKL: ModelCase(_map_autoencoder, _classes, _at_means, lambda model: [model.latent_moments]),
     VQVAE: ModelCase(_vq_vae, _classes, measured=lambda model: model.quantizer.variables),
