@@ -77,8 +77,11 @@ class PairedTranslator(GenerativeModel):
         colored = model.translate(np.zeros((1, 32, 48, 3)))  # in [-1, 1], as its input
     """
 
-    loaders = (Loader("load_paired", needs=("degradation",)), Loader("load_pairs", ("source_a", "source_b")))
-    reports = (
+    loaders: ClassVar[tuple[Loader, ...]] = (
+        Loader("load_paired", needs=("degradation",)),
+        Loader("load_pairs", ("source_a", "source_b")),
+    )
+    reports: ClassVar[tuple[Reported, ...]] = (
         Reported("loss", on_bar=True),
         Reported("l1_loss"),
         Reported("adversarial_loss"),
@@ -318,8 +321,9 @@ class PairedTranslator(GenerativeModel):
     def teachers(self) -> dict[str, Teacher]:
         network = without_noise(self.generator_a2b)
         kind, options = self.generator_type, self.generator_options
-        judged = {"discriminator": self.discriminator, "adversarial_loss": self.adversarial_loss}
-        return {"a2b": Teacher(network, kind, options, self.task, **judged)}
+        judge, loss = self.discriminator, self.adversarial_loss
+        taught = Teacher(network, kind, options, self.task, discriminator=judge, adversarial_loss=loss)
+        return {"a2b": taught}
 
     def translators(self) -> dict[str, keras.Model]:
         return {"a2b": self.generator_a2b}
