@@ -1,9 +1,20 @@
 """The models: subclassed Keras models with their own `train_step`, trained by `model.fit`."""
 
 from kerasgen.errors import UserError
-from kerasgen.models import autoencoder_kl, cyclegan, distiller, paired, rectified_flow, registration, vae, vq_vae
+from kerasgen.models import (
+    autoencoder_kl,
+    code_prior,
+    cyclegan,
+    distiller,
+    paired,
+    rectified_flow,
+    registration,
+    vae,
+    vq_vae,
+)
 from kerasgen.models.autoencoder_kl import AutoencoderKL, MapPosterior
 from kerasgen.models.base import GenerativeModel
+from kerasgen.models.code_prior import CodePrior
 from kerasgen.models.cyclegan import CycleGAN
 from kerasgen.models.distiller import Distiller
 from kerasgen.models.from_noise import FromNoise
@@ -15,13 +26,24 @@ from kerasgen.models.vq_vae import VQVAE
 from kerasgen.presets import Preset, check_name
 
 # A new model adds its module here. Each has a `MODEL` and its `PRESETS`.
-MODEL_MODULES = (vae, cyclegan, paired, registration, rectified_flow, autoencoder_kl, vq_vae, distiller)
+MODEL_MODULES = (
+    vae,
+    cyclegan,
+    paired,
+    registration,
+    rectified_flow,
+    autoencoder_kl,
+    vq_vae,
+    code_prior,
+    distiller,
+)
 
 __all__ = [
     "MODEL_MODULES",
     "VAE",
     "VQVAE",
     "AutoencoderKL",
+    "CodePrior",
     "CycleGAN",
     "Distiller",
     "FromNoise",

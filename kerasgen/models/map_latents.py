@@ -76,8 +76,8 @@ class MapAutoencoder(GenerativeModel):
 
     def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Reconstruct; `predict` therefore gives reconstructions."""
-        images, _ = self._unpack(inputs)
-        return self.way(images)
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(inputs)
+        return self.way(self._images(x["image"] if isinstance(x, dict) else x))
 
     def reconstruct(self, images: Tensor) -> np.ndarray:
         """Images [n, height, width, channels] in [0, 1] through the encoder and the decoder.
@@ -136,7 +136,8 @@ class MapAutoencoder(GenerativeModel):
         made = tf.clip_by_value(made, 0.0, 1.0)
         # Of a picture that comes back exactly it would be infinite, and so would an epoch's mean.
         found = {"psnr": tf.minimum(tf.image.psnr(made, images, max_val=1.0), 100.0)}
-        if min(images.shape[1:3]) >= _SSIM_WINDOW:
+        sides = images.shape[1:3]
+        if None not in sides and min(sides) >= _SSIM_WINDOW:
             found["ssim"] = tf.image.ssim(made, images, max_val=1.0)
         return found
 

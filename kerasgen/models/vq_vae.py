@@ -170,11 +170,26 @@ class VQVAE(MapAutoencoder):
         Raises:
             UserError: the images don't fit.
         """
-        encoder = traced(self.encoder)
-        return in_parts(lambda part: self.quantizer.nearest(encoder(part)), self._images(images).numpy())
+        return in_parts(self.codes_of, self._images(images).numpy())
+
+    def codes_of(self, images: Tensor) -> Tensor:
+        """Return the codes of images that fit, as a tensor, in a graph too: int32 [batch, h, w]."""
+        return self.quantizer.nearest(self.encoder(images, training=False))
 
     def decode(self, codes: Tensor) -> np.ndarray:
         """Images [n, height, width, channels] in [0, 1] from codes [n, h, w].
+
+        Raises:
+            UserError: they are not whole numbers of the codebook.
+        """
+        return in_parts(self.pictures_of_codes, self.checked_codes(codes))
+
+    def pictures_of_codes(self, codes: Tensor) -> Tensor:
+        """Return images [batch, height, width, channels] in [0, 1] of codes that fit, as a tensor."""
+        return tf.clip_by_value(traced(self.decoder)(self.quantizer.vectors(codes)), 0.0, 1.0)
+
+    def checked_codes(self, codes: Tensor) -> np.ndarray:
+        """Return codes as int32 [n, h, w].
 
         Raises:
             UserError: they are not whole numbers of the codebook.
@@ -186,8 +201,7 @@ class VQVAE(MapAutoencoder):
             raise UserError(
                 f"The codes reach from {codes.min()} to {codes.max()}, but the codebook has 0 to {self.codes - 1}."
             )
-        decoder = traced(self.decoder)
-        return np.clip(in_parts(lambda part: decoder(self.quantizer.vectors(part)), codes.astype("int32")), 0.0, 1.0)
+        return codes.astype("int32")
 
     def measures(self, images: Tensor) -> dict[str, np.ndarray]:
         """Return how many different codes each picture has."""

@@ -3,6 +3,7 @@
 from kerasgen.networks.autoencoder import residual_decoder, residual_encoder, tiny_decoder, tiny_encoder
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.networks.patchgan import patchgan, pixel_discriminator
+from kerasgen.networks.pixelcnn import pixelcnn
 from kerasgen.networks.quantizer import VectorQuantizer
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
@@ -14,6 +15,7 @@ __all__ = [
     "conv_encoder",
     "patchgan",
     "pixel_discriminator",
+    "pixelcnn",
     "residual_decoder",
     "residual_encoder",
     "resnet_generator",

@@ -11,6 +11,7 @@ from kerasgen.models import (
     VAE,
     VQVAE,
     AutoencoderKL,
+    CodePrior,
     CycleGAN,
     Distiller,
     GenerativeModel,
@@ -144,6 +145,9 @@ MODELS: dict[type[GenerativeModel], ModelCase] = {
     Distiller: ModelCase(_distiller, lambda: _domains("a", "b")),
     RectifiedFlow: ModelCase(_flow, _classes, _flow_halfway_from_gray),
     AutoencoderKL: ModelCase(_map_autoencoder, _classes, _at_means, lambda model: [model.latent_moments]),
+    CodePrior: ModelCase(
+        lambda: CodePrior(_vq_vae(), (8, 8, 1), filters=4, blocks=1, kernel=3, num_classes=3, top_k=4), _classes
+    ),
     VQVAE: ModelCase(_vq_vae, _classes, measured=lambda model: model.quantizer.variables),
     Registration: ModelCase(lambda: Registration(filters=(4, 4)), lambda: _domains("moving", "fixed")),
 }

@@ -1,0 +1,217 @@
+"""A prior over the codes of a VQ-VAE: pictures from noise, code by code."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasgen import values
+from kerasgen.errors import UserError
+from kerasgen.models.declarations import ExportedNetwork, Labels, Reported
+from kerasgen.models.from_noise import FromNoise, in_batches
+from kerasgen.models.vq_vae import VQVAE
+from kerasgen.networks.pixelcnn import pixelcnn
+from kerasgen.presets import Preset
+from kerasgen.training.health import Comparable, Sign
+from kerasgen.typing import Batch, Config, Tensor
+
+
+@keras.saving.register_keras_serializable(package="kerasgen")
+class CodePrior(FromNoise):
+    """A gated PixelCNN over the codes that a trained `VQVAE` gives pictures (van den Oord et al. 2017, 1711.00937).
+
+    Trains on what a `VAE` does: {"image": [batch, height, width, channels] in [0, 1] (, "label", "sample_weight")}.
+    Reports `loss`, the negative log-likelihood of an example's codes, in nats a code.
+
+    Pictures are made place by place, in lines: a place's number of z ~ N(0, I) says which quantile of its code's
+    distribution is taken, so that the same z gives the same picture. `call` gives the logits of an image's codes.
+
+    Args:
+        first_stage: the trained autoencoder, of which a copy is kept; it isn't trained any more.
+        image_shape: (height, width, channels) of the pictures.
+        filters, blocks, kernel: of `kerasgen.networks.pixelcnn`.
+        num_classes: makes it conditional on a class, an integer below it (or a vector of shares).
+        num_attributes: makes it conditional on so many attributes at once, a vector of 0 and 1.
+        temperature: by which logits are divided when pictures are made: below 1, codes are more typical.
+        top_k: only the k most probable codes of each place are taken; None takes all.
+        network: your own instead of the PixelCNN, with its inputs and outputs.
+
+    Raises:
+        UserError: an argument doesn't fit.
+
+    Example:
+        from kerasgen.models import VQVAE
+
+        vqvae = VQVAE(1, codes=16, code_dim=4, architecture_options={"filters": (8,), "patch": 4})
+        prior = CodePrior(vqvae, (16, 16, 1), filters=8, blocks=2, num_classes=10)
+        images = prior.generate(4, labels=7)
+    """
+
+    reports = (Reported("loss", on_bar=True),)
+    evaluation = "pictures"
+    encodes = False
+    seeded = False
+    preview_file = "generated.png"
+
+    def __init__(
+        self,
+        first_stage: keras.Model,
+        image_shape: Sequence[int],
+        *,
+        filters: int = 64,
+        blocks: int = 6,
+        kernel: int = 5,
+        num_classes: int | None = None,
+        num_attributes: int | None = None,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        network: keras.Model | None = None,
+        **kwargs: Config,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(first_stage, VQVAE):
+            raise UserError(f"first_stage is a {type(first_stage).__name__}, but its codes are needed: give a VQVAE.")
+        height, width, channels = values.shape("image_shape", image_shape, "height, width, channels")
+        self.image_shape = (height, width, channels)
+        self.num_classes, self.num_attributes = num_classes, num_attributes
+        self.temperature, self.top_k = temperature, top_k
+        self.map_shape = self._map_of(first_stage)
+        self.latent_dim = self.map_shape[0] * self.map_shape[1]
+        self._check_labels()
+        values.number("temperature", temperature, above=0)
+        if top_k is not None:
+            values.whole("top_k", top_k, most=first_stage.codes)
+        self.first_stage = VQVAE.from_config(first_stage.get_config())
+        self.first_stage.set_weights(first_stage.get_weights())
+        self.first_stage.trainable = False
+        self.network = network or pixelcnn(
+            first_stage.codes, filters=filters, blocks=blocks, kernel=kernel, label_size=self.label_size
+        )
+        self._compiled = tf.function(lambda inputs: self.network(inputs, training=False), reduce_retracing=True)
+        self.built = True
+
+    def _map_of(self, first_stage: VQVAE) -> tuple[int, int]:
+        """Return height and width of the codes' map."""
+        (height, width, channels), multiple = self.image_shape, first_stage.image_multiple
+        if height % multiple or width % multiple or channels != first_stage.picture_shape[2]:
+            raise UserError(
+                f"image_shape is {self.image_shape}, but first_stage takes {first_stage.picture_shape[2]} channels, "
+                f"and sides divisible by {multiple}: choose such."
+            )
+        return height // multiple, width // multiple
+
+    # -- losses ---------------------------------------------------------------------------------------------
+
+    def train_step(self, data: Batch) -> dict[str, Tensor]:
+        inputs, share = self._unpack(data)
+        given = self._codes_of(inputs)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(self._nll(given, training=True), axis=[1, 2])
+            layer_losses = self.layer_losses(self.trainable_variables)
+        self.update(tape, loss, share, self.trainable_variables, self.optimizer, layer_losses)
+        self.track({"loss": loss + layer_losses}, share)
+        return self.results("loss")
+
+    def test_step(self, data: Batch) -> dict[str, Tensor]:
+        inputs, share = self._unpack(data)
+        loss = tf.reduce_mean(self._nll(self._codes_of(inputs), training=False), axis=[1, 2])
+        self.track({"loss": loss + self.layer_losses(self.trainable_variables)}, share)
+        return self.results("loss")
+
+    def _codes_of(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the network's inputs for images: their codes, and labels."""
+        told = {"label": inputs["label"]} if self.conditional else {}
+        return {"codes": self.first_stage.codes_of(inputs["image"]), **told}
+
+    def _nll(self, given: dict[str, Tensor], training: bool) -> Tensor:
+        """Return the negative log-probability of each code, in nats: [batch, h, w]."""
+        logits = self.network(given, training=training)["logits"]
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(given["codes"], logits)
+
+    def call(self, inputs: Batch, training: bool = False) -> Tensor:
+        """Return the logits of an image's codes, each given those before it: [batch, h, w, codes]."""
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(inputs)
+        return self.network(self._codes_of(self._inputs_of(x, y)), training=training)["logits"]
+
+    def log_prob(self, codes: Tensor, labels: Tensor = None) -> np.ndarray:
+        """Return the log-probability of maps of codes, in nats; the temperature is left out.
+
+        Args:
+            codes: whole numbers [n, h, w].
+            labels: of a conditional model.
+
+        Returns:
+            float64 [n].
+
+        Raises:
+            UserError: the codes or labels don't fit.
+        """
+        codes = self.first_stage.checked_codes(codes)
+        given = {"codes": tf.constant(codes), **self._label_input(labels)}
+        return -in_batches(lambda part: self._nll(part, training=False), given).astype(np.float64).sum(axis=(1, 2))
+
+    # -- pictures -------------------------------------------------------------------------------------------
+
+    def pictures_of(self, inputs: dict[str, Tensor]) -> Tensor:
+        return self.first_stage.pictures_of_codes(self.codes_from(inputs))
+
+    def codes_from(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return maps of codes, int32 [batch, h, w], of {"z": [batch, latent_dim] (, "label")}."""
+        height, width = self.map_shape
+        quantiles = np.reshape(0.5 + 0.5 * tf.math.erf(inputs["z"] / math.sqrt(2)), (-1, height, width))
+        codes = np.zeros(quantiles.shape, np.int32)
+        told = {"label": inputs["label"]} if self.conditional else {}
+        for row in range(height):
+            for column in range(width):
+                # What lies below isn't looked at.
+                logits = self._compiled({"codes": tf.constant(codes[:, : row + 1]), **told})["logits"]
+                codes[:, row, column] = self._taken(logits[:, row, column].numpy(), quantiles[:, row, column])
+        return tf.constant(codes)
+
+    def _taken(self, logits: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+        """Return the codes [batch] at quantiles [batch] of their distributions."""
+        logits = logits.astype(np.float64) / self.temperature
+        if self.top_k is not None:
+            # By rank, so that equally probable codes don't make it more.
+            ranks = np.argsort(np.argsort(-logits, axis=1, kind="stable"), axis=1)
+            logits = np.where(ranks < self.top_k, logits, -np.inf)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        below = np.cumsum(shares / shares.sum(axis=1, keepdims=True), axis=1)
+        # The last code that has a share, where rounding leaves the sum below a quantile near 1.
+        last = shares.shape[1] - 1 - np.argmax(shares[:, ::-1] > 0, axis=1)
+        return np.minimum((below <= quantiles[:, None]).sum(axis=1), last)
+
+    # -- declarations ---------------------------------------------------------------------------------------
+
+    def preview(self, n: int = 64, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
+        labels = None
+        if inputs is not None:
+            images, labels = self._preview_inputs(inputs, n)
+            n = len(images)
+        return {"generated": self.generate(n, labels, seed)}
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        return (Comparable("loss"),)
+
+    def networks_to_export(self) -> dict[str, ExportedNetwork]:
+        """Return the prior (codes to the logits of each, given those before it) and the first stage's decoder."""
+        says: Labels = "attributes" if self.num_attributes else "classes"
+        return {
+            "prior": ExportedNetwork(self.network, not_pictures=("logits",), labels=says),
+            "decoder": self.first_stage.networks_to_export()["decoder"],
+        }
+
+    def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the codes of the batch's images, with its labels or classes in turn."""
+        codes = self.first_stage.encode(np.asarray(batch["image"], np.float32))
+        labels = self._label_input(self._labels_like(batch))
+        given = {"codes": codes, **{name: np.asarray(value) for name, value in labels.items()}}
+        return {"prior": given, "decoder": codes}
+
+
+MODEL = CodePrior
+# A preset would need the weights of its first stage.
+PRESETS: dict[str, Preset] = {}
