@@ -45,6 +45,7 @@ REFERENCE = {
             f"commands.{name}"
             for name in (
                 "train",
+                "distill",
                 "options",
                 "generate",
                 "translate",

@@ -202,6 +202,62 @@ def train(
 
 
 @_command()
+@_with_options
+def distill(
+    model: Annotated[Path, typer.Argument(help="The teacher: a run folder of a translator, or a trained preset.")],
+    output: Annotated[Path, typer.Option(help="Folder of the student's run.")],
+    data: Annotated[
+        str | None, typer.Option(help="Pictures such as folder:PATH; by default what the teacher was trained on.")
+    ] = None,
+    data_a: Annotated[str | None, typer.Option(help="Two sources, which tell the truth too: the pictures.")] = None,
+    data_b: Annotated[str | None, typer.Option(help="Two sources: what they should become.")] = None,
+    direction: Annotated[str, typer.Option(help="a2b, or b2a for the way back.")] = "a2b",
+    epochs: Annotated[int | None, typer.Option(help="How often to go through the data; else the teacher's.")] = None,
+    seed: Seed = 0,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE, as often as you like: filters=16 of the network, or a setting."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Begin with the weights of a run, a .keras file or a preset.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the bit.")] = False,
+    schedule: Annotated[
+        str | None, typer.Option(help="With more epochs: restart or extend the learning rate's course.")
+    ] = None,
+    *,
+    options: Options,
+) -> None:
+    """Train a small network to answer as a trained translator does, for phones and browsers."""
+    sources, settings = sources_of(data, data_a, data_b), parse_settings(changes or ())
+    RunFolder(output).check(resume)
+    with _quiet_import():
+        from kerasgen.commands.distill import distill as run_distillation
+
+    run = run_distillation(
+        model,
+        output,
+        sources,
+        direction,
+        epochs,
+        seed,
+        resume,
+        options,
+        settings,
+        schedule,
+        start,
+    )
+    print_last(run.history)
+    for name, cost in run.model.costs().items():
+        typer.echo(f"{name}: {cost}")
+    folder = quote(str(run.folder))
+    print_next(
+        f"kerasgen evaluate {folder}",
+        f"kerasgen export {folder} --output saved_models/{quote(run.folder.name)} --format tflite",
+    )
+
+
+@_command()
 def generate(
     model: Annotated[Path, typer.Argument(help="A run folder, a .keras file, or a trained preset.")],
     output: Annotated[Path, typer.Option(help="Folder for grid.png and the single pictures.")],

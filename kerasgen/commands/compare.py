@@ -9,7 +9,7 @@ from kerasgen import pages
 from kerasgen.commands.report import curves_of, flat, picture_of
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
-from kerasgen.models import find
+from kerasgen.models import model_named
 from kerasgen.models.declarations import Better
 from kerasgen.runs import Health, RunConfig, RunFolder
 
@@ -113,7 +113,7 @@ def _best(name: str, values: Sequence[float | None], runs: Sequence[Compared]) -
 
 
 def _better(name: str, run: Compared) -> Better | None:
-    model_class, _ = find(run.config.get("preset", ""))
+    model_class = model_named(run.config.get("model", ""))
     reports = {reported.name: reported.better for reported in model_class.reports}
     return reports.get(name.removeprefix("val_"))
 

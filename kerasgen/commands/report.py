@@ -1,5 +1,6 @@
 """The report of a training: one page that says whether it is healthy, and why, rewritten after each epoch."""
 
+import json
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,10 +11,13 @@ import keras
 import numpy as np
 
 from kerasgen import pages
+from kerasgen.commands.settings import settings_of_run
 from kerasgen.data.reading import read_picture
 from kerasgen.data.sources.source import Fit
 from kerasgen.drawing import side_by_side
 from kerasgen.errors import Stopped, UserError
+from kerasgen.models import Distiller
+from kerasgen.presets import Preset
 from kerasgen.runs import RunConfig, RunFolder
 from kerasgen.training.distribute import is_chief
 from kerasgen.training.health import Answers, Verdict, judge
@@ -237,7 +241,7 @@ def repeating(run: RunFolder, config: RunConfig) -> list[str]:
     options = config.get("options", {})
     given += [(f"--{name}", options.get(name)) for name in ("precision", "strategy")]
     given += [("--from", config.get("start"))]
-    words = ["kerasgen", "train", config["preset"], "--config", str(run.config_file), "--seed", str(config["seed"])]
+    words = [*_begun(run, config), "--seed", str(config["seed"])]
     words += [word for option, value in given if value is not None for word in (option, str(value))]
     words += ["--jit"] * bool(options.get("jit")) + ["--output", str(again)]
     stages = config.get("stages") or [{"epochs": config["epochs"]}]
@@ -246,3 +250,14 @@ def repeating(run: RunFolder, config: RunConfig) -> list[str]:
         further = ["--resume", "--schedule", str(stage["schedule"])] if i else []
         commands.append(shlex.join([*words, "--epochs", str(stage["epochs"]), *further]))
     return commands
+
+
+def _begun(run: RunFolder, config: RunConfig) -> list[str]:
+    """Return the beginning of the command: what is trained, and how it is set."""
+    if config["model"] != Distiller.__name__:
+        return ["kerasgen", "train", config["preset"], "--config", str(run.config_file)]
+    # A student's preset is its teacher, whose settings are others.
+    settings = settings_of_run(config, Distiller, Preset("", {}, config["data"], {"epochs": config["epochs"]}))
+    taken = {name: value for name, value in settings.items() if name not in ("recipe.epochs", "direction")}
+    words = ["kerasgen", "distill", config["preset"], "--direction", config["config"]["direction"]]
+    return [*words, *(word for name, value in taken.items() for word in ("--set", f"{name}={json.dumps(value)}"))]

@@ -120,7 +120,19 @@ def settings_in(found: dict[str, Config], preset: str) -> dict[str, Config]:
         return found
     if found["preset"] != preset:
         raise UserError(f"The settings are of the preset {found['preset']!r}, not of {preset!r}: train that one.")
-    model_class, declared = find(preset)
+    return settings_of_run(found, *find(preset))
+
+
+def settings_of_run(
+    found: Mapping[str, Config], model_class: type[GenerativeModel], declared: Preset
+) -> dict[str, Config]:
+    """Return the settings by name that a run was trained with.
+
+    Args:
+        found: its config.json.
+        model_class: of its model.
+        declared: the preset that it was made of.
+    """
     loader = model_class.loader_for(found["data"]) or model_class.loaders[0]
     groups = {"": model_class.upgraded_config(found["config"]), "data.": found["data"], "recipe.": found["recipe"]}
     settings = {prefix + name: value for prefix, group in groups.items() for name, value in group.items()}

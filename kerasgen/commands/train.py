@@ -23,7 +23,8 @@ from kerasgen.commands.settings import changed
 from kerasgen.commands.training_data import TrainingData, with_sources
 from kerasgen.commands.warm_start import start_from
 from kerasgen.errors import UserError
-from kerasgen.models import GenerativeModel, find
+from kerasgen.models import GenerativeModel, find, model_named
+from kerasgen.presets import Preset
 from kerasgen.runs import RunConfig, RunFolder, json_text
 from kerasgen.training.schedules import Continuation, Stage
 
@@ -52,8 +53,23 @@ class Run:
     validation: "tf.data.Dataset"
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained without being a preset, such as a student.
+
+    Attributes:
+        name: what the run says for its preset.
+        model_class: of the model.
+        preset: arguments of the model, of its data and of its training.
+    """
+
+    name: str
+    model_class: type[GenerativeModel]
+    preset: Preset
+
+
 def train(
-    preset: str,
+    preset: str | Recipe,
     output: str | os.PathLike,
     data: str | tuple[str, str] | None = None,
     epochs: int | Sequence[int] | None = None,
@@ -74,7 +90,7 @@ def train(
     interrupted and goes on then equals an undisturbed one to the bit.
 
     Args:
-        preset: its name; see `kerasgen list`.
+        preset: its name; see `kerasgen list`. Or a recipe that has none.
         output: the run folder; several workers need one that all of them see.
         data: a data source such as "folder:PATH", or two of them, domain A and domain B, for a model that
             translates; None takes the preset's own.
@@ -104,8 +120,9 @@ def train(
     options, folder = options or Options(), RunFolder(output)
     folder.check(resume, overwrite)
     values.seed("seed", seed)
-    model_class, found = find(preset)
-    loader, found = with_sources(model_class, preset, found, data)
+    wanted = preset if isinstance(preset, Recipe) else Recipe(preset, *find(preset))
+    model_class = wanted.model_class
+    loader, found = with_sources(model_class, wanted.name, wanted.preset, data)
     sizes = {} if batch_size is None else {"data.batch_size": batch_size}
     found = changed(model_class, found, loader, sizes | dict(settings or {}))
     stages = stages_of(folder if resume else None, epochs, found.recipe["epochs"], schedule)
@@ -127,7 +144,7 @@ def train(
         model.jit_compile = True
 
     config: RunConfig = {
-        "preset": preset,
+        "preset": wanted.name,
         "model": model_class.__name__,
         "config": model.get_config(),
         "data": loaded.arguments,
@@ -342,7 +359,7 @@ def _compare(folder: RunFolder, config: RunConfig) -> None:
     for found in (former, present):
         found.get("config", {}).pop("name", None)  # Keras counts the models of a process in it
     # An argument that a newer version added stands at its default: the preset's run didn't know it.
-    model_class, _ = find(config["preset"])
+    model_class = model_named(config["model"])
     former["config"] = present["config"] | model_class.upgraded_config(former.get("config", {}))
     for name in ("preset", "seed", "data", "steps_per_epoch", "recipe", "config"):
         if former.get(name) != present[name]:
