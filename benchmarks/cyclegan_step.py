@@ -38,7 +38,7 @@ SHAPES = ((64, 1), (128, 1), (256, 1), (64, 2), (64, 4), (64, 8))
 _PRODUCT = 2048
 
 
-def torch_step(size: int, blocks: int, precision: str):
+def torch_step(size: int, blocks: int, precision: str, device: str = "cpu", filters: int = 64):
     """A function that runs one step in PyTorch."""
     import torch
     from torch_cyclegan import PatchGAN, ResnetGenerator, Trainer
@@ -55,15 +55,15 @@ def torch_step(size: int, blocks: int, precision: str):
 
     kept_a, kept_b = [], []
     trainer = Trainer(
-        *(ResnetGenerator(blocks=blocks) for _ in range(2)),
-        *(PatchGAN() for _ in range(2)),
+        *(ResnetGenerator(filters=filters, blocks=blocks).to(device) for _ in range(2)),
+        *(PatchGAN(filters=filters).to(device) for _ in range(2)),
         pool_a=lambda fake: pool(kept_a, fake),
         pool_b=lambda fake: pool(kept_b, fake),
     )
-    a, b = (torch.rand(1, 3, size, size) * 2 - 1 for _ in range(2))
+    a, b = (torch.rand(1, 3, size, size, device=device) * 2 - 1 for _ in range(2))
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
             trainer.step(a, b)
 
     return step

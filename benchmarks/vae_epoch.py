@@ -68,7 +68,7 @@ def kerasgen_epoch(net: str, images: int, precision: str):
     return lambda: vae.fit(data, verbose=0, shuffle=False)
 
 
-def mnist_networks(latent_dim: int):
+def mnist_networks(latent_dim: int, width: int = 128):
     """pythae's `Encoder_Conv_VAE_MNIST` and `Decoder_Conv_AE_MNIST` in Keras: the same functions, as many weights.
 
     Padding and cropping are the convolutions' own, so that nothing is computed only to be cut off. Where PyTorch cuts
@@ -85,16 +85,16 @@ def mnist_networks(latent_dim: int):
         return layers.ZeroPadding2D(((1, 0), (1, 0)))(x)
 
     x = image = keras.Input((28, 28, 1), name="image")
-    for filters in (128, 256):
+    for filters in (width, 2 * width):
         x = norm_relu(layers.Conv2D(filters, 4, strides=2, padding="same")(x))
-    x = norm_relu(layers.Conv2D(512, 4, strides=2)(pad_first(x)))
-    x = norm_relu(layers.Dense(1024)(layers.Flatten()(pad_first(x))))
+    x = norm_relu(layers.Conv2D(4 * width, 4, strides=2)(pad_first(x)))
+    x = norm_relu(layers.Dense(8 * width)(layers.Flatten()(pad_first(x))))
     posterior = {name: layers.Dense(latent_dim, dtype="float32", name=name)(x) for name in ("z_mean", "z_log_var")}
 
     z = keras.Input((latent_dim,), name="z")
-    x = layers.Reshape((4, 4, 1024))(layers.Dense(1024 * 4 * 4)(z))
+    x = layers.Reshape((4, 4, 8 * width))(layers.Dense(8 * width * 4 * 4)(z))
     # 4 pixels to 7, to 14, to 28.
-    for filters, more in ((512, 0), (256, 1), (1, 1)):
+    for filters, more in ((4 * width, 0), (2 * width, 1), (1, 1)):
         x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same", output_padding=more)(x)
         x = norm_relu(x) if filters > 1 else x
     decoded = layers.Activation("sigmoid", dtype="float32", name="image")(x)
