@@ -12,8 +12,8 @@ from gpu_checks.equality import relative_difference
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CHOSEN = (
-    "devices", "cpu gradients vae", "cpu artifacts", "torch vae", "limit", "vae float32", "gradients vae", "loss scale",
-    "artifacts", "vae float32 jit",
+    "devices", "cpu gradients vae", "cpu artifacts", "torch vae", "limit", "vae float32", "gradients vae",
+    "loss scale", "artifacts", "vae float32 jit",
 )  # fmt: skip
 
 
