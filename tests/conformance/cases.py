@@ -203,7 +203,9 @@ PRESETS: dict[str, PresetCase] = {
     "vq_emoji_64": PresetCase(
         {**_PAIRS, "codes": 16, "code_dim": 4, "architecture_options": {"filters": [8], "patch": 2}}, _FOLDER
     ),
-    "kl_tiny": PresetCase({**_PAIRS, "architecture_options": {"filters": [4, 4], "blocks": 1}}, _FOLDER),
+    "kl_tiny": PresetCase(
+        {**_PAIRS, "architecture_options": {"filters": [4, 4], "blocks": 1}}, _FOLDER, exported=False
+    ),
     "vae_64": PresetCase(_VAE, _FOLDER),
     "label_to_image": PresetCase({**_VAE, "num_attributes": 2}, ("faces_with_attributes",), exported=False),
     "cyclegan_resnet_9": PresetCase(_resnet(9), _FOLDERS, exported=False),
