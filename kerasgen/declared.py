@@ -32,8 +32,14 @@ def check_settings(preset: str, names: Sequence[str]) -> None:
 
 
 def check_monitor(preset: str, name: str) -> None:
-    """Raise `UserError` unless the model of a preset reports a number of that name."""
+    """Raise `UserError` unless the model of a preset reports a number of that name, and is the better for it."""
     check_known(name, reported_names(preset), f"A {_lineage(preset)[0].name} doesn't report {name!r}")
+    calls = {str(ast.literal_eval(call.args[0])): call for call in _calls(_lineage(preset), "reports")}
+    judging = [reported for reported, call in calls.items() if _judges(call)]
+    if name.removeprefix("val_") not in judging:
+        # As `judged_by` has them: what validation alone counts comes first.
+        other = min(judging, key=lambda n: all(k.arg != "validation_only" for k in calls[n].keywords))
+        raise UserError(f"The monitor {name!r} doesn't judge the model: choose another, such as {f'val_{other}'!r}.")
 
 
 def check_known(name: str, known: Collection[str], otherwise: str) -> None:
@@ -67,6 +73,12 @@ def reported_names(preset: str) -> list[str]:
         if "validation_only" not in options:
             trained.append(name)
     return [*trained, *validated]
+
+
+def _judges(reported: ast.Call) -> bool:
+    """Tell whether one direction of a declared number is better."""
+    given = [*reported.args[1:2], *(keyword.value for keyword in reported.keywords if keyword.arg == "better")]
+    return all(ast.literal_eval(value) is not None for value in given)
 
 
 @functools.cache

@@ -9,7 +9,8 @@ from PIL import Image
 from kerasgen.commands.settings import settings_of
 from kerasgen.commands.ship import shipments
 from kerasgen.commands.train import train
-from kerasgen.declared import preset_names, reported_names, setting_names
+from kerasgen.declared import check_monitor, preset_names, reported_names, setting_names
+from kerasgen.errors import UserError
 from kerasgen.export import available_formats, export_model
 from kerasgen.models import presets
 from kerasgen.runs import RunFolder
@@ -27,7 +28,13 @@ def test_what_is_read_off_the_files_is_what_the_code_has(name):
     ways = [settings_of(model_class, preset, loader) for loader in model_class.loaders]
     assert set(setting_names(name)) == {setting for way in ways for setting in way}
     for reported in reported_names(name):
-        assert model_class.reported(reported)
+        if model_class.reported(reported).better is None:
+            with pytest.raises(
+                UserError, match=f"'{reported}' doesn't judge the model: .* {model_class.judged_by()[0]!r}"
+            ):
+                check_monitor(name, reported)
+        else:
+            check_monitor(name, reported)
     names = {reported.name for reported in model_class.reports}
     assert {f"val_{n}" for n in names} <= set(reported_names(name)) <= {f"val_{n}" for n in names} | names
 
