@@ -16,7 +16,7 @@ NETWORKS = (
     *("NASNetMobile", "ResNet50", "ResNet50V2", "Xception", "InceptionV3", "ConvNeXtTiny"),
 )
 SIDE = 96
-# All 12 went through all of these once; here one network has each cell, because the large ones take minutes.
+# All 12 went through all of these on 2026-11-27; here one network has each cell, because the large ones take minutes.
 FULLY = [
     ("MobileNetV2", "saved_model", "float32"),
     *(("MobileNetV2", "tflite", variant) for variant in ("float32", "float16", "dynamic_int8")),

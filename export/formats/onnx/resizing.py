@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..resize import resize_matrix
+from ..resize import nearest_places, resize_matrix
 from .call import Call
 from .graph import Value
 
@@ -52,11 +52,21 @@ def _resized(call: Call, size: tuple[int, int]) -> Value:
     value = call.graph.channels_first(call.input)
     if options.interpolation not in _MODES or (options.antialias and options.interpolation != "nearest"):
         return _by_matrices(call, value, list(size), options.interpolation, options.antialias)
+    if options.interpolation == "nearest" and None not in value.shape[1:3]:
+        return _by_places(call, value, size)
     # Not by the attribute `axes`: ONNX Runtime then fails to infer shapes where the picture's size is open.
     shape = call.graph.node("Shape", [value.name])
     kept = call.graph.node("Slice", [shape, call.graph.integers([0]), call.graph.integers([2])])
     sizes = call.graph.node("Concat", [kept, call.graph.integers(list(size))], axis=0)
     name = call.graph.node("Resize", [value.name, "", "", sizes], **_MODES[options.interpolation])
+    return call.result(name, moved=True)
+
+
+def _by_places(call: Call, value: Value, size: tuple[int, int]) -> Value:
+    """Repeat or leave out rows and columns of a known number."""
+    name = value.name
+    for axis, (old, new) in enumerate(zip(value.shape[1:3], size, strict=True), start=2):
+        name = call.graph.node("Gather", [name, call.graph.integers(nearest_places(old, new))], axis=axis)
     return call.result(name, moved=True)
 
 

@@ -10,6 +10,7 @@ import onnx
 from kerasgen.errors import UserError
 
 from ..tf_graph import quiet_tensorflow
+from .mending import mend
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -48,6 +49,7 @@ def convert(signature: "Signature", opset: int) -> onnx.ModelProto:
             tensors_to_rename=renamed,
         )
     _refuse_unknown(model, signature.model.name)
+    mend(model)
     return model
 
 

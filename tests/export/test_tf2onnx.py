@@ -1,0 +1,50 @@
+"""Sizes and places where tf2onnx, ONNX Runtime and TensorFlow round in different ways."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from .compare import assert_equal_in
+
+
+def pictures(height: int, width: int) -> dict[str, np.ndarray]:
+    return {"image": np.random.default_rng(0).normal(size=(2, height, width, 3)).astype("float32")}
+
+
+def unknown(x: keras.KerasTensor) -> keras.KerasTensor:
+    """A layer that has no direct translation, and changes nothing."""
+    return layers.Lambda(lambda t: t)(x)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [((6, 14), (19, 22)), ((7, 13), (3, 29)), ((8, 8), (16, 4)), ((41, 47), (61, 37)), ((18, 12), (3, 5))],
+)
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+@pytest.mark.parametrize("before", [unknown, layers.ReLU()])
+def test_a_resize_reaches_its_size(old, new, interpolation, before, tmp_path):
+    """In float32, 14 × (22 / 14) is below 22; and which pixel is the nearest is a matter of rounding for 6 to 19."""
+    image = keras.Input((*old, 3), name="image")
+    model = keras.Model(image, layers.Resizing(*new, interpolation=interpolation)(before(image)))
+    assert_equal_in(["onnx"], model, pictures(*old), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("padding", "output_padding"),
+    [
+        ("same", None),
+        ("same", 1),
+        ("same", 2),
+        ("valid", None),
+        ("valid", 0),
+        ("valid", 1),
+        ("valid", (1, 0)),
+        ("valid", 2),
+    ],
+)
+def test_a_transposed_convolution_reaches_beyond_its_kernels(padding, output_padding, tmp_path):
+    image = keras.Input((5, 7, 3), name="image")
+    enlarged = layers.Conv2DTranspose(2, 4, 3, padding, output_padding, bias_initializer="ones")
+    model = keras.Model(image, enlarged(unknown(image)))
+    assert_equal_in(["onnx"], model, pictures(5, 7), tmp_path)
