@@ -266,7 +266,7 @@ def generate(
     label: Annotated[
         str | None, typer.Option(help="Number or folder name of a class; by default all in turn.")
     ] = None,
-    where: Annotated[str | None, typer.Option(help='Attributes, such as "smiling=1 & male=0".')] = None,
+    where: Annotated[str | None, typer.Option(help='Evidence, such as "smiling=1 & male=0" or "label=cats".')] = None,
     temperature: Annotated[
         float, typer.Option(help="Below 1 more typical pictures, above 1 more varied ones.")
     ] = 1.0,
@@ -289,8 +289,8 @@ def generate(
         from kerasgen.samplers.attributes import parse_where
 
     found = generating_model(model)
-    asked = parse_where(where) if where else None
-    names = class_names_of(found, model, None) if label is not None or sampler != "prior" else ()
+    names = class_names_of(found, model, None) if label is not None or where or sampler != "prior" else ()
+    asked = parse_where(where, names) if where else None
     wanted = None if label is None else class_of(label, names)
     fitted, encoded = ready_sampler(found, model, sampler, asked, wanted, data, temperature)
     evidence = (asked or {}) | ({} if wanted is None else {"label": wanted})

@@ -1,7 +1,7 @@
 """Labels and attributes of training pictures, and evidence about them such as "smiling=1 & male=0"."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -124,17 +124,24 @@ def likelihood_of(evidence: Mapping[int, int], tables: list[np.ndarray], parts: 
     return likelihood
 
 
-def parse_where(text: str) -> dict[str, int]:
-    """Evidence from a text such as "smiling=1 & male=0".
+def parse_where(text: str, classes: Sequence[str] = ()) -> dict[str, int]:
+    """Return the evidence in a text such as "smiling=1 & male=0" or "label=cats".
+
+    Args:
+        text: names with their values, joined by "&".
+        classes: what the values of `label` are called; the number of a class can be given too.
 
     Raises:
-        UserError: it is written otherwise.
+        UserError: it is written otherwise, or no class has the name.
     """
     found = {}
     for part in text.split("&"):
         name, equals, value = (piece.strip() for piece in part.partition("="))
+        if name == "label" and value in classes:
+            value = str(classes.index(value))
         if not (name and equals and value.removeprefix("-").isdigit()):
-            raise UserError(f'{text!r} can\'t be read at {part.strip()!r}: write it as "smiling=1 & male=0".')
+            known = f"; the classes are {', '.join(classes)}" if name == "label" and classes else ""
+            raise UserError(f'{text!r} can\'t be read at {part.strip()!r}: write it as "smiling=1 & male=0"{known}.')
         if name in found:
             raise UserError(f"{text!r} names {name!r} twice: say it once.")
         found[name] = int(value)

@@ -136,10 +136,10 @@ class Checkpoints(keras.callbacks.Callback):
                 f"choose one of {', '.join(numbers)}."
             )
         value = numbers[metric]
-        if math.isnan(value):
+        if not math.isfinite(value):
             return
         sign = 1 if self.model.reported(metric).better == "higher" else -1
-        if self.best is None or math.isnan(self.best["value"]) or sign * value > sign * self.best["value"]:
+        if self.best is None or not math.isfinite(self.best["value"]) or sign * value > sign * self.best["value"]:
             self.best = {"step": step, "metric": metric, "value": value}
 
     def write_now(self, epoch: int, batch: int) -> None:

@@ -265,6 +265,16 @@ def test_parse_where():
             parse_where(text)
 
 
+def test_classes_are_evidence_by_their_names():
+    classes = ("cats", "dogs", "7")
+    assert [parse_where(f"label={text}", classes)["label"] for text in ("dogs", "0", "7", "12")] == [1, 0, 2, 12]
+    assert parse_where("label = cats & indoor=1", classes) == {"label": 0, "indoor": 1}
+    with pytest.raises(UserError, match="the classes are cats, dogs, 7"):
+        parse_where("label=cat", classes)
+    with pytest.raises(UserError, match="can't be read at 'indoor=cats'"):
+        parse_where("indoor=cats", classes)
+
+
 @pytest.mark.parametrize("name", DENSITIES)
 @pytest.mark.parametrize(
     ("where", "message"), [({"hat": 1}, "no attribute 'hat'.*label, right, round"), ({"label": 7}, "choose one of 0")]
