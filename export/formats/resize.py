@@ -19,4 +19,4 @@ def nearest_places(old: int, new: int) -> np.ndarray:
 
     Where a place lies between two pixels, what the runtimes take depends on their rounding.
     """
-    return resize_matrix(old, new, "nearest", antialias=False).argmax(axis=1)
+    return resize_matrix(old, new, "nearest", antialias=False).argmax(axis=1).astype(np.int64)

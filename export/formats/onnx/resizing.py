@@ -1,5 +1,7 @@
 """Enlarging and shrinking pictures, as layers and as `keras.ops.image.resize`."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..resize import nearest_places, resize_matrix
@@ -52,8 +54,9 @@ def _resized(call: Call, size: tuple[int, int]) -> Value:
     value = call.graph.channels_first(call.input)
     if options.interpolation not in _MODES or (options.antialias and options.interpolation != "nearest"):
         return _by_matrices(call, value, list(size), options.interpolation, options.antialias)
-    if options.interpolation == "nearest" and None not in value.shape[1:3]:
-        return _by_places(call, value, size)
+    known = [side for side in value.shape[1:3] if side is not None]
+    if options.interpolation == "nearest" and len(known) == 2:
+        return _by_places(call, value, zip(known, size, strict=True))
     # Not by the attribute `axes`: ONNX Runtime then fails to infer shapes where the picture's size is open.
     shape = call.graph.node("Shape", [value.name])
     kept = call.graph.node("Slice", [shape, call.graph.integers([0]), call.graph.integers([2])])
@@ -62,11 +65,11 @@ def _resized(call: Call, size: tuple[int, int]) -> Value:
     return call.result(name, moved=True)
 
 
-def _by_places(call: Call, value: Value, size: tuple[int, int]) -> Value:
+def _by_places(call: Call, value: Value, sides: Iterable[tuple[int, int]]) -> Value:
     """Repeat or leave out rows and columns of a known number."""
     name = value.name
-    for axis, (old, new) in enumerate(zip(value.shape[1:3], size, strict=True), start=2):
-        name = call.graph.node("Gather", [name, call.graph.integers(nearest_places(old, new))], axis=axis)
+    for axis, (old, new) in enumerate(sides, start=2):
+        name = call.graph.node("Gather", [name, call.graph.constant(nearest_places(old, new))], axis=axis)
     return call.result(name, moved=True)
 
 
