@@ -23,6 +23,10 @@ from kerasgen.export.formats.registry import Request
 from kerasgen.export.formats.tflite.rewrite import rewritten
 from kerasgen.export.gate.gate import psnr
 from kerasgen.layers import InstanceNormalization
+from kerasgen.models import presets
+from kerasgen.networks.macs import macs
+from kerasgen.presets import shipped
+from kerasgen.runs import load_model
 
 SIDE = 512
 
@@ -161,3 +165,54 @@ def test_few_large_values_keep_their_norm(loud):
     )
     for found in (evaluator.run(None, {"image": batch})[0], *in_tflite.values()):
         np.testing.assert_allclose(found, exact, rtol=2e-5, atol=2e-5)
+
+
+_MOST_MACS = 1e8  # NumPy's float16 is slow: more would take minutes
+# But for the flow: its artifact runs the U-Net sixteen times, which takes NumPy minutes.
+SHIPPED = [name for name in presets() if shipped(name).exists() and name != "flow_digits"]
+
+
+def largest_side(network: keras.Model, multiple: int) -> int:
+    """Return how large pictures may be: up to 512 pixels, or less where that takes too long.
+
+    No translator that ships has a norm over a picture, so a larger picture makes no sum longer.
+    """
+    sides = [side for side in (512, 256, 128, 64, 32, 16) if side % multiple == 0]
+    return next(side for side in sides if macs(network, side, side) <= _MOST_MACS or side == sides[-1])
+
+
+def loud_inputs(network: keras.Model, multiple: int) -> dict[str, np.ndarray]:
+    """Return high-contrast pictures for inputs that are pictures, at a network's own size where it has one."""
+    random, found = np.random.default_rng(0), {}
+    for tensor in network.inputs:
+        if len(tensor.shape) != 4:
+            found[tensor.name] = random.normal(0, 1, (1, *tensor.shape[1:])).astype("float32")
+            continue
+        side = tensor.shape[1] or largest_side(network, multiple)
+        rows = np.arange(side) * 8 // side
+        tiles = np.where((rows[:, None] + rows) % 3 == 0, -1.0, 1.0)[None, :, :, None]
+        channels = tensor.shape[-1]
+        pictures = tiles + random.normal(0, 0.05, (1, side, side, channels))
+        found[tensor.name] = np.clip(pictures, -1, 1).astype("float32")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_ships_holds_in_16_bits(name, tmp_path):
+    model = load_model(name)
+    for title, exported_network in model.networks_to_export().items():
+        network = exported_network.network
+        inputs = loud_inputs(network, model.image_multiple)
+        signature = model_signature(network)
+        wanted = Request({"serving_default": signature}, "float16", inputs)
+        onnx_format.export(wanted, tmp_path / f"{title}.onnx")
+        onnx_format.rounded(wanted, tmp_path / f"{title}.onnx", tmp_path / f"{title}.float16.onnx")
+        evaluator = ReferenceEvaluator(
+            onnx.load(tmp_path / f"{title}.float16.onnx"), new_ops=[ReduceMean, InstanceNormalization16]
+        )
+        with np.errstate(all="ignore"):
+            outputs = dict(zip(evaluator.output_names, evaluator.run(None, inputs), strict=True))
+        for output, expected in signature.reference(inputs).items():
+            assert np.isfinite(outputs[output]).all(), (title, output)
+            assert psnr(outputs[output].astype("float32"), expected) >= 55, (title, output)
