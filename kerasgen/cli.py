@@ -463,12 +463,12 @@ def export(
         _export_page(model, page, images, size, value_range, license)
     if output is None and serving is None:
         return
+    wanted = _formats_and_variants(format, variant) if output else []
     with _quiet_import():
         from kerasgen.commands.ship import export_each, shipments
         from kerasgen.export import benchmark
         from kerasgen.export.serving import export_serving
 
-    wanted = _formats_and_variants(format, variant) if output else []
     written: list[Path] = []
     failed: dict[str, UserError] = {}
     for shipment in shipments(model, images, size, floats, value_range):
@@ -524,6 +524,7 @@ def verify(
     images: Annotated[Path | None, typer.Option(help="Your pictures; else the run's validation data.")] = None,
 ) -> None:
     """Compare an artifact with its Keras model on real pictures, and draw the three that differ most."""
+    _check_artifacts([artifact])
     with _quiet_import():
         from kerasgen.commands.ship import verify_artifact, worst_picture
         from kerasgen.drawing import save_png
@@ -550,6 +551,7 @@ def benchmark_artifacts(
     against: Annotated[Path | None, typer.Option(help="The run or .keras file, for the parity.")] = None,
 ) -> None:
     """Measure artifacts of one network side by side: size, loading, latency, the graph's nodes."""
+    _check_artifacts(artifacts)
     with _quiet_import():
         from kerasgen.commands.ship import measured_against
         from kerasgen.export import benchmark
@@ -744,6 +746,14 @@ def client_translate(
 def _said(written: int, skipped: int, folder: Path) -> str:
     pictures = "1 picture is" if written == 1 else f"{written} pictures are"
     return f"{pictures} in {folder}; {skipped} {'was' if skipped == 1 else 'were'} skipped."
+
+
+def _check_artifacts(paths: list[Path]) -> None:
+    """Raise `UserError` for what is not an artifact, before TensorFlow's seconds."""
+    from kerasgen.export.formats.registry import format_of
+
+    for path in paths:
+        format_of(path)
 
 
 def _formats_and_variants(formats: str, variants: str) -> list[tuple[str, str]]:

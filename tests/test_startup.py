@@ -1,5 +1,8 @@
 """`benchmarks/startup.py`: that it sees a mistake that ends well, and one that doesn't."""
 
+import subprocess
+import sys
+
 import startup
 from startup import Case, row_text, seconds
 
@@ -27,3 +30,34 @@ def test_each_command_has_a_mistake():
     tried = {case.arguments[0] for case in startup.CASES}
     missing = {name.replace("_", "-") for name in commands | groups if name} - tried
     assert missing <= {"client"}  # which needs a server
+
+
+EARLY = """
+import sys
+from kerasgen.cli import main
+for line in sys.stdin.read().splitlines():
+    sys.argv = ["kerasgen", *line.split()]
+    try:
+        main()
+    except SystemExit as stopped:
+        assert stopped.code == 2, line
+assert "tensorflow" not in sys.modules
+"""
+
+
+def test_what_is_wrong_with_an_export_is_said_without_tensorflow(tmp_path):
+    lines = (
+        "export vae_digits --output out --format nothing",
+        "export vae_digits --output out --variant nothing",
+        "verify nothing --against vae_digits",
+        "benchmark nothing.onnx",
+    )
+    given = {"input": "\n".join(lines), "capture_output": True, "text": True, "cwd": tmp_path}
+    done = subprocess.run([sys.executable, "-c", EARLY], **given)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(said) == len(lines)
+    assert said[0].startswith("Error: There is no export format 'nothing': choose one of onnx")
+    assert "has the variant 'nothing'" in said[1]
+    assert said[2].startswith("Error: nothing doesn't exist: give a path that ends with one of .onnx")
+    assert said[3].startswith("Error: nothing.onnx doesn't exist")
