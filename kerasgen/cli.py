@@ -647,6 +647,7 @@ def serve(
         models, grpc_port, rest_port, limits=limits, batching=batching, trust=trust, say=typer.echo
     ) as server:
         typer.echo(f"gRPC: 127.0.0.1:{server.grpc_port}; REST: http://127.0.0.1:{server.rest_port}/v1/models/NAME")
+        typer.echo(f"Try them in a browser: http://127.0.0.1:{server.rest_port}/")
         server.wait(lambda: typer.echo("Ctrl-C ends it."))
     typer.echo("Stopped.")
 

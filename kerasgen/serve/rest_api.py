@@ -1,4 +1,7 @@
-"""TensorFlow Serving's REST API: predict in rows and columns, metadata and status, as an ASGI application."""
+"""TensorFlow Serving's REST API: predict in rows and columns, metadata and status, as an ASGI application.
+
+At `/` stands a page that tries the models in a browser.
+"""
 
 import asyncio
 import gc
@@ -19,6 +22,7 @@ from kerasgen.errors import reason
 from . import answers, json_text, requests
 from .batching import Arrays, Task
 from .grpc_api import metadata, status
+from .page import page_file
 from .refusal import Refusal, invalid, too_late
 from .service import Asked, Service
 from .version import LoadedVersion
@@ -74,6 +78,8 @@ class RestApi:
 
     async def _answer(self, request: "Request") -> "Response | None":
         _check_origin(request.headers)
+        if request.method == "GET" and (file := page_file(self._service.models, request.scope["path"])):
+            return _file(*file)
         asked, verb = _asked(request.scope["path"], request.method)
         if verb != ":predict":
             return _json(_described(self._service, asked, verb))
@@ -205,7 +211,9 @@ def _is_here(url: str) -> bool:
 def _asked(path: str, method: str) -> tuple[Asked, str | None]:
     match = _PATH.fullmatch(path)
     if match is None:
-        raise Refusal("NOT_FOUND", f"There is nothing at {path}: /v1/models/NAME is where a model is.")
+        raise Refusal(
+            "NOT_FOUND", f"There is nothing at {path}: /v1/models/NAME is where a model is, and / a page to try it."
+        )
     verb, needed = match["verb"], "POST" if match["verb"] == ":predict" else "GET"
     if method != needed:
         raise invalid(f"{path} is asked with {needed}, not with {method}.")
@@ -296,3 +304,11 @@ def _json(content: dict[str, object], code: int = 200) -> "Response":
     from starlette.responses import Response
 
     return Response(json.dumps(content, indent=1) + "\n", code, media_type="application/json")
+
+
+def _file(content: bytes, media_type: str) -> "Response":
+    from starlette.responses import Response
+
+    # What is served changes under the same names, and no other page may show this one.
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
+    return Response(content, media_type=media_type, headers=headers)

@@ -18,13 +18,17 @@ async function start() {
   page = await response.json();
   document.title = $("title").textContent = page.title;
   $("description").textContent = page.description;
-  if (page.networks[0].files.rest) {
-    document.querySelector("footer").textContent = "Pictures go to the server that this page comes from, and nowhere else.";
-  }
   for (const [name, value] of Object.entries(page.facts)) {
     const [term, text] = [document.createElement("dt"), document.createElement("dd")];
     [term.textContent, text.textContent] = [name, value];
     $("facts").append(term, text);
+  }
+  if (!page.networks.length) {
+    $("settings").hidden = true;
+    return say("There is nothing to show.");
+  }
+  if (page.networks[0].files.rest) {
+    document.querySelector("footer").textContent = "Pictures go to the server that this page comes from, and nowhere else.";
   }
   fill($("network"), page.networks.map(({ name }) => [name, name]));
   $("network-row").hidden = page.networks.length < 2;
