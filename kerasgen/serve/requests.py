@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 _MOST_FILES = 1024
-_AT_ONCE = 256  # rows of lists that become an array
+_AT_ONCE = 2**15  # numbers in lists that become an array
 _STRING = 7  # DT_STRING
 
 
@@ -156,19 +156,37 @@ def _array(name: str, value: object, info: "TensorInfo", check: "Callable[[], No
 
     if info.dtype == _STRING:
         return _strings(name, value)
-    wanted = tf.dtypes.as_dtype(info.dtype)
-    if not isinstance(value, list) or len(value) <= _AT_ONCE:
+    return _tensor(name, value, tf.dtypes.as_dtype(info.dtype), check)
+
+
+def _tensor(name: str, value: object, wanted: "tf.DType", check: "Callable[[], None]") -> np.ndarray:
+    """Return lists as an array.
+
+    In parts, because NumPy keeps every other thread from running while it goes through lists, as Python does while it
+    gives them back.
+    """
+    each = _size(value[0]) if isinstance(value, list) and value else 0
+    if not isinstance(value, list) or len(value) * each <= _AT_ONCE:
         return _numbers(name, value, wanted)
-    # In parts, because NumPy keeps every other thread from running while it goes through lists, as Python does while
-    # it gives them back.
-    parts = []
-    for i in range(0, len(value), _AT_ONCE):
+    parts, step = [], max(1, _AT_ONCE // each)
+    for i in range(0, len(value), step):
         check()
-        parts.append(_numbers(name, value[i : i + _AT_ONCE], wanted))
-        value[i : i + _AT_ONCE] = [None] * len(parts[-1])
+        some = value[i : i + step]
+        small = each <= _AT_ONCE
+        parts.append(_numbers(name, some, wanted) if small else _tensor(name, some[0], wanted, check)[None])
+        value[i : i + step] = [None] * len(some)
     if len({part.shape[1:] for part in parts}) > 1:
         raise invalid(f"The input {name!r} is not a tensor: its lists differ in length.")
     return np.concatenate(parts)
+
+
+def _size(value: object) -> int:
+    """Return how many numbers are in lists of lists, going by the first of each."""
+    size = 1
+    while isinstance(value, list):
+        size *= len(value)
+        value = value[0] if value else None
+    return size
 
 
 def _numbers(name: str, value: object, wanted: "tf.DType") -> np.ndarray:
