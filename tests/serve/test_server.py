@@ -216,7 +216,7 @@ def test_a_wrong_body_is_http_400_with_a_sentence(served, body, sentence):
 
 
 def test_what_is_not_there_is_not_found(served, stub):
-    for path in ("/", "/v1/models/other", "/v1/models/tiny/versions/9", "/v1/models/tiny/labels/canary/metadata"):
+    for path in ("/v1", "/v1/models/other", "/v1/models/tiny/versions/9", "/v1/models/tiny/labels/canary/metadata"):
         assert rest(served, "GET", path)[0] == 404
     for spec in ({"name": "other"}, {"version": 9}, {"label": "canary"}):
         with pytest.raises(grpc.RpcError) as refused:
