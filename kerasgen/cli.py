@@ -16,7 +16,7 @@ import typer
 from kerasgen import __version__, values
 from kerasgen.commands.arguments import parse_settings, read_settings, sources_of
 from kerasgen.commands.options import Options
-from kerasgen.declared import check_monitor, check_settings
+from kerasgen.declared import Described, check_monitor, check_settings, described_presets
 from kerasgen.entry import checked_command, run
 from kerasgen.errors import UserError
 from kerasgen.runs import RunFolder
@@ -604,18 +604,16 @@ def card(
 @_command("list")
 def list_names() -> None:
     """Show the presets, data sources and export formats."""
-    with _quiet_import():
-        from kerasgen.data import available_sources
-        from kerasgen.export import available_formats
-        from kerasgen.models import presets
-        from kerasgen.networks.macs import CONVENTION, worded
-        from kerasgen.presets import shipped
-        from kerasgen.samplers import SAMPLERS
+    from kerasgen.data import available_sources
+    from kerasgen.export import available_formats
+    from kerasgen.presets import CONVENTION, shipped, worded
+    from kerasgen.samplers import SAMPLERS
 
-    trained = {name: shipped(name).summary() for name in presets()}
-    costs = {n: f" ({worded(p.macs)} at {p.data['image_size']} pixels)" for n, (_, p) in presets().items() if p.macs}
-    described = {n: p.description + costs.get(n, "") for n, (_, p) in presets().items()}
-    print_table("Preset", {n: ": ".join(filter(None, [trained[n], text])) for n, text in described.items()})
+    def told(name: str, preset: Described) -> str:
+        cost = f" ({worded(preset.macs)} at {preset.image_size} pixels)" if preset.macs else ""
+        return ": ".join(filter(None, [shipped(name).summary(), preset.description + cost]))
+
+    print_table("Preset", {name: told(name, preset) for name, preset in described_presets().items()})
     typer.echo(f"MAC: {CONVENTION}.")
     print_table("Data source", available_sources())
     print_table("Sampler", {name: (c.__doc__ or "").partition("\n")[0] for name, c in SAMPLERS.items()})

@@ -5,6 +5,7 @@ import difflib
 import functools
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from kerasgen.errors import UserError
 
@@ -14,9 +15,28 @@ NOT_SET = frozenset(
 )
 
 
+class Described(NamedTuple):
+    """What a preset says of itself; see `kerasgen.presets.Preset`.
+
+    Attributes:
+        description: one line.
+        macs: of its first network to export.
+        image_size: pixels of the pictures that it trains on.
+    """
+
+    description: str
+    macs: int | None
+    image_size: int | None
+
+
 def preset_names() -> set[str]:
     """Return the names of all presets."""
     return {name for file in _files("models") for name in _table(file)}
+
+
+def described_presets() -> dict[str, Described]:
+    """Return what there is to say of each preset, models in the order of `MODEL_MODULES`."""
+    return {name: _described(file, call) for file in _in_order() for name, call in _entries(file).items()}
 
 
 def check_settings(preset: str, names: Sequence[str]) -> None:
@@ -83,17 +103,53 @@ def _judges(reported: ast.Call) -> bool:
 
 @functools.cache
 def _files(room: str) -> tuple[ast.Module, ...]:
-    folder = Path(__file__).parent / room
-    return tuple(ast.parse(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.py")))
+    return tuple(ast.parse(path.read_text(encoding="utf-8")) for path in _paths(room).values())
+
+
+def _paths(room: str) -> dict[str, Path]:
+    return {path.stem: path for path in sorted((Path(__file__).parent / room).glob("*.py"))}
+
+
+def _in_order() -> list[ast.Module]:
+    """Return the files of models in the order of `MODEL_MODULES`."""
+    files = dict(zip(_paths("models"), _files("models"), strict=True))
+    modules = _assigned(files["__init__"], "MODEL_MODULES")
+    assert isinstance(modules, ast.Tuple)
+    return [files[module.id] for module in modules.elts if isinstance(module, ast.Name)]
 
 
 def _table(file: ast.Module) -> set[str]:
     """Return the names of the presets at the foot of a model's file."""
+    return set(_entries(file))
+
+
+def _entries(file: ast.Module) -> dict[str, ast.Call]:
+    """Return the presets at the foot of a model's file by name."""
     table = _assigned(file, "PRESETS")
     if table is None:
-        return set()
+        return {}
     assert isinstance(table, ast.Dict)
-    return {str(ast.literal_eval(key)) for key in table.keys if key is not None}
+    entries = {ast.literal_eval(key): value for key, value in zip(table.keys, table.values, strict=True) if key}
+    return {str(name): call for name, call in entries.items() if isinstance(call, ast.Call)}
+
+
+def _described(file: ast.Module, preset: ast.Call) -> Described:
+    said = {keyword.arg: keyword.value for keyword in preset.keywords}
+    macs = ast.literal_eval(said["macs"]) if "macs" in said else None
+    return Described(ast.literal_eval(said["description"]), macs, _entry(file, said.get("data"), "image_size"))
+
+
+def _entry(file: ast.Module, table: ast.expr | None, name: str) -> int | None:
+    """Return an entry of a dictionary, which may begin with another one of the file."""
+    if isinstance(table, ast.Name):
+        return _entry(file, _assigned(file, table.id), name)
+    found = None
+    for key, value in zip(table.keys, table.values, strict=True) if isinstance(table, ast.Dict) else ():
+        if key is None:
+            found = _entry(file, value, name)
+        elif ast.literal_eval(key) == name:
+            found = ast.literal_eval(value)
+    return found
 
 
 def _lineage(preset: str) -> list[ast.ClassDef]:

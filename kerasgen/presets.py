@@ -17,6 +17,8 @@ from kerasgen.untrusted import read_json
 
 # Raise it when a folder of today can't be read by yesterday's code, and teach `PresetFolder` the old layout.
 LAYOUT = 1
+# Of multiply-accumulates, as `kerasgen.networks.macs` counts them.
+CONVENTION = "multiply-accumulates of convolutions and dense layers; transposed ones at their input's resolution"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Preset:
     data: dict[str, Config] = field(default_factory=dict)
     recipe: dict[str, Config] = field(default_factory=dict)
     macs: int | None = None
+
+
+def worded(macs: int) -> str:
+    """Return a number of multiply-accumulates for people: "49.6 GMAC", "2.58 MMAC"."""
+    return f"{macs / 1e9:.3g} GMAC" if macs >= 1e8 else f"{macs / 1e6:.3g} MMAC"
 
 
 class Metadata(TypedDict):

@@ -18,7 +18,8 @@ from kerasgen.models.checks import refusals
 from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.gradients import Accumulator, apply_summed, check_optimizer, inner, trained_variables
 from kerasgen.models.pretrained import Pretrained
-from kerasgen.networks.macs import CONVENTION, Cost, cost
+from kerasgen.networks.macs import Cost, cost
+from kerasgen.presets import CONVENTION
 from kerasgen.training.distribute import failing_workers, several_workers_function, worker_count
 from kerasgen.training.health import Answers, Sign
 from kerasgen.training.schedules import Stage, ended_at

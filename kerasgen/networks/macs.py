@@ -1,7 +1,7 @@
 """How much a network computes: multiply-accumulates, the number by which small generators are compared.
 
 Projects differ by a sixth for one network: a transposed convolution is counted here at its input's resolution, where
-its multiplications really are, and not at its output's (`CONVENTION`).
+its multiplications really are, and not at its output's (`kerasgen.presets.CONVENTION`).
 """
 
 import math
@@ -12,9 +12,9 @@ import keras
 from keras import layers
 
 from kerasgen.keras_hooks import functional_nodes
+from kerasgen.presets import worded
 
 Shape = tuple[int, ...]
-CONVENTION = "multiply-accumulates of convolutions and dense layers; transposed ones at their input's resolution"
 
 
 def macs(network: keras.Model, height: int = 256, width: int = 256) -> int:
@@ -61,11 +61,6 @@ def cost(network: keras.Model, height: int = 256, width: int = 256) -> Cost:
     """Return what one example of that size costs; see `macs`."""
     is_open = any(None in tensor.shape[1:] for tensor in network.inputs)
     return Cost(network.count_params(), macs(network, height, width), (height, width) if is_open else None)
-
-
-def worded(count: int) -> str:
-    """Return a number of multiply-accumulates for people: "49.6 GMAC", "2.58 MMAC"."""
-    return f"{count / 1e9:.3g} GMAC" if count >= 1e8 else f"{count / 1e6:.3g} MMAC"
 
 
 def _macs(network: keras.Model, shapes: list[Shape]) -> int:

@@ -9,7 +9,7 @@ from PIL import Image
 from kerasgen.commands.settings import settings_of
 from kerasgen.commands.ship import shipments
 from kerasgen.commands.train import train
-from kerasgen.declared import check_monitor, preset_names, reported_names, setting_names
+from kerasgen.declared import check_monitor, described_presets, preset_names, reported_names, setting_names
 from kerasgen.errors import UserError
 from kerasgen.export import available_formats, export_model
 from kerasgen.models import presets
@@ -19,6 +19,7 @@ from .cases import PRESETS, PresetCase
 
 
 def test_every_preset_has_a_case():
+    assert list(presets()) == list(described_presets())
     assert presets().keys() == PRESETS.keys() == preset_names()
 
 
@@ -35,6 +36,8 @@ def test_what_is_read_off_the_files_is_what_the_code_has(name):
                 check_monitor(name, reported)
         else:
             check_monitor(name, reported)
+    size = preset.data.get("image_size")
+    assert described_presets()[name] == (preset.description, preset.macs, size)
     names = {reported.name for reported in model_class.reports}
     assert {f"val_{n}" for n in names} <= set(reported_names(name)) <= {f"val_{n}" for n in names} | names
 
