@@ -388,6 +388,10 @@ def translate(
     ] = None,
 ) -> None:
     """Translate, enlarge or restore a folder of pictures with a trained model."""
+    from kerasgen.data.sources.folder import place_of
+    from kerasgen.data.targets import check_source
+
+    check_source(place_of(str(input))[0])
     with _quiet_import():
         from kerasgen.commands.conditions import without_condition
         from kerasgen.commands.translate import ranges_of, translate_folder
@@ -595,10 +599,11 @@ def card(
     target: Annotated[Path, typer.Argument(help="A run folder, or a preset with trained weights (name or folder).")],
 ) -> None:
     """Write README.md beside trained weights: what they do, how they were trained, what they are worth."""
-    with _quiet_import():
-        from kerasgen.commands.card import write_card
+    from kerasgen.commands.card import card_folder, write_card
 
-    typer.echo(f"The card is {write_card(target)}.")
+    card_folder(target)  # a mistake is answered before TensorFlow is imported
+    with _quiet_import():
+        typer.echo(f"The card is {write_card(target)}.")
 
 
 @_command("list")
@@ -635,12 +640,13 @@ def serve(
     trust: Annotated[bool, typer.Option("--trust", help="Run models that may read and write files, too.")] = False,
 ) -> None:
     """Serve models for development, as TensorFlow Serving does; in production, use TensorFlow Serving."""
-    with _quiet_import():
-        from kerasgen.serve import Limits, Server, allow_many_files
+    from kerasgen.serve import Limits, Server, allow_many_files, check_folder
 
-    typer.echo("This server is for development, on this machine alone; production is TensorFlow Serving (README.md).")
+    check_folder(models)
     limits = Limits.of(megapixels, memory)
-    allow_many_files()
+    with _quiet_import():
+        allow_many_files()
+    typer.echo("This server is for development, on this machine alone; production is TensorFlow Serving (README.md).")
     with Server(
         models, grpc_port, rest_port, limits=limits, batching=batching, trust=trust, say=typer.echo
     ) as server:

@@ -45,12 +45,16 @@ assert "tensorflow" not in sys.modules
 """
 
 
-def test_what_is_wrong_with_an_export_is_said_without_tensorflow(tmp_path):
+def test_what_can_be_said_without_tensorflow_is(tmp_path):
     lines = (
         "export vae_digits --output out --format nothing",
         "export vae_digits --output out --variant nothing",
         "verify nothing --against vae_digits",
         "benchmark nothing.onnx",
+        "translate face_super_resolution --input nothing --output out",
+        "translate face_super_resolution --input nothing?range=0..9 --output out",
+        "card nothing",
+        "serve nothing",
     )
     given = {"input": "\n".join(lines), "capture_output": True, "text": True, "cwd": tmp_path}
     done = subprocess.run([sys.executable, "-c", EARLY], **given)
@@ -61,3 +65,7 @@ def test_what_is_wrong_with_an_export_is_said_without_tensorflow(tmp_path):
     assert "has the variant 'nothing'" in said[1]
     assert said[2].startswith("Error: nothing doesn't exist: give a path that ends with one of .onnx")
     assert said[3].startswith("Error: nothing.onnx doesn't exist")
+    assert said[4] == said[5]
+    assert said[5].startswith("Error: There is no folder nothing: give the folder of the pictures")
+    assert said[6].startswith("Error: nothing is neither a run folder nor a preset")
+    assert said[7].startswith("Error: There is no folder nothing: give the one that")

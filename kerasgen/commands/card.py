@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kerasgen.declared import preset_names
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
 from kerasgen.presets import PresetFolder, shipped
@@ -53,19 +54,24 @@ def write_card(target: str | os.PathLike) -> Path:
     Example:
         write_card("runs/digits")
     """
-    from kerasgen.models import presets
-
-    path = Path(target)
-    folder = shipped(str(target)) if not path.exists() and str(target) in presets() else PresetFolder(path)
-    if folder.exists():
-        facts = _of_preset(folder)
-    elif RunFolder(path).exists():
-        facts = _of_run(RunFolder(path))
-    else:
-        raise UserError(f"{target} is neither a run folder nor a preset with trained weights: give one of them.")
+    folder = card_folder(target)
+    facts = _of_preset(folder) if folder.exists() else _of_run(RunFolder(folder.path))
     with atomic_write(folder.card_file) as temporary:
         temporary.write_text(_text(folder.path, facts), encoding="utf-8")
     return folder.card_file
+
+
+def card_folder(target: str | os.PathLike) -> PresetFolder:
+    """Return the folder that a card is written into.
+
+    Raises:
+        UserError: there is neither a run nor a preset's weights.
+    """
+    path = Path(target)
+    folder = shipped(str(target)) if not path.exists() and str(target) in preset_names() else PresetFolder(path)
+    if not folder.exists() and not RunFolder(folder.path).exists():
+        raise UserError(f"{target} is neither a run folder nor a preset with trained weights: give one of them.")
+    return folder
 
 
 def _of_preset(folder: PresetFolder) -> Facts:

@@ -38,6 +38,12 @@ class Targets:
     damaged: tuple[Path, ...]
 
 
+def check_source(source: Path) -> None:
+    """Raise `UserError` unless there is a folder, or a picture."""
+    if not source.exists():
+        raise UserError(f"There is no folder {source}: give the folder of the pictures to translate, or one picture.")
+
+
 def targets(source: Path, output: Path, deep: bool = False) -> Targets:
     """Return each picture of a folder, and the file that it becomes in another.
 
@@ -50,8 +56,7 @@ def targets(source: Path, output: Path, deep: bool = False) -> Targets:
         UserError: the folder is missing, holds no picture or holds the output folder, or two pictures would become
             one file.
     """
-    if not source.exists():
-        raise UserError(f"There is no folder {source}: give the folder of the pictures to translate, or one picture.")
+    check_source(source)
     if source.resolve() in (output.resolve(), *output.resolve().parents):
         raise UserError(
             f"The output folder {output} is the input folder {source} or lies in it, where the next run would take "

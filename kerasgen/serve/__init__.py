@@ -8,7 +8,7 @@ It has a room of its own: it knows SavedModels and their versions, but neither K
         server.wait()
 """
 
-from .server import Server, allow_many_files
+from .server import Server, allow_many_files, check_folder
 from .service import Limits
 
-__all__ = ["Limits", "Server", "allow_many_files"]
+__all__ = ["Limits", "Server", "allow_many_files", "check_folder"]

@@ -20,6 +20,12 @@ from .version import Queue
 _MOST_ROWS = 16
 
 
+def check_folder(base: str | os.PathLike) -> None:
+    """Raise `UserError` unless there is a folder whose models could be served."""
+    if not Path(base).is_dir():
+        raise UserError(f"There is no folder {base}: give the one that `kerasgen export --serving` wrote to.")
+
+
 class Server:
     """Serves a folder of models for development; use it as a context manager, which stops it.
 
@@ -57,8 +63,7 @@ class Server:
         say: Callable[[str], None] = lambda line: None,
     ):
         require_extra("serving", "The server", "tensorflow_serving", "grpc", "starlette", "uvicorn")
-        if not Path(base).is_dir():
-            raise UserError(f"There is no folder {base}: give the one that `kerasgen export --serving` wrote to.")
+        check_folder(base)
         port("--grpc-port", grpc_port)
         port("--rest-port", rest_port)
         limits = limits or Limits()
