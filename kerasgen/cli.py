@@ -73,6 +73,7 @@ def quickstart(
         typer.echo(f"Look at the pictures in {result.run.folder}.")
     print_next(
         "kerasgen generate vae_digits --output pictures --n 16",
+        "kerasgen translate sketch_to_emoji --input YOUR_DRAWINGS --output colored",
         "kerasgen train vae_64 --data folder:YOUR_PICTURES --output runs/mine",
     )
 
