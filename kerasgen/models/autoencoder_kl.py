@@ -385,11 +385,13 @@ PRESETS = {
         config={"channels": 3, "architecture_options": {"filters": (32, 64, 96), "patch": 2}},
         data={"source": "openmoji", "image_size": 64, "channels": 3, "batch_size": 8},
         recipe={"epochs": 8, "learning_rate": 2e-3},
+        macs=131_555_328,
     ),
     "kl_tiny": Preset(
         description="TAESD's tiny autoencoder, 2.4 M weights, of pictures at 64 pixels to latents of 8×8×4",
         config={"channels": 3, "architecture": "tiny"},
         data={"source": "openmoji", "image_size": 64, "channels": 3, "batch_size": 8},
         recipe={"epochs": 20, "learning_rate": 5e-4},
+        macs=1_104_297_984,
     ),
 }

@@ -430,6 +430,7 @@ PRESETS = {
         },
         # Eighty faces make short epochs.
         recipe={"epochs": 60, "learning_rate": 1e-3},
+        macs=43_750_080,
     ),
     "denoising": Preset(
         description="removes Gaussian noise of sigma 0.1",
@@ -472,6 +473,7 @@ PRESETS = {
             "batch_size": 8,
         },
         recipe={"epochs": 11, "learning_rate": 1e-3},
+        macs=121_688_064,
     ),
     "pix2pix_256": Preset(
         description="pix2pix as published: a U-Net with dropout, L1 and a conditional PatchGAN, 256 pixels; trains "

@@ -366,5 +366,6 @@ PRESETS = {
         config={"image_shape": (16, 16, 1), "filters": (64, 128), "patch": 2, "num_classes": 10, "guidance": 1.2},
         data={"source": "digits", "image_size": 16, "channels": 1, "batch_size": 64},
         recipe={"epochs": 100, "learning_rate": 1e-3},
+        macs=753_573_888,
     ),
 }

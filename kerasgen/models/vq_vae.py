@@ -261,5 +261,6 @@ PRESETS = {
         },
         data={"source": "openmoji", "image_size": 64, "channels": 3, "batch_size": 8},
         recipe={"epochs": 8, "learning_rate": 2e-3},
+        macs=98_304_000,
     ),
 }
