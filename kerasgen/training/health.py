@@ -263,7 +263,8 @@ def _against_nothing(rows: Sequence[Row], sign: Yardstick) -> Iterator[Reason]:
         yield Reason(
             "not better than doing nothing",
             f"{sign.name} is {own[-1]:.2f} {sign.unit} in validation, and {nothing[-1]:.2f} without the model: "
-            "look at the learning rate, and whether each picture has the right target.",
+            "train longer; if that changes nothing, look at the learning rate, and whether each picture has the "
+            "right target.",
         )
 
 
