@@ -55,8 +55,7 @@ def kill_after(process: subprocess.Popen, folder: Path, step: int, delay: float)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["vae_digits", "cyclegan_digits_ink"])
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(("preset", "replicas"), [("vae_digits", 1), ("cyclegan_digits_ink", 2)])
 def test_killed_three_times_and_resumed_it_ends_to_the_bit(preset, replicas, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     finish(start(preset, undisturbed, replicas))
