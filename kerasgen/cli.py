@@ -64,10 +64,13 @@ def quickstart(
     epochs: Annotated[int | None, typer.Option(help="Fewer for a quick look; the preset's own by default.")] = None,
 ) -> None:
     """Train on real images, export in every format, verify and measure the artifacts."""
-    with _quiet_import():
-        from kerasgen.commands.quickstart import quickstart as run_quickstart
+    from kerasgen.commands.quickstart import check_name
+    from kerasgen.commands.quickstart import quickstart as run_quickstart
 
-    for result in run_quickstart(output, model, epochs=epochs, say=typer.echo):
+    check_name(model)
+    with _quiet_import():
+        results = run_quickstart(output, model, epochs=epochs, say=typer.echo)
+    for result in results:
         print_last(result.run.history)
         print_measurements(result.measurements)
         typer.echo(f"Look at the pictures in {result.run.folder}.")
@@ -365,6 +368,8 @@ def compare(
     output: Annotated[Path, typer.Option(help="The page to write.")] = Path("compare.html"),
 ) -> None:
     """Put runs side by side: verdicts, numbers, curves, pictures, and the settings that differ."""
+    for path in runs:
+        RunFolder(path).config()  # a mistake is answered before TensorFlow is imported
     with _quiet_import():
         from kerasgen.commands.compare import compare as compare_runs
 

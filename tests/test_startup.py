@@ -55,6 +55,8 @@ def test_what_can_be_said_without_tensorflow_is(tmp_path):
         "translate face_super_resolution --input nothing?range=0..9 --output out",
         "card nothing",
         "serve nothing",
+        "compare nothing nothing",
+        "quickstart --model nothing",
     )
     given = {"input": "\n".join(lines), "capture_output": True, "text": True, "cwd": tmp_path}
     done = subprocess.run([sys.executable, "-c", EARLY], **given)
@@ -69,3 +71,5 @@ def test_what_can_be_said_without_tensorflow_is(tmp_path):
     assert said[5].startswith("Error: There is no folder nothing: give the folder of the pictures")
     assert said[6].startswith("Error: nothing is neither a run folder nor a preset")
     assert said[7].startswith("Error: There is no folder nothing: give the one that")
+    assert said[8].startswith("Error: nothing is not a run folder")
+    assert said[9].startswith("Error: There is no quickstart for 'nothing': choose one of vae")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasgen.commands.train import Run, train
 from kerasgen.errors import UserError
 
 if TYPE_CHECKING:
+    from kerasgen.commands.train import Run
     from kerasgen.export import Measurement
 
 PRESETS = {"vae": ("vae_digits",), "cyclegan": ("cyclegan_digits_ink", "cyclegan_photo_dusk")}
@@ -20,7 +20,7 @@ class Result:
     """What became of one preset: its training run, and a measurement of each artifact."""
 
     preset: str
-    run: Run
+    run: "Run"
     measurements: "list[Measurement]"
 
 
@@ -38,13 +38,19 @@ def quickstart(
     Raises:
         UserError: there is no such model, or the folder can't be written.
     """
+    check_name(model)
+    return [_one(preset, Path(output) / preset, epochs, say) for preset in PRESETS[model]]
+
+
+def check_name(model: str) -> None:
+    """Raise `UserError` unless there is a quickstart of that name."""
     if model not in PRESETS:
         raise UserError(f"There is no quickstart for {model!r}: choose one of {', '.join(PRESETS)}.")
-    return [_one(preset, Path(output) / preset, epochs, say) for preset in PRESETS[model]]
 
 
 def _one(preset: str, folder: Path, epochs: int | None, say: Callable[[str], object]) -> Result:
     from kerasgen.commands.ship import shipments
+    from kerasgen.commands.train import train
     from kerasgen.drawing import grid, save_png
     from kerasgen.export import available_formats, benchmark, export_model
 
