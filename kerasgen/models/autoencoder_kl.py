@@ -15,6 +15,7 @@ from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.batches import Share, summed_over_replicas
 from kerasgen.models.checks import check_options
 from kerasgen.models.declarations import ExportedNetwork, Reported
+from kerasgen.models.discriminated import Discriminated
 from kerasgen.models.gradients import inner
 from kerasgen.models.map_latents import RECONSTRUCTIONS, MapAutoencoder, check_way, in_parts
 from kerasgen.models.translation import traced
@@ -63,7 +64,7 @@ class MapPosterior(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
-class AutoencoderKL(MapAutoencoder):
+class AutoencoderKL(MapAutoencoder, Discriminated):
     """Autoencoder with a KL term whose latents are maps (Rombach et al. 2022, 2112.10752).
 
     Trains on dicts {"image": [batch, height, width, channels] in [0, 1] (, "sample_weight")}, or on image arrays.
@@ -166,37 +167,21 @@ class AutoencoderKL(MapAutoencoder):
 
     # -- training -------------------------------------------------------------------------------------------
 
-    def compile(  # type: ignore[override]  # its optimizers have names, and its losses are its own
-        self,
-        optimizer: keras.optimizers.Optimizer | None = None,
-        discriminator_optimizer: keras.optimizers.Optimizer | None = None,
-        **kwargs: Config,
-    ) -> None:
-        """Set the optimizers; left out, they are Adam with the learning rates 1e-3 and 2e-4."""
-        super().compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), **kwargs)
-        self.optimizer.build(self._autoencoder_variables)
-        self.discriminator_optimizer = None
-        if self.discriminator is not None:
-            self.discriminator_optimizer = discriminator_optimizer or keras.optimizers.Adam(2e-4, beta_1=0.5)
-            self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-
     @property
-    def optimizers(self) -> list[keras.optimizers.Optimizer]:
-        if not self.compiled:
-            return []
-        return [o for o in (self.optimizer, self.discriminator_optimizer) if o is not None]
-
-    @property
-    def _autoencoder_variables(self) -> list[keras.Variable]:
+    def generator_variables(self) -> list[keras.Variable]:
         return [*self.encoder.trainable_variables, *self.decoder.trainable_variables]
 
-    @property
-    def networks_run_again(self) -> bool:
-        return self.discriminator is not None
+    def new_optimizer(self) -> keras.optimizers.Optimizer:
+        """Return Adam with the learning rate 1e-3."""
+        return keras.optimizers.Adam(1e-3)
+
+    def new_discriminator_optimizer(self) -> keras.optimizers.Optimizer:
+        """Return Adam with the learning rate 2e-4 and beta_1 0.5."""
+        return keras.optimizers.Adam(2e-4, beta_1=0.5)
 
     def train_step(self, data: Batch) -> dict[str, Tensor]:
         images, share = self._unpack(data)
-        variables = self._autoencoder_variables
+        variables = self.generator_variables
         with tf.GradientTape(persistent=self.discriminator is not None) as tape:
             posterior = self.encoder(images, training=True)
             z = self.sampling([posterior["z_mean"], posterior["z_log_var"]])
@@ -263,7 +248,7 @@ class AutoencoderKL(MapAutoencoder):
         posterior = self.encoder(images, training=False)
         made = self.decoder(posterior["z_mean"], training=False)
         found = self._losses_of(images, made, posterior) | self.fidelity(images, made)
-        found["loss"] += self.layer_losses(self._autoencoder_variables)
+        found["loss"] += self.layer_losses(self.generator_variables)
         self.track(found, share)
         return self.results(*found)
 
@@ -346,7 +331,7 @@ class AutoencoderKL(MapAutoencoder):
         z = self.encode(images).mean
         return {"decoder": z, "encoder": images, "encode": images, "reconstruct": images}
 
-    # -- recipe and config ----------------------------------------------------------------------------------
+    # -- recipe -------------------------------------------------------------------------------------------
 
     def compile_for_recipe(
         self,
@@ -362,16 +347,6 @@ class AutoencoderKL(MapAutoencoder):
         schedule = staged(partial(warmed_up_cosine, learning_rate, warmup_steps), steps_per_epoch, epochs)
         judging = keras.optimizers.Adam(schedule, beta_1=0.5)
         self.compile(keras.optimizers.Adam(schedule, clipnorm=1.0), judging)
-
-    def get_compile_config(self) -> dict[str, Config] | None:
-        if not self.compiled:
-            return None
-        found = {"optimizer": self.optimizer, "discriminator_optimizer": self.discriminator_optimizer}
-        optimizers = {name: keras.saving.serialize_keras_object(o) for name, o in found.items() if o is not None}
-        return {**optimizers, "gradient_accumulation_steps": self._accumulation_steps}
-
-    def compile_from_config(self, config: dict[str, Config]) -> None:
-        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
 def _affine(name: str, x: keras.KerasTensor, scale: float, offset: float = 0.0) -> keras.KerasTensor:

@@ -11,10 +11,11 @@ import tensorflow as tf
 from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.models.augmentation import augmented, check_augmentation
-from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
+from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_options, check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
+from kerasgen.models.discriminated import Discriminated
 from kerasgen.models.gradients import paper_adam
 from kerasgen.models.learned_size import at_learned_size
 from kerasgen.models.pair_tasks import TASKS, enlarged_input, likeness, untouched
@@ -45,7 +46,7 @@ _TASKS_OF = {"super_resolver": "super_resolution", "inpainter": "inpainting"}
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
-class PairedTranslator(GenerativeModel):
+class PairedTranslator(Discriminated):
     """A generator trained on pairs by L1, and with an adversarial weight by a conditional PatchGAN too: pix2pix.
 
     Isola et al. 2017, 1611.07004. Trains on dicts {"a": images in [-1, 1], "b": what they should become}, as
@@ -141,26 +142,6 @@ class PairedTranslator(GenerativeModel):
 
     # -- training -------------------------------------------------------------------------------------------
 
-    def compile(  # type: ignore[override]  # its optimizers have names, and its losses are its own
-        self,
-        optimizer: keras.optimizers.Optimizer | None = None,
-        discriminator_optimizer: keras.optimizers.Optimizer | None = None,
-        **kwargs: Config,
-    ) -> None:
-        """Set the optimizers; left out, they are Adam with pix2pix' learning rate 2e-4 and beta_1 0.5."""
-        super().compile(optimizer=optimizer or paper_adam(), **kwargs)
-        self.optimizer.build(self.generator_variables)
-        self.discriminator_optimizer = None
-        if self.discriminator is not None:
-            self.discriminator_optimizer = discriminator_optimizer or paper_adam()
-            self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-
-    @property
-    def optimizers(self) -> list[keras.optimizers.Optimizer]:
-        if not self.compiled:
-            return []
-        return [o for o in (self.optimizer, self.discriminator_optimizer) if o is not None]
-
     @property
     def generator_variables(self) -> list[keras.Variable]:
         """What the first optimizer updates."""
@@ -231,10 +212,6 @@ class PairedTranslator(GenerativeModel):
         values |= likeness(fake, a, b)
         self.track(values, share)
         return self.results(*values)
-
-    @property
-    def networks_run_again(self) -> bool:
-        return self.discriminator is not None
 
     def check_batch(self, data: Tensor) -> None:
         self._pair(data)
@@ -388,16 +365,6 @@ class PairedTranslator(GenerativeModel):
             raise UserError(f"decay is {decay!r}: choose 'cosine' or 'linear'.")
         schedule = staged(partial(warmed_up_cosine, learning_rate, warmup_steps), steps_per_epoch, epochs)
         self.compile(keras.optimizers.Adam(schedule, clipnorm=1.0))
-
-    def get_compile_config(self) -> dict[str, Config] | None:
-        if not self.compiled:
-            return None
-        found = {"optimizer": self.optimizer, "discriminator_optimizer": self.discriminator_optimizer}
-        optimizers = {name: keras.saving.serialize_keras_object(o) for name, o in found.items() if o is not None}
-        return {**optimizers, "gradient_accumulation_steps": self._accumulation_steps}
-
-    def compile_from_config(self, config: dict[str, Config]) -> None:
-        self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
 MODEL = PairedTranslator
