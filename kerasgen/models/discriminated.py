@@ -22,7 +22,7 @@ class Discriminated(GenerativeModel):
         raise NotImplementedError(f"{type(self).__name__} doesn't say what it trains beside its discriminator.")
 
     def new_optimizer(self) -> keras.optimizers.Optimizer:
-        """Return the optimizer that `compile` takes by itself: Adam with pix2pix' learning rate 2e-4 and beta_1 0.5."""
+        """Return what `compile` takes by itself: Adam with pix2pix' learning rate 2e-4 and beta_1 0.5."""
         return paper_adam()
 
     def new_discriminator_optimizer(self) -> keras.optimizers.Optimizer:
