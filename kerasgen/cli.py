@@ -5,8 +5,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, get_type_hints
@@ -40,6 +39,11 @@ app = typer.Typer(
 
 _command = functools.partial(checked_command, app)
 Seed = Annotated[int, typer.Option(help="Start of the random numbers: the same seed gives the same result.")]
+Start = Annotated[
+    str | None, typer.Option("--from", help="Begin with the weights of a run, a .keras file or a preset.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the bit.")]
+Schedule = Annotated[str | None, typer.Option(help="With more epochs: restart or extend the learning rate's course.")]
 
 
 def _print_version(asked: bool) -> None:
@@ -68,8 +72,8 @@ def quickstart(
     from kerasgen.commands.quickstart import quickstart as run_quickstart
 
     check_name(model)
-    with _quiet_import():
-        results = run_quickstart(output, model, epochs=epochs, say=typer.echo)
+    _import_tensorflow()
+    results = run_quickstart(output, model, epochs=epochs, say=typer.echo)
     for result in results:
         print_last(result.run.history)
         print_measurements(result.measurements)
@@ -145,13 +149,9 @@ def train(
         Path | None, typer.Option(help="A YAML or JSON file of settings, or a run's config.json.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print every setting and its default, and stop.")] = False,
-    start: Annotated[
-        str | None, typer.Option("--from", help="Begin with the weights of a run, a .keras file or a preset.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the bit.")] = False,
-    schedule: Annotated[
-        str | None, typer.Option(help="With more epochs: restart or extend the learning rate's course.")
-    ] = None,
+    start: Start = None,
+    resume: Resume = False,
+    schedule: Schedule = None,
     download: Annotated[bool, typer.Option("--download", help="Download a tfds:NAME that isn't there.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of TensorFlow Datasets' sets.")] = None,
     *,
@@ -168,9 +168,9 @@ def train(
     check_settings(preset, [*own, *({} if "preset" in given else given)])  # a run's file may hold older ones
     if options.monitor is not None:
         check_monitor(preset, options.monitor)
-    with _quiet_import():
-        from kerasgen.commands.settings import settings_in, shown_settings
-        from kerasgen.commands.train import train as run_training
+    _import_tensorflow()
+    from kerasgen.commands.settings import settings_in, shown_settings
+    from kerasgen.commands.train import train as run_training
 
     if show:
         print_table("Setting", shown_settings(preset, sources))
@@ -222,21 +222,17 @@ def distill(
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE, as often as you like: filters=16 of the network, or a setting."),
     ] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help="Begin with the weights of a run, a .keras file or a preset.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the bit.")] = False,
-    schedule: Annotated[
-        str | None, typer.Option(help="With more epochs: restart or extend the learning rate's course.")
-    ] = None,
+    start: Start = None,
+    resume: Resume = False,
+    schedule: Schedule = None,
     *,
     options: Options,
 ) -> None:
     """Train a small network to answer as a trained translator does, for phones and browsers."""
     sources, settings = sources_of(data, data_a, data_b), parse_settings(changes or ())
     RunFolder(output).check(resume)
-    with _quiet_import():
-        from kerasgen.commands.distill import distill as run_distillation
+    _import_tensorflow()
+    from kerasgen.commands.distill import distill as run_distillation
 
     run = run_distillation(
         model,
@@ -280,17 +276,17 @@ def generate(
     seed: Seed = 0,
 ) -> None:
     """Generate pictures with a trained model, and say where each latent came from."""
-    with _quiet_import():
-        from kerasgen.commands.generate import (
-            class_names_of,
-            class_of,
-            generate_pictures,
-            generating_model,
-            ready_sampler,
-            save_generated,
-            with_class_names,
-        )
-        from kerasgen.samplers.attributes import parse_where
+    _import_tensorflow()
+    from kerasgen.commands.generate import (
+        class_names_of,
+        class_of,
+        generate_pictures,
+        generating_model,
+        ready_sampler,
+        save_generated,
+        with_class_names,
+    )
+    from kerasgen.samplers.attributes import parse_where
 
     found = generating_model(model)
     names = class_names_of(found, model, None) if label is not None or where or sampler != "prior" else ()
@@ -322,10 +318,10 @@ def interpolate(
     for path in (start, end):
         if not path.is_file():
             raise UserError(f"There is no file {path}: give a picture.")
-    with _quiet_import():
-        from kerasgen.commands.generate import class_names_of, class_of, generating_model
-        from kerasgen.commands.interpolate import interpolate_pictures
-        from kerasgen.commands.translate import ranges_of
+    _import_tensorflow()
+    from kerasgen.commands.generate import class_names_of, class_of, generating_model
+    from kerasgen.commands.interpolate import interpolate_pictures
+    from kerasgen.commands.translate import ranges_of
 
     found = generating_model(model)
     wanted = None if label is None else class_of(label, class_names_of(found, model, None))
@@ -350,9 +346,9 @@ def evaluate(
     seed: Seed = 0,
 ) -> None:
     """Measure a trained model on pictures that it was not trained on."""
-    with _quiet_import():
-        from kerasgen.commands.evaluate import evaluate as run_evaluation
-        from kerasgen.commands.evaluate import save_report
+    _import_tensorflow()
+    from kerasgen.commands.evaluate import evaluate as run_evaluation
+    from kerasgen.commands.evaluate import save_report
 
     report = run_evaluation(model, data, [name.strip() for name in sampler.split(",")], k, features, seed)
     target = output or RunFolder(model if model.is_dir() else model.parent).evaluation_file
@@ -370,8 +366,8 @@ def compare(
     """Put runs side by side: verdicts, numbers, curves, pictures, and the settings that differ."""
     for path in runs:
         RunFolder(path).config()  # a mistake is answered before TensorFlow is imported
-    with _quiet_import():
-        from kerasgen.commands.compare import compare as compare_runs
+    _import_tensorflow()
+    from kerasgen.commands.compare import compare as compare_runs
 
     print_table("Run", {run.name: run.verdict for run in compare_runs(runs, output)})
     typer.echo(f"Look at {output} in a browser.")
@@ -398,11 +394,11 @@ def translate(
     from kerasgen.data.targets import check_source
 
     check_source(place_of(str(input))[0])
-    with _quiet_import():
-        from kerasgen.commands.conditions import without_condition
-        from kerasgen.commands.translate import ranges_of, translate_folder
-        from kerasgen.models.memory import parse_bytes
-        from kerasgen.runs import data_of, load_model
+    _import_tensorflow()
+    from kerasgen.commands.conditions import without_condition
+    from kerasgen.commands.translate import ranges_of, translate_folder
+    from kerasgen.models.memory import parse_bytes
+    from kerasgen.runs import data_of, load_model
 
     given = parse_bytes(memory) if memory else None
     network = without_condition(load_model(model), data_of(model), condition or ())
@@ -474,10 +470,10 @@ def export(
     if output is None and serving is None:
         return
     wanted = _formats_and_variants(format, variant) if output else []
-    with _quiet_import():
-        from kerasgen.commands.ship import export_each, shipments
-        from kerasgen.export import benchmark
-        from kerasgen.export.serving import export_serving
+    _import_tensorflow()
+    from kerasgen.commands.ship import export_each, shipments
+    from kerasgen.export import benchmark
+    from kerasgen.export.serving import export_serving
 
     written: list[Path] = []
     failed: dict[str, UserError] = {}
@@ -520,8 +516,8 @@ def _export_page(
     value_range: tuple[float, float] | None,
     license: str,
 ) -> None:
-    with _quiet_import():
-        from kerasgen.commands.page import export_page
+    _import_tensorflow()
+    from kerasgen.commands.page import export_page
 
     folder = export_page(model, page, images, size, value_range, license)
     typer.echo(f"The page is in {folder}; look at it by: python -m http.server --bind 127.0.0.1 --directory {folder}")
@@ -535,9 +531,9 @@ def verify(
 ) -> None:
     """Compare an artifact with its Keras model on real pictures, and draw the three that differ most."""
     _check_artifacts([artifact])
-    with _quiet_import():
-        from kerasgen.commands.ship import verify_artifact, worst_picture
-        from kerasgen.drawing import save_png
+    _import_tensorflow()
+    from kerasgen.commands.ship import verify_artifact, worst_picture
+    from kerasgen.drawing import save_png
 
     report, spec = verify_artifact(artifact, against, images)
     for compared in report.comparisons:
@@ -562,9 +558,9 @@ def benchmark_artifacts(
 ) -> None:
     """Measure artifacts of one network side by side: size, loading, latency, the graph's nodes."""
     _check_artifacts(artifacts)
-    with _quiet_import():
-        from kerasgen.commands.ship import measured_against
-        from kerasgen.export import benchmark
+    _import_tensorflow()
+    from kerasgen.commands.ship import measured_against
+    from kerasgen.export import benchmark
 
     print_benchmark(benchmark(artifacts) if against is None else measured_against(artifacts, against))
 
@@ -585,9 +581,9 @@ def import_torch_checkpoint(
         raise UserError(f"--output is {output}: give a file that ends in .keras.")
     if not checkpoint.is_file():
         raise UserError(f"There is no file {checkpoint}: give a .pth file.")
-    with _quiet_import():
-        from kerasgen.commands.torch_import import averages_statistics, import_torch
-        from kerasgen.runs import save_model
+    _import_tensorflow()
+    from kerasgen.commands.torch_import import averages_statistics, import_torch
+    from kerasgen.runs import save_model
 
     imported, description = import_torch(checkpoint, network, batch_statistics)
     save_model(imported, output)
@@ -608,8 +604,8 @@ def card(
     from kerasgen.commands.card import card_folder, write_card
 
     card_folder(target)  # a mistake is answered before TensorFlow is imported
-    with _quiet_import():
-        typer.echo(f"The card is {write_card(target)}.")
+    _import_tensorflow()
+    typer.echo(f"The card is {write_card(target)}.")
 
 
 @_command("list")
@@ -650,8 +646,8 @@ def serve(
 
     check_folder(models)
     limits = Limits.of(megapixels, memory)
-    with _quiet_import():
-        allow_many_files()
+    _import_tensorflow()
+    allow_many_files()
     typer.echo("This server is for development, on this machine alone; production is TensorFlow Serving (README.md).")
     with Server(
         models, grpc_port, rest_port, limits=limits, batching=batching, trust=trust, say=typer.echo
@@ -671,8 +667,8 @@ def demo(
     ] = None,
 ) -> None:
     """Play with a trained model in a browser, on this machine alone: translate, generate, interpolate."""
-    with _quiet_import():
-        from kerasgen.commands.demo import serve_demo
+    _import_tensorflow()
+    from kerasgen.commands.demo import serve_demo
 
     page, address = serve_demo(model, port, condition or ())
     typer.echo(f"Open {address} in a browser; Ctrl-C ends it.")
@@ -783,8 +779,7 @@ def _formats_and_variants(formats: str, variants: str) -> list[tuple[str, str]]:
     return [(name, kind) for name in names for kind in kinds if kind in known[name]]
 
 
-@contextmanager
-def _quiet_import() -> Iterator[None]:
+def _import_tensorflow() -> None:
     """Import TensorFlow without the lines that its C++ side writes before any log level counts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
@@ -797,7 +792,6 @@ def _quiet_import() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-    yield
 
 
 def main() -> None:
