@@ -1,5 +1,6 @@
 """A page that runs exported networks in a browser: static files, which any file server offers."""
 
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -140,9 +141,10 @@ def _is_picture(info: Mapping) -> bool:
     return info["dtype"] == "uint8" and len(info["shape"]) == 4 and info["shape"][3] in (1, 3, 4)
 
 
-def static_files() -> list[str]:
-    """Return the names of the page's own files."""
-    return sorted(path.name for path in resources.files(__package__).joinpath("static").iterdir())
+@functools.cache
+def static_files() -> tuple[str, ...]:
+    """Return the names of the page's own files; the server asks at every request."""
+    return tuple(sorted(path.name for path in resources.files(__package__).joinpath("static").iterdir()))
 
 
 def static_file(name: str) -> bytes:

@@ -39,6 +39,7 @@ __all__ = [
     "Served",
     "Version",
     "described",
+    "dtype_name",
     "export_serving",
     "is_batchable",
     "label_version",
@@ -162,11 +163,24 @@ def _newest_signatures(base: Path) -> Iterable[dict[str, dict]]:
 
 
 def described(definition: "SignatureDef") -> dict[str, dict]:
-    """Return the shapes of a SignatureDef message, for `is_batchable`."""
+    """Return shapes and types of a SignatureDef message's "inputs" and "outputs"; None is any size."""
     return {
         side: {
-            name: {"shape": [None if d.size == -1 else d.size for d in info.tensor_shape.dim]}
+            name: {
+                "shape": [None if d.size == -1 else d.size for d in info.tensor_shape.dim],
+                "dtype": dtype_name(info.dtype),
+            }
             for name, info in getattr(definition, side).items()
         }
         for side in ("inputs", "outputs")
     }
+
+
+def dtype_name(number: int) -> str:
+    """Return the name of one of TensorFlow's types, such as "uint8"; "string" are files and text."""
+    import tensorflow as tf
+
+    try:
+        return tf.dtypes.as_dtype(number).name
+    except TypeError:
+        return f"an unknown type {number}"

@@ -30,13 +30,13 @@ from kerasgen.data.reading import PictureError, read_picture
 from kerasgen.data.sources.source import Fit
 from kerasgen.data.targets import Translated, targets, with_bar
 from kerasgen.errors import UserError, reason, require_extra
+from kerasgen.export.serving import described
 from kerasgen.files import atomic_write
 
 from .pictures import as_png, upright
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
-    from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
     from tensorflow_serving.apis.model_pb2 import ModelSpec
 
 _Answer = TypeVar("_Answer")
@@ -333,26 +333,13 @@ class _Grpc:
         return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
 
     def signatures(self) -> dict[str, dict]:
-        import tensorflow as tf
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         self._name(request.model_spec)
         found = get_model_metadata_pb2.SignatureDefMap()
         self._ask(self._stub.GetModelMetadata, request).metadata["signature_def"].Unpack(found)
-
-        def described(tensor: "TensorInfo") -> dict[str, object]:
-            sizes = [None if dim.size == -1 else dim.size for dim in tensor.tensor_shape.dim]
-            return {"shape": sizes, "dtype": tf.dtypes.as_dtype(tensor.dtype).name}
-
-        return {
-            name: {
-                "inputs": {k: described(t) for k, t in d.inputs.items()},
-                "outputs": {k: described(t) for k, t in d.outputs.items()},
-            }
-            for name, d in found.signature_def.items()
-            if not name.startswith("__")
-        }
+        return {name: described(d) for name, d in found.signature_def.items() if not name.startswith("__")}
 
     def close(self) -> None:
         self._channel.close()

@@ -50,19 +50,9 @@ def _content(models: Models) -> dict[str, object]:
 def _entry(name: str, definition: "SignatureDef | None") -> dict[str, object] | None:
     if definition is None:
         return None
-    sides, types = described(definition), _types(definition)
-    for side in sides.values():
-        for tensor, info in side.items():
-            info["dtype"] = types[tensor]
+    sides = described(definition)
     kind = kind_of(sides["inputs"], sides["outputs"])
     if kind is None:
         return None
-    files = {"rest": {"path": f"v1/models/{name}:predict", "inputs": {n: types[n] for n in sides["inputs"]}}}
-    return page_entry(name, kind, sides["inputs"], files)
-
-
-def _types(definition: "SignatureDef") -> dict[str, str]:
-    import tensorflow as tf
-
-    found = [*definition.inputs.items(), *definition.outputs.items()]
-    return {name: tf.dtypes.as_dtype(info.dtype).name for name, info in found}
+    types = {tensor: info["dtype"] for tensor, info in sides["inputs"].items()}
+    return page_entry(name, kind, sides["inputs"], {"rest": {"path": f"v1/models/{name}:predict", "inputs": types}})

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasgen.export.serving import dtype_name
+
 from .batching import Arrays
 from .pictures import picture_size
 from .refusal import invalid
@@ -36,7 +38,7 @@ def from_protos(definition: "SignatureDef", tensors: "Mapping[str, TensorProto]"
     for name, tensor in tensors.items():
         info = definition.inputs[name]
         shape = [dim.size for dim in tensor.tensor_shape.dim]
-        _check_tensor(name, info, _dtype_name(tensor.dtype), shape, max_pixels)
+        _check_tensor(name, info, dtype_name(tensor.dtype), shape, max_pixels)
         try:
             # A single value stands for a whole tensor, so that a few bytes may ask for gigabytes: the sizes are
             # checked above.
@@ -86,7 +88,7 @@ def _check_names(definition: "SignatureDef", names: set[str]) -> None:
 
 
 def _check_tensor(name: str, info: "TensorInfo", dtype: str, shape: list[int], max_pixels: int) -> None:
-    wanted, wanted_dtype = [dim.size for dim in info.tensor_shape.dim], _dtype_name(info.dtype)
+    wanted, wanted_dtype = [dim.size for dim in info.tensor_shape.dim], dtype_name(info.dtype)
     if dtype != wanted_dtype:
         raise invalid(f"The input {name!r} is {dtype}, but {wanted_dtype} is needed.")
     fits = len(shape) == len(wanted) and all(w in (-1, s) for w, s in zip(wanted, shape, strict=True))
@@ -229,12 +231,3 @@ def _from_base64(name: str, text: str) -> bytes:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise invalid(f"The input {name!r} holds what is not base64.") from None
-
-
-def _dtype_name(number: int) -> str:
-    import tensorflow as tf
-
-    try:
-        return "string" if number == _STRING else tf.dtypes.as_dtype(number).name
-    except TypeError:
-        return f"an unknown type {number}"
