@@ -5,7 +5,7 @@ import difflib
 import functools
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from kerasgen.errors import UserError
 
@@ -31,7 +31,7 @@ class Described(NamedTuple):
 
 def preset_names() -> set[str]:
     """Return the names of all presets."""
-    return {name for file in _files("models") for name in _table(file)}
+    return {name for file in _files("models") for name in _entries(file)}
 
 
 def described_presets() -> dict[str, Described]:
@@ -59,7 +59,12 @@ def check_monitor(preset: str, name: str) -> None:
     if name.removeprefix("val_") not in judging:
         # As `judged_by` has them: what validation alone counts comes first.
         other = min(judging, key=lambda n: all(k.arg != "validation_only" for k in calls[n].keywords))
-        raise UserError(f"The monitor {name!r} doesn't judge the model: choose another, such as {f'val_{other}'!r}.")
+        refuse_monitor(name, f"val_{other}")
+
+
+def refuse_monitor(name: str, other: str) -> NoReturn:
+    """Raise `UserError`: a number that no direction is better of can't choose a checkpoint, but another one can."""
+    raise UserError(f"The monitor {name!r} doesn't judge the model: choose another, such as {other!r}.")
 
 
 def check_known(name: str, known: Collection[str], otherwise: str) -> None:
@@ -118,11 +123,6 @@ def _in_order() -> list[ast.Module]:
     return [files[module.id] for module in modules.elts if isinstance(module, ast.Name)]
 
 
-def _table(file: ast.Module) -> set[str]:
-    """Return the names of the presets at the foot of a model's file."""
-    return set(_entries(file))
-
-
 def _entries(file: ast.Module) -> dict[str, ast.Call]:
     """Return the presets at the foot of a model's file by name."""
     table = _assigned(file, "PRESETS")
@@ -156,7 +156,7 @@ def _lineage(preset: str) -> list[ast.ClassDef]:
     """Return a preset's model and what it inherits from, itself first."""
     files = _files("models")
     classes = {c.name: c for file in files for c in file.body if isinstance(c, ast.ClassDef)}
-    model = _assigned(next(file for file in files if preset in _table(file)), "MODEL")
+    model = _assigned(next(file for file in files if preset in _entries(file)), "MODEL")
     line: list[ast.ClassDef] = []
     bases: Sequence[ast.expr | None] = [model]
     while found := next((classes[b.id] for b in bases if isinstance(b, ast.Name) and b.id in classes), None):

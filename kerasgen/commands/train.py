@@ -22,6 +22,7 @@ from kerasgen.commands.report import Report
 from kerasgen.commands.settings import changed
 from kerasgen.commands.training_data import TrainingData, with_sources
 from kerasgen.commands.warm_start import start_from
+from kerasgen.declared import refuse_monitor
 from kerasgen.errors import UserError
 from kerasgen.models import GenerativeModel, find, model_named
 from kerasgen.presets import Preset
@@ -243,11 +244,7 @@ def _check_options(options: Options, strategy: "tf.distribute.Strategy", model_c
     import tensorflow as tf
 
     if options.monitor and model_class.reported(options.monitor).better is None:
-        raise UserError(
-            f"The monitor {options.monitor!r} doesn't judge the model: choose another, such as "
-            f"{model_class.judged_by()[0]}."
-        )
-
+        refuse_monitor(options.monitor, model_class.judged_by()[0])
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
     values.whole("keep", options.keep)
     values.whole("measure_every", options.measure_every)
