@@ -59,6 +59,32 @@ def kerasgen(monkeypatch, capfd):
     return run
 
 
+EARLY = """
+import sys
+from kerasgen.cli import main
+for line in sys.stdin.read().splitlines():
+    sys.argv = ["kerasgen", *line.split()]
+    try:
+        main()
+    except SystemExit as stopped:
+        assert stopped.code == 2, line
+assert "tensorflow" not in sys.modules
+"""
+
+
+@pytest.fixture
+def said_early(tmp_path):
+    """Runs wrong command lines in a new process; gives what they print. TensorFlow must not be imported for it."""
+
+    def run(lines: list[str]) -> str:
+        given = {"input": "\n".join(lines), "capture_output": True, "text": True, "cwd": tmp_path}
+        done = subprocess.run([sys.executable, "-c", EARLY], **given)
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    return run
+
+
 PEAK = """
 import re
 

@@ -1,8 +1,5 @@
 """`benchmarks/startup.py`: that it sees a mistake that ends well, and one that doesn't."""
 
-import subprocess
-import sys
-
 import startup
 from startup import Case, row_text, seconds
 
@@ -32,21 +29,8 @@ def test_each_command_has_a_mistake():
     assert missing <= {"client"}  # which needs a server
 
 
-EARLY = """
-import sys
-from kerasgen.cli import main
-for line in sys.stdin.read().splitlines():
-    sys.argv = ["kerasgen", *line.split()]
-    try:
-        main()
-    except SystemExit as stopped:
-        assert stopped.code == 2, line
-assert "tensorflow" not in sys.modules
-"""
-
-
-def test_what_can_be_said_without_tensorflow_is(tmp_path):
-    lines = (
+def test_what_can_be_said_without_tensorflow_is(said_early):
+    lines = [
         "export vae_digits --output out --format nothing",
         "export vae_digits --output out --variant nothing",
         "verify nothing --against vae_digits",
@@ -57,11 +41,8 @@ def test_what_can_be_said_without_tensorflow_is(tmp_path):
         "serve nothing",
         "compare nothing nothing",
         "quickstart --model nothing",
-    )
-    given = {"input": "\n".join(lines), "capture_output": True, "text": True, "cwd": tmp_path}
-    done = subprocess.run([sys.executable, "-c", EARLY], **given)
-    assert done.returncode == 0, done.stderr
-    said = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    ]
+    said = [line for line in said_early(lines).splitlines() if line.startswith("Error: ")]
     assert len(said) == len(lines)
     assert said[0].startswith("Error: There is no export format 'nothing': choose one of onnx")
     assert "has the variant 'nothing'" in said[1]

@@ -62,7 +62,7 @@ def _scale(old: int, new: int) -> np.float32:
 
 
 def _reach_beyond_the_kernels(node: onnx.NodeProto) -> None:
-    """Say by `output_padding` how much larger an output is than the kernels reach: ONNX knows no padding below 0."""
+    """Say by `output_padding` how much larger an output is than the kernels reach: padding below 0 is not in ONNX."""
     pads = next((attribute for attribute in node.attribute if attribute.name == "pads"), None)
     if pads is None or min(pads.ints) >= 0:
         return
