@@ -72,6 +72,7 @@ CHECKS = {
     "loss scale": Check("gpu_checks.steps", "loss_scale", 30),
     "input": Check("gpu_checks.inputs", "share", 40),
     "artifacts": Check("gpu_checks.artifacts", "artifacts", 60),
+    "large": Check("gpu_checks.large", "large", 60),
     **_steps(jit=True),
 }
 _REPLICAS, _RESUME = ("devices", "replicas"), ("resume",)

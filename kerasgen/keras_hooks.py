@@ -1,10 +1,11 @@
-"""Every private name of Keras and LiteRT that kerasgen leans on, asserted where it is used, at import.
+"""Every private name of Keras, TensorFlow and LiteRT that kerasgen leans on, asserted where it is used, at import.
 
 Keras may rename what starts with an underscore in any release. Without these checks two of the names would fail by
 wrong numbers rather than by an error. Keras is imported by the checks alone, so that this module costs nothing.
 """
 
 from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,6 +53,8 @@ EXPORT = (
 LITERT = (
     Hook("ai-edge-litert", "ai_edge_litert.interpreter.Interpreter", "_get_ops_details", "counts XNNPACK partitions"),
 )
+
+DEVICES = (Hook("tensorflow", "tensorflow.python.client.device_lib", "list_local_devices", "knows a GPU's memory"),)
 
 
 def require_training_hooks() -> None:
@@ -111,6 +114,19 @@ def require_litert_hooks() -> None:
     from ai_edge_litert.interpreter import Interpreter
 
     _require(LITERT, {"ai_edge_litert.interpreter.Interpreter": lambda: Interpreter})
+
+
+@cache
+def gpu_memory() -> int:
+    """Return the bytes of the first GPU that TensorFlow takes at most, in use or not.
+
+    Raises:
+        UserError: TensorFlow lacks the private name that this leans on.
+    """
+    from tensorflow.python.client import device_lib
+
+    _require(DEVICES, {"tensorflow.python.client.device_lib": lambda: device_lib})
+    return next(device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU")
 
 
 def _set_by_constructors(cls: type) -> object:

@@ -13,7 +13,7 @@ from gpu_checks.equality import relative_difference
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CHOSEN = (
     "devices", "cpu gradients vae", "cpu artifacts", "torch vae", "limit", "vae float32", "gradients vae",
-    "loss scale", "artifacts",
+    "loss scale", "artifacts", "large",
 )  # fmt: skip
 
 
@@ -89,7 +89,14 @@ def test_it_runs_on_a_cpu_at_small_sizes(tmp_path):
     assert written["summary"]["failed"] == {}
     assert written["summary"]["not passed"] == []
     timed = {"vae float32"}
-    assert set(written["summary"]["passed"]) == {"devices", "gradients vae", "loss scale", "artifacts", *timed}
+    assert set(written["summary"]["passed"]) == {
+        "devices",
+        "gradients vae",
+        "loss scale",
+        "artifacts",
+        "large",
+        *timed,
+    }
     assert written["summary"]["steps"].keys() == timed
     assert all(row.keys() == {"ms", "of_limit", "to_torch"} for row in written["summary"]["steps"].values())
     # 32 arrays are trained; nothing but rounding parts a process from another one on the same machine.

@@ -1,4 +1,4 @@
-"""Private names of Keras and LiteRT: each is asserted, and without one the import says so."""
+"""Private names of Keras, TensorFlow and LiteRT: each is asserted, and without one the import says so."""
 
 import subprocess
 import sys
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kerasgen.keras_hooks import TESTED
+from kerasgen.errors import UserError
+from kerasgen.keras_hooks import TESTED, gpu_memory
 
 # argv: the class that has the attribute, its name, and what must then fail.
 RENAMED = """
@@ -47,6 +48,16 @@ def test_without_a_private_name_the_import_says_which_versions_were_tested(owner
     assert result.stdout.startswith(f"UserError {package} {version(package)} doesn't have ")
     assert f"{name}, by which kerasgen " in result.stdout
     assert result.stdout.endswith(f"`pip install '{package}~={TESTED[package]}.0'`.\n")
+
+
+def test_without_tensorflows_list_of_devices_a_gpus_memory_is_one_sentence(monkeypatch):
+    from tensorflow.python.client import device_lib
+
+    [cpu] = [device for device in device_lib.list_local_devices() if device.device_type == "CPU"]
+    assert cpu.memory_limit > 0
+    monkeypatch.delattr(device_lib, "list_local_devices")
+    with pytest.raises(UserError, match=r"tensorflow .* doesn't have .*list_local_devices, by which kerasgen knows"):
+        gpu_memory()
 
 
 DEVICES = """

@@ -150,11 +150,11 @@ def _translated(
     """Write the translation of a picture, or tell in a warning why there is none."""
     import tensorflow as tf
 
-    from kerasgen.models.memory import free_memory
+    from kerasgen.models.memory import usable_memory
     from kerasgen.models.translation import goes_whole, translate_images
     from kerasgen.networks.strips import NoPlan
 
-    memory = free_memory() // 2 if memory is None else memory
+    memory = usable_memory(memory)
     height, width = file.head.height, file.head.width
     try:
         picture = read_picture(file.path, Fit("natural"), generator.input_shape[-1], ranges[0])

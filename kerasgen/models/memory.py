@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from kerasgen.errors import UserError
+from kerasgen.keras_hooks import gpu_memory
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _GROUPS = Path("/sys/fs/cgroup")
@@ -16,6 +17,18 @@ def free_memory() -> int:
     """Return the bytes that this process may still take, of the machine, of its container and by its own limit."""
     limits = [_machine(), *_container(), *_process()]
     return max(0, min(limits))
+
+
+def usable_memory(given: int | None) -> int:
+    """Return the bytes to plan a large picture with.
+
+    Args:
+        given: by the user; None is half of what is free, on the GPU too if there is one.
+    """
+    limits = [free_memory() // 2 if given is None else given]
+    # Strips lie on the GPU, and what is kept between passes doesn't: what suits the smaller one suits both.
+    limits += [free // 2 if given is None else free for free in _gpu()]
+    return min(limits)
 
 
 def parse_bytes(text: str) -> int:
@@ -47,6 +60,15 @@ def _container() -> list[int]:
         return [int(limit) - int(used)] if limit.strip() != "max" else []
     except OSError:
         return []
+
+
+def _gpu() -> list[int]:
+    """Return what TensorFlow may still take of the GPU on which it computes, if there is one."""
+    import tensorflow as tf
+
+    if not tf.config.list_logical_devices("GPU"):
+        return []
+    return [gpu_memory() - tf.config.experimental.get_memory_info("GPU:0")["current"]]
 
 
 def _process() -> list[int]:

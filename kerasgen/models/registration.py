@@ -13,7 +13,7 @@ from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
-from kerasgen.models.memory import free_memory
+from kerasgen.models.memory import usable_memory
 from kerasgen.models.strips import Enlarged, run_plan
 from kerasgen.models.translation import whole_memory
 from kerasgen.networks.registration import registration_network
@@ -152,7 +152,7 @@ class Registration(GenerativeModel):
             check_pictures(pictures, self.image_range, f"{name} pictures")
         single = moving.ndim == 3
         pair = [picture[None] if single else picture for picture in (moving, fixed)]
-        memory = free_memory() // 2 if memory is None else memory
+        memory = usable_memory(memory)
         if whole_memory(self.network, *pair[0].shape[1:3]) * len(pair[0]) <= memory:
             warped, flow = self._align_whole(*pair)
         else:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from kerasgen.errors import UserError
 from kerasgen.keras_hooks import functional_nodes
 from kerasgen.models.checks import check_pictures
-from kerasgen.models.memory import free_memory
+from kerasgen.models.memory import free_memory, usable_memory
 from kerasgen.models.strips import Clipped, Enlarged, run_plan
 from kerasgen.networks.strips import InMemory, Rows, Sink, UnknownLayer, make_graph, make_plan
 from kerasgen.typing import Tensor
@@ -50,7 +50,7 @@ def translate_images(
             f"[n, height, width, {channels}]: load them with {channels} channels."
         )
     check_pictures(images, _RANGE)
-    memory = free_memory() // 2 if memory is None else memory
+    memory = usable_memory(memory)
     height, width = images.shape[1:3]
     needed = whole_memory(generator, height, width)
     if goes_whole(generator, height, width, memory):
