@@ -189,5 +189,7 @@ def _method(line: Sequence[ast.ClassDef], name: str) -> ast.FunctionDef:
 
 def _arguments(function: ast.FunctionDef) -> list[str]:
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    networks = [a.arg for a in arguments if a.annotation is not None and "keras.Model" in ast.unparse(a.annotation)]
+    kinds = {a.arg: ast.unparse(a.annotation).split(" | ") for a in arguments if a.annotation is not None}
+    # What takes a name as well can be set.
+    networks = [name for name, taken in kinds.items() if "keras.Model" in taken and "str" not in taken]
     return [a.arg for a in arguments if a.arg not in {*NOT_SET, *networks}]

@@ -66,6 +66,8 @@ def distill(
         raise UserError(f"{teacher} knows no direction {direction!r}: choose one of {', '.join(known)}.")
     assert isinstance(model, GenerativeModel)  # or nothing would be known
     settings = dict(settings or {})
+    if "teacher" in settings:
+        raise UserError(f"The teacher is {str(teacher)!r} already: leave it out of the settings.")
     config = _student(known[direction], direction, settings)
     recipe = {"epochs": _epochs(str(teacher)), "learning_rate": _LEARNING_RATE}
     preset = Preset("a student", config, _data(str(teacher), model, known[direction]), recipe)

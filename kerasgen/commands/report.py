@@ -254,10 +254,10 @@ def repeating(run: RunFolder, config: RunConfig) -> list[str]:
 
 def _begun(run: RunFolder, config: RunConfig) -> list[str]:
     """Return the beginning of the command: what is trained, and how it is set."""
-    if config["model"] != Distiller.__name__:
+    if config["model"] != Distiller.__name__ or isinstance(config["config"]["teacher"], str):
         return ["kerasgen", "train", config["preset"], "--config", str(run.config_file)]
     # A student's preset is its teacher, whose settings are others.
     settings = settings_of_run(config, Distiller, Preset("", {}, config["data"], {"epochs": config["epochs"]}))
-    taken = {name: value for name, value in settings.items() if name not in ("recipe.epochs", "direction")}
+    taken = {name: value for name, value in settings.items() if name not in ("recipe.epochs", "direction", "teacher")}
     words = ["kerasgen", "distill", config["preset"], "--direction", config["config"]["direction"]]
     return [*words, *(word for name, value in taken.items() for word in ("--set", f"{name}={json.dumps(value)}"))]

@@ -1,5 +1,6 @@
 """Distillation: a small network learns to answer as a trained translator does, for phones and browsers."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
@@ -10,11 +11,14 @@ import tensorflow as tf
 from kerasgen import losses
 from kerasgen.errors import UserError
 from kerasgen.models.augmentation import augmented
+from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.pair_tasks import TASKS, enlarged_input, likeness, psnr, untouched
+from kerasgen.models.paired import PRESETS as PAIRED
 from kerasgen.models.paired import PairedTranslator
+from kerasgen.models.pretrained import trained
 from kerasgen.models.translation import translate_images
 from kerasgen.networks.patchgan import patchgan
 from kerasgen.networks.restoration import FirstChannels
@@ -36,11 +40,13 @@ class Distiller(PairedTranslator):
     exported.
 
     Args:
-        teacher: a network from pictures in [-1, 1] to pictures in [-1, 1]; see `GenerativeModel.teachers`.
+        teacher: a network from pictures in [-1, 1] to pictures in [-1, 1]; see `GenerativeModel.teachers`. Or a
+            preset with trained weights (a name, or a folder): then it is read when it is first asked, and not saved
+            with the student.
         student: your own network instead of one of `generator_type`.
         generator_type, generator_options: of the student; see `PairedTranslator`.
         features: names of layers of both networks, whose outputs are compared through a 1×1 convolution, which is
-            dropped after the training.
+            dropped after the training. They need the teacher's network, not its name.
         lambda_features: weight of their mean squared error, averaged over these layers.
         lambda_l1, lambda_l2, lambda_gradient: weights of the errors against the teacher's answer; see
             `PairedTranslator`.
@@ -88,7 +94,7 @@ class Distiller(PairedTranslator):
 
     def __init__(
         self,
-        teacher: keras.Model,
+        teacher: keras.Model | str,
         student: keras.Model | None = None,
         *,
         generator_type: str = "restorer",
@@ -128,12 +134,26 @@ class Distiller(PairedTranslator):
         self._check_not_negative("lambda_features")
         self.direction, self.features, self.lambda_features = direction, tuple(features), lambda_features
         self.conditional = conditional
-        # A copy of the user's network: it belongs to the strategy that this is made under, and freezing it is no
-        # business of theirs.
-        self.teacher = _copied(teacher, "teacher")
-        self.teacher.trainable = False
-        self._check_alike()
-        self.adapters = self._new_adapters() if self.features else None
+        self.adapters = None
+        self._asked = self._given(teacher)
+        if self.features:
+            self._check_features()
+            self.adapters = self._new_adapters()
+
+    def _given(self, teacher: keras.Model | str) -> Callable[[], keras.Model]:
+        """Return what gives the teacher's network, which is frozen."""
+        if isinstance(teacher, keras.Model):
+            # A copy of the user's network: it belongs to the strategy that this is made under, and freezing it is
+            # no business of theirs.
+            self.teacher = self._frozen(_copied(teacher, "teacher"))
+            return lambda: self.teacher
+        if self.features:
+            raise UserError(
+                f"features are compared with the teacher's own, but of it only the name {teacher!r} is given: give "
+                "its network, as `from_preset(…).teachers()` has it."
+            )
+        # What a closure holds is neither tracked nor saved: its weights stand in its own preset.
+        return functools.cache(lambda: self._frozen(_taught_by(teacher, self.direction)))
 
     def _new_discriminator(self) -> keras.Model:
         given, conditional = self._arguments["discriminator"], self._arguments["conditional"]
@@ -148,16 +168,21 @@ class Distiller(PairedTranslator):
             )
         return _copied(given, given.name)
 
-    def _check_alike(self) -> None:
+    def _frozen(self, teacher: keras.Model) -> keras.Model:
+        """Return the teacher, made unable to learn, after a look whether its pictures are the student's."""
         for what, ours, theirs in (
-            ("take", self.generator_a2b.input_shape, self.teacher.input_shape),
-            ("give", self.generator_a2b.output_shape, self.teacher.output_shape),
+            ("take", self.generator_a2b.input_shape, teacher.input_shape),
+            ("give", self.generator_a2b.output_shape, teacher.output_shape),
         ):
             if ours[-1] != theirs[-1]:
                 raise UserError(
                     f"The student would {what} {ours[-1]} channels, but the teacher's pictures have {theirs[-1]}: "
                     "give both the same."
                 )
+        teacher.trainable = False
+        return teacher
+
+    def _check_features(self) -> None:
         for network, whose in ((self.generator_a2b, "student"), (self.teacher, "teacher")):
             known = [layer.name for layer in network.layers]
             for name in self.features:
@@ -178,6 +203,19 @@ class Distiller(PairedTranslator):
         return keras.Model(inputs, outputs, name="adapters")
 
     # -- training -------------------------------------------------------------------------------------------
+
+    def make_train_function(self, force: bool = False) -> None:
+        self._ask()
+        super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> None:
+        self._ask()
+        super().make_test_function(force)
+
+    def _ask(self) -> None:
+        """See that the teacher is there: in the graph of a step no variables can be made."""
+        with self.distribute_strategy.scope():
+            self._asked()
 
     @property
     def generator_variables(self) -> list[keras.Variable]:
@@ -214,7 +252,7 @@ class Distiller(PairedTranslator):
 
     def _taught(self, a: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the teacher's answer, and its features."""
-        answer, features = _with_features(self.teacher, self.features)(a, training=False)
+        answer, features = _with_features(self._asked(), self.features)(a, training=False)
         return tf.stop_gradient(answer), [tf.stop_gradient(of_layer) for of_layer in features]
 
     def _student_losses(
@@ -258,7 +296,7 @@ class Distiller(PairedTranslator):
                 f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
                 "make them with kerasgen.data.load_inputs, load_pairs or load_paired."
             )
-        wanted = self.teacher.input_shape[-1]
+        wanted = self.generator_a2b.input_shape[-1]
         if data["a"].shape[-1] != wanted:
             raise UserError(
                 f'The images "a" have {data["a"].shape[-1]} channels, but the teacher takes {wanted}: load what it '
@@ -288,7 +326,7 @@ class Distiller(PairedTranslator):
             raise UserError("The dataset is empty: give at least one batch.")
         decibels, absolute = [], []
         for batch in batches:
-            ours, theirs = self.translate(batch["a"]), translate_images(self.teacher, batch["a"])
+            ours, theirs = self.translate(batch["a"]), translate_images(self._asked(), batch["a"])
             decibels.append(psnr(ours, theirs).numpy())
             absolute.append(np.abs(ours - theirs).reshape(len(ours), -1).mean(-1) / 2)
         found = {"pictures": float(sum(map(len, decibels))), "psnr": float(np.concatenate(decibels).mean())}
@@ -296,7 +334,7 @@ class Distiller(PairedTranslator):
         if "b" not in batches[0]:
             return found
         student = TASKS[self.task].score(self.translate, batches)
-        teacher = TASKS[self.task].score(lambda a: translate_images(self.teacher, a), batches)
+        teacher = TASKS[self.task].score(lambda a: translate_images(self._asked(), a), batches)
         found |= {"psnr_truth": student["psnr"], "psnr_teacher_truth": teacher["psnr"]}
         return found | {name: value for name, value in student.items() if name.startswith("psnr_")}
 
@@ -304,7 +342,7 @@ class Distiller(PairedTranslator):
         if not isinstance(inputs, Mapping):
             raise UserError("This model has pictures only of inputs: give ImageGrid a batch, inputs=….")
         a = np.asarray(inputs["a"][:n])
-        taught = translate_images(self.teacher, a)
+        taught = translate_images(self._asked(), a)
         pictures = {"input": enlarged_input(a, taught), "student": self.translate(a), "teacher": taught}
         return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
 
@@ -337,6 +375,16 @@ class Distiller(PairedTranslator):
     def resized(cls, config: Mapping[str, Config], size: int) -> dict[str, Config]:
         """Return the arguments as they are: what sizes a student takes is its teacher's business."""
         return dict(config)
+
+
+def _taught_by(preset: str, direction: str) -> keras.Model:
+    """Return the network of a trained preset whose answers can be learned."""
+    model = trained(preset)
+    known = model.teachers() if isinstance(model, GenerativeModel) else {}
+    if direction not in known:
+        answers = f"answers in the directions {', '.join(known)}" if known else "translates nothing"
+        raise UserError(f"The teacher {preset!r} {answers}, but {direction!r} was asked for: give another.")
+    return known[direction].network
 
 
 Tapped = Callable[..., tuple[Tensor, list[Tensor]]]
@@ -376,5 +424,40 @@ def _check_sizes(what: str, ours: Tensor, theirs: Tensor) -> None:
 
 
 MODEL = Distiller
-# `kerasgen distill` makes its recipe of the teacher's.
-PRESETS: dict[str, Preset] = {}
+# Each names its teacher. `kerasgen distill` makes its recipe of any other teacher's.
+PRESETS: dict[str, Preset] = {
+    "sketch_to_emoji_mobile": Preset(
+        description="sketch_to_emoji for phones: a tenth of the multiplications, learned from its answers",
+        config={
+            "teacher": "sketch_to_emoji",
+            "generator_type": "colorizer",
+            "generator_options": {"channels": 5, "filters": [16, 64, 80, 160, 256], "separable": True},
+            "lambda_gradient": 1.0,
+        },
+        data={**PAIRED["sketch_to_emoji"].data, "image_size": 64},
+        recipe={"epochs": 20, "learning_rate": 2e-3},
+        macs=11_850_752,
+    ),
+    "super_resolution_x2_mobile": Preset(
+        description="super_resolution_x2 for phones: a sixteenth of the multiplications, learned from its answers",
+        config={
+            "teacher": "super_resolution_x2",
+            "generator_type": "super_resolver",
+            "generator_options": {"scale": 2, "filters": 16, "separable": True},
+        },
+        data={**PAIRED["super_resolution_x2"].data, "image_size": 48},
+        recipe={"epochs": 4, "learning_rate": 2e-3},
+        macs=10_596_096,
+    ),
+    "denoising_mobile": Preset(
+        description="denoising for phones: a thirteenth of the multiplications, learned from its answers",
+        config={
+            "teacher": "denoising",
+            "generator_type": "restorer",
+            "generator_options": {"filters": 16, "blocks": 5, "separable": True},
+        },
+        data={**PAIRED["denoising"].data, "image_size": 48},
+        recipe={"epochs": 4, "learning_rate": 2e-3},
+        macs=4_294_656,
+    ),
+}

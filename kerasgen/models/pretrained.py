@@ -108,6 +108,24 @@ class Pretrained:
             written.write(type(self).__name__, config, known | dict(metadata or {}))
 
 
+def trained(preset: str) -> Pretrained:
+    """Return a model with its trained weights, whichever its class is.
+
+    Args:
+        preset: a name that `kerasgen list` shows, or a folder that `save_to_preset` wrote.
+
+    Raises:
+        UserError: there is no such preset, or it has no trained weights.
+    """
+    folder = PresetFolder(preset)
+    owner = _owner(preset)
+    if owner is None and folder.exists():
+        owner = next((model for model in _models(Pretrained) if model.__name__ == folder.model_name()), None)
+    if owner is None:
+        raise UserError(f"There is no preset {preset!r}, and no folder of that name with trained weights.")
+    return owner.from_preset(preset)
+
+
 def _trained(cls: type[P], config: Mapping[str, Config], folder: PresetFolder) -> P:
     """Make a model with the weights of a folder, which anybody may have made."""
     weights = folder.checked_weights()
@@ -150,7 +168,7 @@ def _from_hugging_face(
 
 def _no_preset(cls: type[Pretrained], name: str) -> str:
     """Say whose a preset is that `cls` doesn't have, and which it has."""
-    owner = next((model for model in _models(Pretrained) if name in model.presets), None)
+    owner = _owner(name)
     own = ", ".join(sorted(cls.presets)) or "none"
     if owner is None:
         return f"There is no preset {name!r}, and no folder of that name: those of {cls.__name__} are {own}."
@@ -158,6 +176,11 @@ def _no_preset(cls: type[Pretrained], name: str) -> str:
         f"The preset {name!r} is a {owner.__name__}, not a {cls.__name__}: "
         f"use {owner.__name__}.from_preset, or one of {own}."
     )
+
+
+def _owner(name: str) -> type[Pretrained] | None:
+    """Return the class that has a preset of that name."""
+    return next((model for model in _models(Pretrained) if name in model.presets), None)
 
 
 def _models(cls: type[Pretrained]) -> list[type[Pretrained]]:

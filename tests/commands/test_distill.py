@@ -78,6 +78,7 @@ def test_mistakes_are_one_sentence(kerasgen, tmp_path):
         (("vae_digits",), "holds a VAE, which no student can learn from"),
         (("cyclegan_digits_ink", "--direction", "c"), "knows no direction 'c': choose one of a2b, b2a"),
         (("cyclegan_digits_ink", "--set", "filter=4"), "There is no setting 'filter'"),
+        (("cyclegan_digits_ink", "--set", "teacher=denoising"), "The teacher is 'cyclegan_digits_ink' already"),
         (("cyclegan_digits_ink", "--set", "generator_type=vae"), "generator_type is 'vae': choose one of"),
     ):
         code, _, errors = kerasgen("distill", *words, "--output", tmp_path / "run")

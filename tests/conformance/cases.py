@@ -162,12 +162,14 @@ class PresetCase:
         sources: where its data comes from; "PICTURES" and "OTHERS" are folders of 18 pictures. None takes its own.
         extractor: whether the source has a classifier of its own, whose features pictures are compared in.
         exported: whether its first network goes through each format; one preset of each architecture does.
+        teacher: the generator of the `PairedTranslator` that a student's preset learns from instead of its own.
     """
 
     settings: Mapping[str, object]
     sources: tuple[str, ...] | None = None
     extractor: bool = False
     exported: bool = True
+    teacher: tuple[str, Mapping[str, object]] | None = None
 
 
 _VAE = {"image_size": 32, "latent_dim": 4, "filters": [4, 8], "hidden_units": 8, "data.batch_size": 4}
@@ -244,6 +246,28 @@ PRESETS: dict[str, PresetCase] = {
             "data.unknown": 0.0,
         },
         ("left:PICTURES", "right:PICTURES"),
+    ),
+    "sketch_to_emoji_mobile": PresetCase(
+        {
+            **_PAIRS,
+            "generator_options": {"filters": [4, 64], "channels": 3, "separable": True},
+            "data.condition": [],
+            "data.unknown": 0.0,
+        },
+        ("left:PICTURES", "right:PICTURES"),
+        teacher=("colorizer", {"filters": [4, 4]}),
+    ),
+    "super_resolution_x2_mobile": PresetCase(
+        {**_PAIRS, "generator_options": {"scale": 2, "filters": 4, "blocks": 1, "separable": True}},
+        _FOLDER,
+        exported=False,
+        teacher=("super_resolver", {"scale": 2, "filters": 4, "blocks": 1}),
+    ),
+    "denoising_mobile": PresetCase(
+        {**_PAIRS, "generator_options": {"filters": 4, "blocks": 1, "separable": True}},
+        _FOLDER,
+        exported=False,
+        teacher=("restorer", {"filters": 4, "blocks": 1}),
     ),
     "registration": PresetCase({"filters": [4, 4], "data.image_size": 16, "data.batch_size": 4}, _FOLDER),
     "registration_ncc": PresetCase(

@@ -12,7 +12,7 @@ from kerasgen.commands.train import train
 from kerasgen.declared import check_monitor, described_presets, preset_names, reported_names, setting_names
 from kerasgen.errors import UserError
 from kerasgen.export import available_formats, export_model
-from kerasgen.models import presets
+from kerasgen.models import PairedTranslator, presets
 from kerasgen.runs import RunFolder
 
 from .cases import PRESETS, PresetCase
@@ -49,11 +49,22 @@ def sources(case: PresetCase, pictures) -> tuple[str, ...] | None:
     )
 
 
+def settings(case: PresetCase, tmp_path) -> dict[str, object]:
+    if case.teacher is None:
+        return dict(case.settings)
+    kind, options = case.teacher
+    teacher, random = PairedTranslator(kind, generator_options=options), np.random.default_rng(0)
+    # As it is made, it answers as its student does.
+    teacher.set_weights([weight + random.normal(0, 0.05, weight.shape) for weight in teacher.get_weights()])
+    teacher.save_to_preset(tmp_path / "teacher")
+    return {**case.settings, "teacher": str(tmp_path / "teacher")}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_lives(name, kerasgen, pictures, features, faces_with_attributes, tmp_path):
     case, folder = PRESETS[name], tmp_path / "run"
-    run = train(name, folder, sources(case, pictures), epochs=1, settings=case.settings)
+    run = train(name, folder, sources(case, pictures), epochs=1, settings=settings(case, tmp_path))
     written = {path.name for path in folder.iterdir()}
     assert {"config.json", "log.csv", "model.keras", "curves.png", run.model.preview_file} <= written
     assert all(np.isfinite(values).all() for values in run.history.values())

@@ -8,7 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from kerasgen.data import load_inputs, load_unpaired
 from kerasgen.errors import UserError
-from kerasgen.models import CycleGAN, Distiller, PairedTranslator
+from kerasgen.models import CycleGAN, Distiller, PairedTranslator, presets
 from kerasgen.networks.patchgan import patchgan
 from kerasgen.networks.restoration import super_resolver
 from tests.models.test_paired import disturbed, photo
@@ -69,6 +69,54 @@ def test_a_student_with_the_teachers_weights_has_no_loss_and_adapters_begin_by_p
     found = same.test_step({"a": tf.constant(pieces())})
     assert float(found["loss"]) == 0
     assert float(found["feature_loss"]) == 0
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory):
+    """A preset with trained weights, of a teacher that does something."""
+    model, folder = PairedTranslator("restorer", generator_options={"filters": 4, "blocks": 1}), "teacher"
+    disturbed(model.generator_a2b)
+    path = tmp_path_factory.mktemp("presets") / folder
+    model.save_to_preset(path)
+    return str(path), model.generator_a2b
+
+
+def test_a_named_teacher_is_read_when_it_is_asked_and_saved_with_its_own_preset_alone(named, tmp_path):
+    name, network = named
+    student = Distiller(name, generator_options={"filters": 2, "blocks": 1, "separable": True})
+    alone = student.generator_a2b.count_params()
+    assert student.count_params() == alone
+    student.compile(keras.optimizers.Adam(1e-2))
+    student.fit(tf.data.Dataset.from_tensors({"a": pieces()}).repeat(), steps_per_epoch=2, verbose=0)
+    np.testing.assert_allclose(student._taught(tf.constant(pieces()))[0], network(pieces()), atol=1e-6)
+    student.save_to_preset(tmp_path / "student")
+    student.save(tmp_path / "student.keras")
+    for found in (Distiller.from_preset(tmp_path / "student"), keras.models.load_model(tmp_path / "student.keras")):
+        assert found.count_params() == student.count_params() == alone
+        np.testing.assert_array_equal(found.translate(pieces()), student.translate(pieces()))
+        assert found.score([{"a": pieces()}]) == student.score([{"a": pieces()}])
+
+
+def test_a_named_teacher_that_there_is_not_is_a_sentence(named):
+    name, _ = named
+    with pytest.raises(UserError, match="There is no preset 'nothing', and no folder of that name with trained"):
+        Distiller("nothing").score([{"a": pieces()}])
+    with pytest.raises(UserError, match="The teacher 'vae_digits' translates nothing, but 'a2b' was asked for"):
+        Distiller("vae_digits").score([{"a": pieces()}])
+    with pytest.raises(UserError, match="answers in the directions a2b, but 'b2a' was asked for"):
+        Distiller(name, direction="b2a").score([{"a": pieces()}])
+    with pytest.raises(UserError, match="features are compared with the teacher's own, but of it only the name"):
+        Distiller(name, features=("stem",))
+    with pytest.raises(UserError, match="would take 1 channels, but the teacher's pictures have 3"):
+        Distiller(name, generator_options={"channels": 1}).score([{"a": pieces()[..., :1]}])
+
+
+@pytest.mark.parametrize("name", Distiller.presets)
+def test_a_students_preset_costs_a_tenth_of_its_teachers(name):
+    known, student = presets(), Distiller.presets[name]
+    teacher = known[student.config["teacher"]][1]
+    assert student.macs <= teacher.macs / 10
+    assert student.data == teacher.data
 
 
 def test_the_student_learns_and_neither_teacher_changes():

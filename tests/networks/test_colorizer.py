@@ -5,6 +5,7 @@ import pytest
 
 from kerasgen.errors import UserError
 from kerasgen.networks.colorizer import colorizer
+from kerasgen.networks.macs import macs
 from kerasgen.networks.told import told
 
 
@@ -23,10 +24,12 @@ def shaken(network):
     return network
 
 
-@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
-def test_the_drawing_lies_over_the_color(norm):
+@pytest.mark.parametrize(
+    ("norm", "separable"), [("batch", False), ("instance", False), ("none", False), ("batch", True)]
+)
+def test_the_drawing_lies_over_the_color(norm, separable):
     image = drawing(5)
-    network = shaken(colorizer(5, filters=(8, 64), norm=norm))
+    network = shaken(colorizer(5, filters=(8, 64), norm=norm, separable=separable))
     colored = network(image).numpy()
     assert colored.shape == (2, 16, 24, 3)
     ink = image[..., :3]
@@ -37,6 +40,16 @@ def test_the_drawing_lies_over_the_color(norm):
     under = type(network)(network.input, color)(image).numpy()
     np.testing.assert_allclose((colored + 1) / 2, (ink + 1) / 2 * under, atol=1e-6)
     assert np.ptp(under) > 0.01
+
+
+def test_a_separable_one_mixes_pixels_and_channels_apart():
+    """All but the first convolution, which has few channels to mix, and the last, which has few to give."""
+    network, dense = (colorizer(5, filters=(8, 64), separable=separable) for separable in (True, False))
+    convolutions = [layer for layer in network.layers if "Conv2D" in type(layer).__name__]
+    wide = [c.name for c in convolutions if "Depthwise" not in type(c).__name__ and c.kernel_size != (1, 1)]
+    assert wide == ["down1_conv", "color_conv"]
+    assert network.output_shape == dense.output_shape
+    assert macs(network, 64, 64) < 0.3 * macs(dense, 64, 64)
 
 
 def test_a_settled_fact_is_that_channel_everywhere():
