@@ -2,12 +2,14 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import gpu_bundle
+import gpu_kernels
 import pytest
 import wrapt
 
@@ -126,6 +128,22 @@ def test_cuda_libraries_of_another_version_open_under_the_names_that_tensorflow_
     # cuDNN's own parts open too, though no link names them. Lazily: the module's Python isn't looked for.
     opens = ("libcublas.so.12", "libcudnn.so.9", "libcudnn_ops.so.9")
     run_there(target, f"import ctypes; [ctypes.CDLL(name, mode=1) for name in {opens}]")
+
+
+def test_kernels_of_other_cards_are_blanked(tmp_path):
+    """A library as CUDA lays it out: PTX of 9.0, and machine code of 8.0 and 9.0, between other bytes."""
+    codes = {(1, 90): b"ptx of 90", (2, 80): b"code of 80 " * 9, (2, 90): b"code of 90"}
+    entries = b""
+    for (kind, capability), code in codes.items():
+        head = struct.pack("<HHIQIIHHI", kind, 0x101, 64, len(code), 0, 0, 0, 0, capability)
+        entries += head.ljust(64, b"\0") + code
+    other = b"\x50\xed\x55\xba and no more of a head"
+    fat = struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(entries)) + entries
+    library = tmp_path / "lib.so"
+    library.write_bytes(b"before" + other + fat + b"behind" + fat + other[:6])
+    whole = library.read_bytes()
+    assert gpu_kernels.keep_capability(library, 90) == 2 * 99
+    assert library.read_bytes() == whole.replace(codes[2, 80], bytes(99))
 
 
 def test_the_versions_are_those_of_the_project():

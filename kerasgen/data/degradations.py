@@ -64,16 +64,24 @@ class Enlarge:
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise of standard deviation `sigma`, then clipped to [0, 1] as a sensor does."""
+    """Gaussian noise of standard deviation `sigma`, then clipped to [0, 1] as a sensor does.
+
+    With `largest`, each picture has a standard deviation of its own, drawn evenly from `sigma` to `largest`.
+    """
 
     sigma: float = 0.1
+    largest: float | None = None
 
     def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, channels] in [0, 1] to the same."""
         import tensorflow as tf
 
+        sigma = self.sigma
+        if self.largest is not None:
+            other = tf.bitwise.invert(tf.cast(seed, tf.int64))
+            sigma = tf.random.stateless_uniform([], other, self.sigma, self.largest)
         noise = tf.random.stateless_normal(tf.shape(image), seed)
-        return tf.clip_by_value(image + self.sigma * noise, 0.0, 1.0)
+        return tf.clip_by_value(image + sigma * noise, 0.0, 1.0)
 
 
 @dataclass(frozen=True)

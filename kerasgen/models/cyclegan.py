@@ -595,6 +595,25 @@ PRESETS = {
         recipe={"epochs": 18, "learning_rate": 1e-3},
         macs=2_580_480,
     ),
+    "cyclegan_lines_emoji": Preset(
+        description="line drawings of 64 pixels to OpenMoji's colors and back, learned without pairs",
+        config={
+            "image_size": 64,
+            "generator_options": {"filters": 24, "blocks": 6, "residual": True},
+            "discriminator_options": {"filters": 32},
+            "lambda_cycle": 5.0,
+            "lambda_identity": 0.0,
+        },
+        data={
+            "source_a": "openmoji_lines",
+            "source_b": "openmoji",
+            "image_size": 64,
+            "batch_size": 4,
+            "mode": "shift",
+        },
+        recipe={"epochs": 20, "learning_rate": 4e-4},
+        macs=326_172_672,
+    ),
     "cyclegan_photo_dusk": Preset(
         description="photographs to dusk, 32×32, with a known truth; about two minutes",
         config={

@@ -51,6 +51,15 @@ def test_noise_has_its_sigma_and_its_seed():
     assert twice.std() == pytest.approx(0.1 * np.sqrt(2), rel=0.03)  # the second is not the first once more
 
 
+def test_noise_of_a_range_differs_between_pictures():
+    gray = np.full((64, 64, 3), 0.5, np.float32)
+    config = {"kind": "noise", "sigma": 0.02, "largest": 0.12}
+    found = [(degraded(gray, config, seed=seed) - gray).std() for seed in np.arange(400).reshape(200, 2)]
+    assert 0.0195 < min(found) < 0.03
+    assert 0.11 < max(found) < 0.1225
+    assert np.mean(found) == pytest.approx(0.07, abs=0.006)
+
+
 def test_low_light_and_its_inverse(photo):
     dark = degraded(photo, {"kind": "low_light"})
     np.testing.assert_allclose(dark, np.float32([0.34, 0.30, 0.24]) * photo**1.6, atol=1e-6)
