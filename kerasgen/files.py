@@ -21,6 +21,7 @@ from pathlib import Path
 
 from kerasgen.errors import UserError, reason
 
+MODEL_FILE = "model.keras"  # of a run's folder
 _USER = os.getuid() if hasattr(os, "getuid") else 0
 _PLACE = f".kerasgen-tmp-{_USER}"
 _AT_FDCWD = -100

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 from kerasgen import values
 from kerasgen.declared import preset_names
 from kerasgen.errors import UserError, reason
-from kerasgen.files import atomic_write, held
+from kerasgen.files import MODEL_FILE, atomic_write, held
 from kerasgen.presets import PresetFolder, digest
 from kerasgen.typing import Config
 from kerasgen.untrusted import load_keras, read_json, read_text, reading
@@ -122,7 +122,7 @@ class RunFolder:
 
     @property
     def model_file(self) -> Path:
-        return self.path / "model.keras"
+        return self.path / MODEL_FILE
 
     @property
     def log_file(self) -> Path:

@@ -76,7 +76,7 @@ class AutoencoderKL(MapAutoencoder, Discriminated):
     their standard deviation, of which `latent_scale` is the inverse, and `decode` takes such: a prior learns numbers
     of variance 1. So do the exported networks.
 
-    The latents' prior has yet to be learned: the model makes no pictures from noise.
+    The model makes no pictures from noise: that is what `RectifiedFlow` learns in its latents, by `first_stage`.
 
     Args:
         channels: of the pictures, 1 to 64.
@@ -286,6 +286,30 @@ class AutoencoderKL(MapAutoencoder, Discriminated):
         if z.ndim != 4 or z.shape[-1] != self.latent_channels:
             raise UserError(f"z has the shape {z.shape}, but [n, h, w, {self.latent_channels}] is needed.")
         return np.clip(in_parts(traced(self.decoder), z / np.float32(self.latent_scale)), 0.0, 1.0)
+
+    def latents_of(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return latents of variance 1 of images that fit, as a tensor, in a graph too.
+
+        Args:
+            images: [batch, height, width, channels] in [0, 1].
+            noise: ~ N(0, 1), [batch, h, w, latent_channels], by which they are drawn; None gives the means.
+        """
+        found = self.encoder(images, training=False)
+        z = tf.cast(found["z_mean"], tf.float32)
+        if noise is not None:
+            log_var = tf.clip_by_value(tf.cast(found["z_log_var"], tf.float32), *losses.LOG_VAR_RANGE)
+            z += tf.exp(0.5 * log_var) * noise
+        return z / self._deviation
+
+    def pictures_of_latents(self, z: Tensor) -> Tensor:
+        """Return images [batch, height, width, channels] in [0, 1] of latents of variance 1, as a tensor."""
+        return tf.clip_by_value(traced(self.decoder)(z * self._deviation), 0.0, 1.0)
+
+    @property
+    def _deviation(self) -> Tensor:
+        """The inverse of `latent_scale`, as a tensor."""
+        mean, square = tf.unstack(tf.convert_to_tensor(self.latent_moments))
+        return tf.sqrt(tf.maximum(square - mean**2, _LEAST_VARIANCE))
 
     def measures(self, images: Tensor) -> dict[str, np.ndarray]:
         return {"kl": self.encode(images).kl().sum(axis=(1, 2, 3))}

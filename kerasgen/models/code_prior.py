@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from kerasgen import values
-from kerasgen.errors import UserError
 from kerasgen.models.declarations import ExportedNetwork, Labels, Reported
+from kerasgen.models.first_stage import FirstStage
 from kerasgen.models.from_noise import FromNoise, in_batches
 from kerasgen.models.vq_vae import VQVAE
 from kerasgen.networks.pixelcnn import pixelcnn
@@ -29,7 +29,8 @@ class CodePrior(FromNoise):
     distribution is taken, so that the same z gives the same picture. `call` gives the logits of an image's codes.
 
     Args:
-        first_stage: the trained autoencoder, of which a copy is kept; it isn't trained any more.
+        first_stage: the trained autoencoder, or where it is stored; see `kerasgen.models.first_stage`. It isn't
+            trained any more.
         image_shape: (height, width, channels) of the pictures.
         filters, blocks, kernel: of `kerasgen.networks.pixelcnn`.
         num_classes: makes it conditional on a class, an integer below it (or a vector of shares).
@@ -57,7 +58,7 @@ class CodePrior(FromNoise):
 
     def __init__(
         self,
-        first_stage: keras.Model,
+        first_stage: keras.Model | str,
         image_shape: Sequence[int],
         *,
         filters: int = 64,
@@ -71,36 +72,26 @@ class CodePrior(FromNoise):
         **kwargs: Config,
     ):
         super().__init__(**kwargs)
-        if not isinstance(first_stage, VQVAE):
-            raise UserError(f"first_stage is a {type(first_stage).__name__}, but its codes are needed: give a VQVAE.")
+        self.first_stage = FirstStage(first_stage, VQVAE)
+        self._arguments["first_stage"] = self.first_stage.recorded
+        vqvae = self.first_stage.model
+        if vqvae is self.first_stage.recorded:
+            self.autoencoder = vqvae  # as an attribute, so that files and checkpoints hold it
         height, width, channels = values.shape("image_shape", image_shape, "height, width, channels")
         self.image_shape = (height, width, channels)
         self.num_classes, self.num_attributes = num_classes, num_attributes
         self.temperature, self.top_k = temperature, top_k
-        self.map_shape = self._map_of(first_stage)
+        self.map_shape = vqvae.map_of(self.image_shape)
         self.latent_dim = self.map_shape[0] * self.map_shape[1]
         self._check_labels()
         values.number("temperature", temperature, above=0)
         if top_k is not None:
-            values.whole("top_k", top_k, most=first_stage.codes)
-        self.first_stage = VQVAE.from_config(first_stage.get_config())
-        self.first_stage.set_weights(first_stage.get_weights())
-        self.first_stage.trainable = False
+            values.whole("top_k", top_k, most=vqvae.codes)
         self.network = network or pixelcnn(
-            first_stage.codes, filters=filters, blocks=blocks, kernel=kernel, label_size=self.label_size
+            vqvae.codes, filters=filters, blocks=blocks, kernel=kernel, label_size=self.label_size
         )
         self._compiled = tf.function(lambda inputs: self.network(inputs, training=False), reduce_retracing=True)
         self.built = True
-
-    def _map_of(self, first_stage: VQVAE) -> tuple[int, int]:
-        """Return height and width of the codes' map."""
-        (height, width, channels), multiple = self.image_shape, first_stage.image_multiple
-        if height % multiple or width % multiple or channels != first_stage.picture_shape[2]:
-            raise UserError(
-                f"image_shape is {self.image_shape}, but first_stage takes {first_stage.picture_shape[2]} channels, "
-                f"and sides divisible by {multiple}: choose such."
-            )
-        return height // multiple, width // multiple
 
     # -- losses ---------------------------------------------------------------------------------------------
 
@@ -123,7 +114,7 @@ class CodePrior(FromNoise):
     def _codes_of(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the network's inputs for images: their codes, and labels."""
         told = {"label": inputs["label"]} if self.conditional else {}
-        return {"codes": self.first_stage.codes_of(inputs["image"]), **told}
+        return {"codes": self.first_stage.model.codes_of(inputs["image"]), **told}
 
     def _nll(self, given: dict[str, Tensor], training: bool) -> Tensor:
         """Return the negative log-probability of each code, in nats: [batch, h, w]."""
@@ -148,14 +139,14 @@ class CodePrior(FromNoise):
         Raises:
             UserError: the codes or labels don't fit.
         """
-        codes = self.first_stage.checked_codes(codes)
+        codes = self.first_stage.model.checked_codes(codes)
         given = {"codes": tf.constant(codes), **self._label_input(labels)}
         return -in_batches(lambda part: self._nll(part, training=False), given).astype(np.float64).sum(axis=(1, 2))
 
     # -- pictures -------------------------------------------------------------------------------------------
 
     def pictures_of(self, inputs: dict[str, Tensor]) -> Tensor:
-        return self.first_stage.pictures_of_codes(self.codes_from(inputs))
+        return self.first_stage.model.pictures_of_codes(self.codes_from(inputs))
 
     def codes_from(self, inputs: dict[str, Tensor]) -> Tensor:
         """Return maps of codes, int32 [batch, h, w], of {"z": [batch, latent_dim] (, "label")}."""
@@ -201,12 +192,12 @@ class CodePrior(FromNoise):
         says: Labels = "attributes" if self.num_attributes else "classes"
         return {
             "prior": ExportedNetwork(self.network, not_pictures=("logits",), labels=says),
-            "decoder": self.first_stage.networks_to_export()["decoder"],
+            "decoder": self.first_stage.model.networks_to_export()["decoder"],
         }
 
     def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the codes of the batch's images, with its labels or classes in turn."""
-        codes = self.first_stage.encode(np.asarray(batch["image"], np.float32))
+        codes = self.first_stage.model.encode(np.asarray(batch["image"], np.float32))
         labels = self._label_input(self._labels_like(batch))
         given = {"codes": codes, **{name: np.asarray(value) for name, value in labels.items()}}
         return {"prior": given, "decoder": codes}

@@ -72,6 +72,20 @@ class MapAutoencoder(GenerativeModel):
         check_pictures(images, self.image_range)
         return tf.cast(images, tf.float32)
 
+    def map_of(self, image_shape: tuple[int, int, int]) -> tuple[int, int]:
+        """Return height and width of the map that it makes of pictures of a shape, for a model of its latents.
+
+        Raises:
+            UserError: the sides don't divide, or it takes other channels.
+        """
+        (height, width, channels), multiple, own = image_shape, self.image_multiple, self.picture_shape[2]
+        if height % multiple or width % multiple or channels != own:
+            raise UserError(
+                f"image_shape is {image_shape}, but first_stage takes {own} channels, and sides divisible by "
+                f"{multiple}: choose such."
+            )
+        return height // multiple, width // multiple
+
     # -- use ------------------------------------------------------------------------------------------------
 
     def call(self, inputs: Batch, training: bool = False) -> Tensor:

@@ -1,7 +1,8 @@
-"""Rectified flow: noise becomes a picture along a velocity that a network has learned."""
+"""Rectified flow: noise becomes a picture, or its latents, along a velocity that a network has learned."""
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -10,9 +11,11 @@ from keras import ops
 
 from kerasgen import losses, values
 from kerasgen.errors import UserError
+from kerasgen.models.autoencoder_kl import AutoencoderKL
 from kerasgen.models.averages import averaged_copy, follow
 from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.declarations import ExportedNetwork, Reported
+from kerasgen.models.first_stage import FirstStage
 from kerasgen.models.from_noise import FromNoise, in_batches
 from kerasgen.models.gradients import inner
 from kerasgen.networks.ode import SOLVERS, integrate
@@ -27,9 +30,25 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 _PREVIEW_STEPS = 4
 
 
+class Draws(NamedTuple):
+    """What a step learns from.
+
+    Attributes:
+        noise: where each example begins, [batch, *latent_shape].
+        ends: where it ends, of the same shape: the picture in [-1, 1], or its latents.
+        time: [batch, 1] in [0, 1).
+        told: {"label"} of a conditional model, else {}.
+    """
+
+    noise: Tensor
+    ends: Tensor
+    time: Tensor
+    told: dict[str, Tensor]
+
+
 @keras.saving.register_keras_serializable(package="kerasgen")
 class RectifiedFlow(FromNoise):
-    """Rectified flow in pixels (Liu et al. 2023, 2209.03003; Lipman et al. 2023, 2210.02747).
+    """Rectified flow (Liu et al. 2023, 2209.03003; Lipman et al. 2023, 2210.02747), in pixels or in latents.
 
     At time t between noise x₀ (t = 0) and picture x₁ (t = 1) stands x = t·x₁ + (1 − t)·x₀, and a network learns
     x₁ − x₀ of x, t and the label. Pictures are made by moving noise z along that velocity, in a few steps. Trains on
@@ -37,11 +56,17 @@ class RectifiedFlow(FromNoise):
     `loss`, the mean squared error of the velocity for pictures in [-1, 1]; in validation with the same noise and
     times each time. `call` gives the noise that each picture comes from.
 
+    With a `first_stage`, an autoencoder that is trained already, x₁ is what it makes of the picture (Rombach et al.
+    2022, 2112.10752): latents of variance 1, drawn from the posterior, in validation its mean. What comes out of the
+    noise is decoded.
+
     A second network, `averaged`, has the moving averages of the first one's weights: validation, previews, pictures
     and exports are made by it.
 
     Args:
-        image_shape: (height, width, channels).
+        image_shape: (height, width, channels) of the pictures.
+        first_stage: a trained `AutoencoderKL`, or where it is stored; see `kerasgen.models.first_stage`. None is a
+            flow in pixels.
         filters, hidden_units, patch: of `kerasgen.networks.velocity_unet`.
         num_classes: makes it conditional on a class, an integer below it (or a vector of shares).
         num_attributes: makes it conditional on so many attributes at once, a vector of 0 and 1.
@@ -54,6 +79,9 @@ class RectifiedFlow(FromNoise):
         ema: what is kept of the averages in a step, less in the first ones.
         seed: of the training's noise.
         network: your own instead of the U-Net, with its inputs and outputs.
+
+    Attributes:
+        latent_shape: (height, width, channels) of what moves: a picture, or a map of latents.
 
     Raises:
         UserError: an argument doesn't fit.
@@ -72,6 +100,7 @@ class RectifiedFlow(FromNoise):
         self,
         image_shape: Sequence[int],
         *,
+        first_stage: keras.Model | str | None = None,
         filters: Sequence[int] = (64, 128),
         hidden_units: int = 128,
         patch: int = 1,
@@ -88,12 +117,15 @@ class RectifiedFlow(FromNoise):
     ):
         super().__init__(**kwargs)
         height, width, channels = values.shape("image_shape", image_shape, "height, width, channels")
-        self.image_shape, self.latent_dim = (height, width, channels), height * width * channels
+        self.image_shape = (height, width, channels)
+        self.first_stage = None if first_stage is None else self._held(first_stage)
+        self.latent_shape = self._latent_shape()
+        self.latent_dim = math.prod(self.latent_shape)
         self.num_classes, self.num_attributes, self.label_dropout = num_classes, num_attributes, label_dropout
         self.guidance, self.steps, self.solver, self.ema, self.seed = guidance, steps, solver, ema, seed
         self._check_arguments()
         self.network = network or velocity_unet(
-            self.image_shape, tuple(filters), hidden_units, label_size=self.label_size, patch=patch
+            self.latent_shape, tuple(filters), hidden_units, label_size=self.label_size, patch=patch
         )
         self.averaged = averaged_copy(self.network)
         self.random = ReplicaSeedGenerator(seed)
@@ -116,13 +148,27 @@ class RectifiedFlow(FromNoise):
                 "num_classes."
             )
 
+    def _held(self, given: keras.Model | str) -> FirstStage[AutoencoderKL]:
+        """Return the first stage, as the configuration and files hold it from now on."""
+        found = FirstStage(given, AutoencoderKL)
+        self._arguments["first_stage"] = found.recorded
+        if found.model is found.recorded:
+            self.autoencoder = found.model  # as an attribute, so that files and checkpoints hold it
+        return found
+
+    def _latent_shape(self) -> tuple[int, int, int]:
+        if self.first_stage is None:
+            return self.image_shape
+        autoencoder = self.first_stage.model
+        return (*autoencoder.map_of(self.image_shape), autoencoder.latent_channels)
+
     # -- losses ---------------------------------------------------------------------------------------------
 
     def train_step(self, data: Batch) -> dict[str, Tensor]:
         inputs, share = self._unpack(data)
-        noise, time, told = self.draws(inputs)
+        draws = self.draws(inputs)
         with tf.GradientTape() as tape:
-            loss = self._loss(self.network, told, noise, time, training=True)
+            loss = self._loss(self.network, draws, training=True)
             layer_losses = self.layer_losses(self.trainable_variables)
         updates = inner(self.optimizer).iterations
         before = tf.identity(updates)
@@ -140,46 +186,61 @@ class RectifiedFlow(FromNoise):
         count = tf.shape(inputs["image"])[0]
         places = share.first_place(examples.result()) + tf.range(count)
         noise = tf.map_fn(
-            lambda place: tf.random.stateless_normal(self.image_shape, seed=[_EVALUATION_SEED, place]),
+            lambda place: tf.random.stateless_normal(self.latent_shape, seed=[_EVALUATION_SEED, place]),
             places,
-            fn_output_signature=tf.TensorSpec(self.image_shape, tf.float32),
+            fn_output_signature=tf.TensorSpec(self.latent_shape, tf.float32),
         )
         # Multiples of the golden ratio fill the times evenly, however many examples there are.
         time = tf.cast(places % 10_000, tf.float32)[:, None] * _GOLDEN % 1.0
-        loss = self._loss(self.averaged, inputs, noise, time, training=False)
+        draws = Draws(noise, self._ends(inputs["image"]), time, self._told(inputs))
+        loss = self._loss(self.averaged, draws, training=False)
         examples.update_state(share.own(tf.ones([count])))
         self.track({"loss": loss + self.layer_losses(self.trainable_variables)}, share)
         return self.results("loss")
 
-    def draws(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return what is random in a training step.
+    def draws(self, inputs: dict[str, Tensor]) -> Draws:
+        """Return what a training step learns from, all that is random in it.
 
         Args:
             inputs: images [batch, height, width, channels], and labels.
 
         Returns:
-            Noise of the images' shape, times [batch, 1] that cover [0, 1) evenly, and the inputs with some labels
-            hidden.
+            Times that cover [0, 1) evenly, and some labels hidden.
         """
-        shape = tf.shape(inputs["image"])
-        noise = keras.random.normal(shape, seed=self.random)
-        count = tf.cast(shape[0], tf.float32)
-        within = keras.random.uniform((shape[0], 1), seed=self.random)
-        time = (tf.range(count)[:, None] + within) / count
-        if not self.conditional:
-            return noise, time, inputs
-        hidden = keras.random.uniform((shape[0], 1), seed=self.random) < self.label_dropout
-        return noise, time, {**inputs, "label": tf.where(hidden, self._unknown, inputs["label"])}
+        count = tf.shape(inputs["image"])[0]
+        noise = self._noise(count)
+        within = keras.random.uniform((count, 1), seed=self.random)
+        time = (tf.range(tf.cast(count, tf.float32))[:, None] + within) / tf.cast(count, tf.float32)
+        told = self._told(inputs)
+        if self.conditional:
+            hidden = keras.random.uniform((count, 1), seed=self.random) < self.label_dropout
+            told = {"label": tf.where(hidden, self._unknown, told["label"])}
+        drawn = None if self.first_stage is None else self._noise(count)
+        return Draws(noise, self._ends(inputs["image"], drawn), time, told)
 
-    def _loss(
-        self, network: keras.Model, inputs: dict[str, Tensor], noise: Tensor, time: Tensor, training: bool
-    ) -> Tensor:
+    def _noise(self, count: Tensor) -> Tensor:
+        return keras.random.normal((count, *self.latent_shape), seed=self.random)
+
+    def _told(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"label": inputs["label"]} if self.conditional else {}
+
+    def _ends(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return what noise should become, [batch, *latent_shape]: pictures in [-1, 1], or latents.
+
+        Args:
+            images: in [0, 1].
+            noise: by which latents are drawn; None gives the posterior's means.
+        """
+        if self.first_stage is None:
+            return 2.0 * images - 1.0
+        return self.first_stage.model.latents_of(images, noise)
+
+    def _loss(self, network: keras.Model, draws: Draws, training: bool) -> Tensor:
         """Return the mean squared error of the velocity, [batch]."""
-        picture = 2.0 * inputs["image"] - 1.0
+        noise, ends, time, told = draws
         t = time[:, :, None, None]
-        told = {"label": inputs["label"]} if self.conditional else {}
-        velocity = network({"image": t * picture + (1 - t) * noise, "time": time, **told}, training=training)
-        return losses.squared_error(picture - noise, velocity)
+        velocity = network({"image": t * ends + (1 - t) * noise, "time": time, **told}, training=training)
+        return losses.squared_error(ends - noise, velocity)
 
     @property
     def _unknown(self) -> float:
@@ -206,8 +267,11 @@ class RectifiedFlow(FromNoise):
         zero = ops.zeros_like(inputs["z"][:, :1])
         strength = self.guidance if guidance is None else guidance
         velocity = self._velocity(self.averaged, zero, inputs.get("label"), strength)
-        x = keras.layers.Reshape(self.image_shape, dtype="float32", name="noise")(inputs["z"])
+        x = keras.layers.Reshape(self.latent_shape, dtype="float32", name="noise")(inputs["z"])
         x = integrate(velocity, x, steps or self.steps, solver or self.solver)
+        if self.first_stage is not None:
+            decoder = self.first_stage.model.networks_to_export()["decoder"].network
+            return keras.Model(inputs, decoder(x)["image"], name="generator")
         x = keras.layers.Rescaling(0.5, 0.5, dtype="float32", name="rescaled")(x)
         image = keras.layers.ReLU(1.0, dtype="float32", name="image")(x)
         return keras.Model(inputs, image, name="generator")
@@ -218,7 +282,9 @@ class RectifiedFlow(FromNoise):
     def _pictures(self, inputs: dict[str, Tensor], steps: int, guidance: float) -> Tensor:
         z = inputs["z"]
         velocity = self._velocity(self._compiled, tf.zeros_like(z[:, :1]), inputs.get("label"), guidance)
-        x = integrate(velocity, tf.reshape(z, (-1, *self.image_shape)), steps, self.solver)
+        x = integrate(velocity, tf.reshape(z, (-1, *self.latent_shape)), steps, self.solver)
+        if self.first_stage is not None:
+            return self.first_stage.model.pictures_of_latents(x)
         return tf.clip_by_value(0.5 * x + 0.5, 0.0, 1.0)
 
     def _velocity(
@@ -250,12 +316,12 @@ class RectifiedFlow(FromNoise):
         return velocity
 
     def call(self, inputs: Batch, training: bool = False) -> Tensor:
-        """Return the noise [batch, height, width, channels] that pictures come from, by the flow run backwards."""
+        """Return the noise [batch, *latent_shape] that pictures come from, by the flow run backwards."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(inputs)
         given = self._inputs_of(x, y)
         zero = tf.zeros([tf.shape(given["image"])[0], 1])
         velocity = self._velocity(self._compiled, zero, given.get("label"))
-        return integrate(velocity, 2.0 * given["image"] - 1.0, self.steps, self.solver, start=1.0, end=0.0)
+        return integrate(velocity, self._ends(given["image"]), self.steps, self.solver, start=1.0, end=0.0)
 
     def log_prob(
         self,
@@ -279,7 +345,15 @@ class RectifiedFlow(FromNoise):
 
         Returns:
             float64 [n].
+
+        Raises:
+            UserError: an argument doesn't fit, or it is a flow of latents.
         """
+        if self.first_stage is not None:
+            raise UserError(
+                "This flow moves latents, of which many make nearly the same picture, so that the density of a "
+                "picture isn't known: ask a flow in pixels, one without first_stage."
+            )
         values.whole("steps", steps)
         if probes is None:
             directions = np.eye(self.latent_dim, dtype=np.float32)

@@ -34,7 +34,7 @@ class VQVAE(MapAutoencoder):
     gradients), over places and dimensions. `loss` is their sum, the commitment's times its weight. `perplexity` says
     how many codes an epoch uses; validation reports PSNR in dB and SSIM too.
 
-    The codes' prior has yet to be learned: the model makes no pictures from noise.
+    The model makes no pictures from noise: that is what `CodePrior` learns of its codes.
 
     Args:
         channels: of the pictures, 1 to 64.

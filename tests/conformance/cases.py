@@ -19,6 +19,7 @@ from kerasgen.models import (
     RectifiedFlow,
     Registration,
 )
+from kerasgen.models.rectified_flow import Draws
 
 _PLAIN = {"filters": 4, "norm": "none"}
 
@@ -91,18 +92,30 @@ def _moved(model: AutoencoderKL | VQVAE) -> AutoencoderKL | VQVAE:
 
 
 def _flow() -> RectifiedFlow:
-    """Return one whose weights aren't 0 anywhere, where gradients would be nothing but rounding."""
-    model = RectifiedFlow((8, 8, 1), filters=(8, 8), hidden_units=8, num_classes=3, guidance=1.5, steps=2)
+    return _noisy(RectifiedFlow((8, 8, 1), filters=(8, 8), hidden_units=8, num_classes=3, guidance=1.5, steps=2))
+
+
+def _flow_in_latents() -> RectifiedFlow:
+    """Return one whose latents aren't of variance 1 before they are scaled."""
+    options = {"filters": (8,), "patch": 2}
+    first_stage = _moved(AutoencoderKL(1, latent_channels=2, architecture_options=options))
+    first_stage.latent_moments.assign([0.5, 4.25])
+    model = RectifiedFlow((8, 8, 1), first_stage=first_stage, filters=(8,), hidden_units=8, num_classes=3, steps=2)
+    return _noisy(model)
+
+
+def _noisy(model: RectifiedFlow) -> RectifiedFlow:
+    """Return a flow whose weights aren't 0 anywhere, where gradients would be nothing but rounding."""
     for network in (model.network, model.averaged):
         random = np.random.default_rng(0)
         network.set_weights([random.normal(0, 0.2, weight.shape) for weight in network.get_weights()])
     return model
 
 
-def _flow_halfway_from_gray(model: RectifiedFlow) -> None:
-    def draws(inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-        images = inputs["image"]
-        return tf.zeros_like(images), tf.fill([tf.shape(images)[0], 1], 0.5), inputs
+def _flow_halfway_from_nothing(model: RectifiedFlow) -> None:
+    def draws(inputs: dict[str, tf.Tensor]) -> Draws:
+        ends = model._ends(inputs["image"])
+        return Draws(tf.zeros_like(ends), ends, tf.fill([tf.shape(ends)[0], 1], 0.5), {"label": inputs["label"]})
 
     model.draws = draws
 
@@ -143,7 +156,7 @@ MODELS: dict[type[GenerativeModel], ModelCase] = {
         lambda: _domains("a", "b"),
     ),
     Distiller: ModelCase(_distiller, lambda: _domains("a", "b")),
-    RectifiedFlow: ModelCase(_flow, _classes, _flow_halfway_from_gray),
+    RectifiedFlow: ModelCase(_flow, _classes, _flow_halfway_from_nothing),
     AutoencoderKL: ModelCase(_map_autoencoder, _classes, _at_means, lambda model: [model.latent_moments]),
     CodePrior: ModelCase(
         lambda: CodePrior(_vq_vae(), (8, 8, 1), filters=4, blocks=1, kernel=3, num_classes=3, top_k=4), _classes
@@ -151,6 +164,12 @@ MODELS: dict[type[GenerativeModel], ModelCase] = {
     VQVAE: ModelCase(_vq_vae, _classes, measured=lambda model: model.quantizer.variables),
     Registration: ModelCase(lambda: Registration(filters=(4, 4)), lambda: _domains("moving", "fixed")),
 }
+
+# A model's other ways to be made, beside its case.
+WAYS: dict[str, ModelCase] = {
+    "RectifiedFlow in latents": ModelCase(_flow_in_latents, _classes, _flow_halfway_from_nothing),
+}
+CASES = {model.__name__: case for model, case in MODELS.items()} | WAYS
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from kerasgen.models import GenerativeModel  # noqa: E402
-from tests.conformance.cases import MODELS, ModelCase  # noqa: E402
+from tests.conformance.cases import CASES, ModelCase  # noqa: E402
 
 
 def variables(case: ModelCase, strategy: tf.distribute.Strategy) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -32,7 +32,7 @@ def variables(case: ModelCase, strategy: tf.distribute.Strategy) -> tuple[list[n
 
 
 name, output = sys.argv[1:]
-case = next(case for kind, case in MODELS.items() if kind.__name__ == name)
+case = CASES[name]
 arrays = {}
 for devices, strategy in (
     ("one", tf.distribute.OneDeviceStrategy("CPU:0")),

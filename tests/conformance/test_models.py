@@ -14,9 +14,9 @@ from kerasgen.models import MODEL_MODULES, GenerativeModel
 from kerasgen.training.checkpoints import Checkpoints
 from kerasgen.training.health import Weight
 
-from .cases import MODELS, ModelCase
+from .cases import CASES, MODELS, ModelCase
 
-every_model = pytest.mark.parametrize("case", MODELS.values(), ids=[model.__name__ for model in MODELS])
+every_model = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
 def compiled(case: ModelCase) -> GenerativeModel:
@@ -124,7 +124,7 @@ def test_it_trains_in_mixed_precision(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [model.__name__ for model in MODELS])
+@pytest.mark.parametrize("name", CASES)
 def test_two_replicas_are_one(name, tmp_path):
     """Two logical processors stand for two devices."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.conformance.replicas", name, tmp_path / "result.npz"]

@@ -43,7 +43,7 @@ def test_its_likelihood_sums_to_one():
 def test_the_loss_is_the_negative_log_likelihood_of_the_images_codes(prior):
     prior.compile(run_eagerly=True)
     data = tf.data.Dataset.from_tensor_slices({"image": IMAGES, "label": LABELS}).batch(4)
-    codes = prior.first_stage.encode(IMAGES)
+    codes = prior.first_stage.model.encode(IMAGES)
     expected = -prior.log_prob(codes, LABELS).mean() / 6
     assert prior.evaluate(data, verbose=0) == pytest.approx(expected, rel=1e-4)
     logits = np.asarray(prior.network({"codes": codes, "label": np.eye(2, dtype="float32")[LABELS]})["logits"])
@@ -68,19 +68,19 @@ def test_a_picture_is_the_quantiles_of_its_noise(temperature, top_k):
             expected[n, row, column] = np.searchsorted(np.cumsum(shares), norm.cdf(z[n, i]))
     found = prior.codes_from({"z": tf.constant(z), "label": tf.constant(label)})
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_allclose(prior.decode(z, [0, 1, 1]), prior.first_stage.decode(expected), atol=1e-6)
+    np.testing.assert_allclose(prior.decode(z, [0, 1, 1]), prior.first_stage.model.decode(expected), atol=1e-6)
 
 
-def test_its_first_stage_is_a_copy_that_rests(prior):
-    given = prior._arguments["first_stage"]
-    codes = given.encode(IMAGES)
-    np.testing.assert_array_equal(prior.first_stage.encode(IMAGES), codes)
+def test_its_first_stage_is_a_copy_that_rests():
+    given = VQVAE(1, codes=5, code_dim=3, architecture_options={"filters": (8,), "patch": 2})
+    prior = CodePrior(given, (4, 6, 1), filters=4, blocks=1, kernel=3)
+    np.testing.assert_array_equal(prior.first_stage.model.encode(IMAGES), given.encode(IMAGES))
     assert given.trainable_variables
     fresh = small()
-    before = fresh.first_stage.get_weights()
+    before = fresh.first_stage.model.get_weights()
     fresh.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
     fresh.fit(tf.data.Dataset.from_tensors({"image": IMAGES, "label": LABELS}), verbose=0)
-    for one, two in zip(before, fresh.first_stage.get_weights(), strict=True):
+    for one, two in zip(before, fresh.first_stage.model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
     assert len(fresh.trainable_variables) == len(fresh.network.trainable_variables)
 
@@ -90,14 +90,14 @@ def test_it_learns_what_belongs_to_a_label():
     """Two pictures, one for each label: what is made of any noise is the label's."""
     prior = small(filters=16, spread=0.0)
     images = RANDOM.uniform(size=(2, 4, 6, 1)).astype("float32")
-    codes = prior.first_stage.encode(images)
+    codes = prior.first_stage.model.encode(images)
     assert (codes[0] != codes[1]).any()
     prior.compile_for_recipe(100, 1, learning_rate=1e-2)
     data = tf.data.Dataset.from_tensors({"image": images, "label": np.int32([0, 1])}).repeat()
     prior.fit(data, steps_per_epoch=100, verbose=0)
     assert np.exp(prior.log_prob(codes, [0, 1])).min() > 0.5  # of 15,625 maps
     made = prior.generate(40, labels=np.arange(40) % 2, seed=1)
-    right = prior.first_stage.reconstruct(images)[np.arange(40) % 2]
+    right = prior.first_stage.model.reconstruct(images)[np.arange(40) % 2]
     assert np.mean(np.abs(made - right).max(axis=(1, 2, 3)) < 1e-5) >= 0.3
 
 
@@ -108,13 +108,13 @@ def test_it_learns_what_belongs_to_a_label():
         ({"top_k": 6}, "top_k"),
         ({"image_shape": (5, 6, 1)}, "sides divisible by 2"),
         ({"image_shape": (4, 6, 3)}, "takes 1 channels"),
-        ({"first_stage": "kl"}, "is a AutoencoderKL, but its codes are needed"),
+        ({"first_stage": "kl"}, "is a AutoencoderKL: give a trained VQVAE"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(prior, options, said):
     if "first_stage" in options:
         options = {"first_stage": AutoencoderKL(1, architecture_options={"filters": (8,), "patch": 1})}
-    given = {"first_stage": prior.first_stage, "image_shape": (4, 6, 1), "filters": 4, "blocks": 1, **options}
+    given = {"first_stage": prior.first_stage.model, "image_shape": (4, 6, 1), "filters": 4, "blocks": 1, **options}
     with pytest.raises(UserError, match=said):
         CodePrior(**given)
 

@@ -1,5 +1,8 @@
 """The rectified flow: its loss and averages by NumPy, its pictures and likelihood where the truth is known."""
 
+from unittest.mock import ANY
+
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -7,7 +10,9 @@ import tensorflow as tf
 from keras import layers, ops
 
 from kerasgen.errors import UserError
-from kerasgen.models import RectifiedFlow
+from kerasgen.models import VQVAE, AutoencoderKL, RectifiedFlow
+from kerasgen.presets import Preset, PresetFolder
+from kerasgen.runs import load_model
 
 RANDOM = np.random.default_rng(0)
 # A mixture of three Gaussians in the plane; pictures of one pixel and two channels in [0, 1] hold its points.
@@ -122,8 +127,9 @@ def test_a_training_step_is_what_numpy_makes_of_it():
     flow = small(ema=0.5)
     flow.compile(optimizer=keras.optimizers.SGD(0.1))
     inputs, _ = flow._unpack(BATCH)
-    noise, time, told = (keras.tree.map_structure(np.asarray, part) for part in flow.draws(inputs))
-    flow.draws = lambda inputs: (noise, time, told)
+    draws = keras.tree.map_structure(np.asarray, flow.draws(inputs))
+    flow.draws = lambda inputs: draws
+    noise, _, time, told = draws
     t, picture = time[:, :, None, None], 2 * BATCH["image"] - 1
     given = {"image": t * picture + (1 - t) * noise, "time": time, "label": told["label"]}
     expected = ((np.asarray(flow.network(given)) - (picture - noise)) ** 2).mean()
@@ -151,7 +157,7 @@ def test_averages_rest_while_gradients_accumulate():
 
 def test_times_cover_their_range_and_some_labels_are_hidden(flow):
     labels = np.eye(3, dtype="float32")[np.arange(2000) % 3]
-    noise, time, told = flow.draws({"image": tf.zeros((2000, 8, 8, 1)), "label": tf.constant(labels)})
+    noise, _, time, told = flow.draws({"image": tf.zeros((2000, 8, 8, 1)), "label": tf.constant(labels)})
     within = np.sort(np.asarray(time, np.float64)[:, 0]) * 2000 - np.arange(2000)
     assert -0.01 < within.min() < within.max() < 1.01  # each in its own two-thousandth
     hidden = np.all(np.asarray(told["label"]) == np.float32(1 / 3), axis=1)
@@ -221,3 +227,123 @@ def test_what_it_cannot_do_is_said(flow, tmp_path):
         flow.interpolate(BATCH["image"][0], BATCH["image"][1], labels=0)
     with pytest.raises(UserError, match=r"\[n, 64\] is needed"):
         flow.decode(np.zeros((2, 3), "float32"), [0, 1])
+
+
+# -- in latents ----------------------------------------------------------------------------------------------
+
+
+def autoencoder() -> AutoencoderKL:
+    """One with random weights, whose latents have the mean 1 and the deviation 2."""
+    keras.utils.set_random_seed(1)
+    model = AutoencoderKL(1, latent_channels=3, architecture_options={"filters": (8, 8), "patch": 1})
+    model.latent_moments.assign([1.0, 5.0])
+    return model
+
+
+def in_latents(first_stage: keras.Model | str, **options) -> RectifiedFlow:
+    flow = RectifiedFlow((8, 8, 1), first_stage=first_stage, filters=(8, 8), hidden_units=8, steps=2, **options)
+    for network in (flow.network, flow.averaged):
+        network.set_weights([np.random.default_rng(1).normal(0, 0.2, w.shape) for w in network.get_weights()])
+    return flow
+
+
+@pytest.fixture(scope="module")
+def first_stage() -> AutoencoderKL:
+    return autoencoder()
+
+
+@pytest.fixture(scope="module")
+def latent_flow(first_stage) -> RectifiedFlow:
+    return in_latents(first_stage)
+
+
+def test_it_learns_latents_drawn_from_the_posterior(first_stage, latent_flow):
+    assert latent_flow.latent_shape == (4, 4, 3)
+    images = np.repeat(BATCH["image"][:1], 4000, axis=0)
+    ends = np.asarray(latent_flow.draws({"image": tf.constant(images)}).ends)
+    posterior = first_stage.encode(images[:1])
+    np.testing.assert_allclose(posterior.mean, np.asarray(first_stage.encoder(images[:1])["z_mean"]) / 2, atol=1e-5)
+    deviation = np.exp(0.5 * posterior.log_var[0])
+    assert np.abs((ends.mean(axis=0) - posterior.mean[0]) / deviation).max() < 5 / np.sqrt(4000)
+    np.testing.assert_allclose(ends.std(axis=0) / deviation, 1, atol=5 / np.sqrt(8000))
+    assert not [v for v in latent_flow.trainable_variables if v.path.startswith(("encoder", "decoder"))]
+    assert len(latent_flow.trainable_variables) == len(latent_flow.network.trainable_variables)
+
+
+def test_its_pictures_are_decoded(first_stage, latent_flow):
+    z = RANDOM.normal(size=(2, 48)).astype("float32")
+
+    def velocity(x: np.ndarray, t: float) -> np.ndarray:
+        return np.asarray(latent_flow.averaged({"image": x, "time": np.full((2, 1), t, "float32")}))
+
+    x = z.reshape(2, 4, 4, 3)
+    for i in range(2):
+        slope = velocity(x, i / 2)
+        x = x + (slope + velocity(x + slope / 2, (i + 1) / 2)) / 4
+    expected = first_stage.decode(x)
+    np.testing.assert_allclose(latent_flow.decode(z), expected, atol=1e-5)
+    np.testing.assert_allclose(latent_flow.sampling_network()({"z": z}), expected, atol=1e-5)
+    # A flow that goes nowhere gives the posterior's mean for the noise.
+    still = RectifiedFlow((8, 8, 1), first_stage=first_stage, filters=(8,), hidden_units=8, steps=1, solver="euler")
+    noise = still.predict(BATCH["image"], verbose=0)
+    np.testing.assert_allclose(noise, first_stage.encode(BATCH["image"]).mean, atol=1e-5)
+    with pytest.raises(UserError, match="ask a flow in pixels"):
+        latent_flow.log_prob(BATCH["image"])
+
+
+def test_a_first_stage_of_a_folder_becomes_part_of_the_file(first_stage, tmp_path):
+    first_stage.save_to_preset(tmp_path / "stage")
+    first_stage.save(tmp_path / "model.keras")
+    for given in (tmp_path / "stage", tmp_path, tmp_path / "model.keras"):
+        flow = in_latents(str(given))
+        for found, wanted in zip(flow.first_stage.model.get_weights(), first_stage.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    flow.save(tmp_path / "flow.keras")
+    flow.save_to_preset(tmp_path / "flow")
+    (tmp_path / "model.keras").unlink()
+    for loaded in (load_model(tmp_path / "flow.keras"), RectifiedFlow.from_preset(tmp_path / "flow")):
+        assert loaded.first_stage.model.latent_scale == pytest.approx(1 / 2)
+        for found, wanted in zip(loaded.get_weights(), flow.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    with h5py.File(tmp_path / "flow" / "model.weights.h5") as file:
+        sizes = []
+        file.visititems(lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None)
+    held = sum(weight.size for weight in flow.get_weights())
+    assert held <= sum(sizes) <= held + 10  # once, and the seeds
+
+
+def test_a_preset_as_first_stage_is_only_named(first_stage, tmp_path, monkeypatch):
+    zoo = {name: tmp_path / name for name in ("kl_tiny", "other")}
+    for path in zoo.values():
+        autoencoder().save_to_preset(path)
+    for module in ("pretrained", "first_stage"):
+        monkeypatch.setattr(f"kerasgen.models.{module}.shipped", lambda name: PresetFolder(zoo[name]))
+    config = first_stage.get_config()
+    monkeypatch.setattr(AutoencoderKL, "presets", {"kl_tiny": Preset("", config)})
+    flow = in_latents("kl_tiny")
+    digest = PresetFolder(zoo["kl_tiny"]).metadata()["sha256"]
+    assert flow.get_config()["first_stage"] == f"kl_tiny@{digest}"
+    assert len(flow.weights) == 2 * len(flow.network.weights)
+    flow.save(tmp_path / "flow.keras")
+    again = load_model(tmp_path / "flow.keras")
+    for one, two in ((again, flow), (again.first_stage.model, first_stage)):
+        for found, wanted in zip(one.get_weights(), two.get_weights(), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+    assert in_latents(f"kl_tiny@{digest[:12]}").get_config() == {**flow.get_config(), "name": ANY}
+    first_stage.decoder.set_weights([2 * w for w in first_stage.decoder.get_weights()])
+    first_stage.save_to_preset(zoo["kl_tiny"])
+    with pytest.raises(UserError, match=f"and this model was trained with {digest[:12]}"):
+        load_model(tmp_path / "flow.keras")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda: VQVAE(1, codes=4, code_dim=2, architecture_options={"filters": (8,)}), "is a VQVAE: give a trained"),
+        (lambda: "nowhere", "There is no AutoencoderKL at 'nowhere'"),
+        (lambda: AutoencoderKL(3, architecture_options={"filters": (8,)}), "takes 3 channels"),
+    ],
+)
+def test_a_first_stage_that_does_not_fit_is_refused(given, said):
+    with pytest.raises(UserError, match=said):
+        in_latents(given())
