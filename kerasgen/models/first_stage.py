@@ -44,7 +44,7 @@ class FirstStage(Generic[M]):
             found = stored(given, wanted) if isinstance(given, str) else given
             if not isinstance(found, wanted):
                 raise UserError(f"first_stage is a {type(found).__name__}: give a trained {wanted.__name__}.")
-            # Freezing it, and the strategy that this is made under, are no business of the user's model.
+            # The user's model stays as it is: not frozen, and under its own strategy.
             self.model = self.recorded = wanted.from_config(found.get_config())
             self.model.set_weights(found.get_weights())
         self.model.trainable = False
