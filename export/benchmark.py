@@ -16,6 +16,7 @@ from .contract.inputs import check_sizes, network_and_inputs
 from .contract.manifest import digest_of, read_manifest
 from .contract.served import main_signature
 from .formats.registry import find_format, format_of, signatures_of
+from .gate.forks import imported_once
 from .gate.gate import SIGNATURE
 from .gate.parity import greatest_difference
 from .gate.process import FreshProcess, RuntimeFailure
@@ -75,7 +76,7 @@ def benchmark(
     files = [Path(path) for path in paths]
     manifests = [read_manifest(path) if format_of(path) else {} for path in files]
     pairs = [_sent_and_expected(*pair, model, inputs) for pair in zip(files, manifests, strict=True)]
-    with ExitStack() as stack:
+    with imported_once(), ExitStack() as stack:
         try:
             processes = [
                 [stack.enter_context(FreshProcess(format_of(path), path, threads)) for threads in (0, 1)]

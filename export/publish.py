@@ -28,6 +28,7 @@ from .formats.registry import (
     find_format,
     signatures_of,
 )
+from .gate.forks import imported_once
 from .gate.gate import SIGNATURE, Inspected, Inspection, inspect, tolerance_text
 from .gate.runtime import Arrays
 
@@ -138,7 +139,7 @@ def export_model(
     main = main_signature(signatures)
     check_sizes(main, sent[SIGNATURE])
     target = artifact_path(Path(path), form, variant)
-    with refusing(model, form), atomic_write(target) as temporary:
+    with refusing(model, form), imported_once(), atomic_write(target) as temporary:
         notes = _notes(main, sent[SIGNATURE], format, variant, chosen, license, examples)
         calibrated = examples and examples.sent_to(main)
         request = Request(signatures, variant, sent[SIGNATURE], calibrated, chosen, notes)

@@ -16,6 +16,7 @@ from .contract.served import main_signature
 from .contract.spec import ImageSpec
 from .formats.refusal import refusing
 from .formats.registry import FormatModule, Request, checked_options, find_format, format_of, signatures_of
+from .gate.forks import imported_once
 from .gate.gate import SIGNATURE, Again, Check, Inspected, Inspection, inspect, tolerance_text
 from .gate.parity import greatest_difference, psnr
 from .gate.process import FreshProcess, RuntimeFailure
@@ -110,7 +111,7 @@ def verify(
     measured = read_calibration(network, kind, given, arrays, image)
     options = checked_options(format_name, manifest["options"])
     request = Request(signatures, kind.name, sent[SIGNATURE], measured and measured.sent_to(main), options)
-    with refusing(model, form):
+    with refusing(model, form), imported_once():
         same = manifest.get("calibration") == (measured and measured.describe())
         inspection = _inspected(module, request, artifact, same)
     checks = [*inspection.checks, _check_manifest(manifest, artifact, inspection)]

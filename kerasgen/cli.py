@@ -472,24 +472,26 @@ def export(
     wanted = _formats_and_variants(format, variant) if output else []
     _import_tensorflow()
     from kerasgen.commands.ship import export_each, shipments
-    from kerasgen.export import benchmark
+    from kerasgen.export import benchmark, imported_once
     from kerasgen.export.serving import export_serving
 
     written: list[Path] = []
     failed: dict[str, UserError] = {}
-    for shipment in shipments(model, images, size, floats, value_range):
-        if shipment.floats_said:
-            typer.echo(shipment.floats_said)
-        if serving:
-            given = {"inputs": shipment.inputs, "image": shipment.image, "also": shipment.also or None}
-            served = export_serving(shipment.network, serving, shipment.name, label=label, license=license, **given)
-            typer.echo(f"{served.path} is published; {served.path.parent / 'README.md'} says how it is asked.")
-        if not output:
-            continue
-        paths, errors = export_each(shipment, output, wanted, license, options)
-        if paths:
-            print_measurements(benchmark(paths, shipment.network, shipment.inputs))
-        written, failed = written + paths, failed | errors
+    with imported_once():
+        for shipment in shipments(model, images, size, floats, value_range):
+            if shipment.floats_said:
+                typer.echo(shipment.floats_said)
+            if serving:
+                given = {"inputs": shipment.inputs, "image": shipment.image, "also": shipment.also or None}
+                given |= {"label": label, "license": license}
+                served = export_serving(shipment.network, serving, shipment.name, **given)
+                typer.echo(f"{served.path} is published; {served.path.parent / 'README.md'} says how it is asked.")
+            if not output:
+                continue
+            paths, errors = export_each(shipment, output, wanted, license, options)
+            if paths:
+                print_measurements(benchmark(paths, shipment.network, shipment.inputs))
+            written, failed = written + paths, failed | errors
     if failed:
         _say_failed(failed, len(written))
     if written:

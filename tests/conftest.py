@@ -20,6 +20,15 @@ def determinism_is_left_as_it_was():
         config.disable_op_determinism()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def runtimes_are_imported_once():
+    """As in one command that exports much; `gate/test_process.py` has the other way."""
+    from kerasgen.export.gate.forks import imported_once
+
+    with imported_once():
+        yield
+
+
 @pytest.fixture(scope="session")
 def digits() -> dict[str, np.ndarray]:
     """512 real handwritten digits: {"image": [512, 8, 8, 1] in [0, 1], "label": [512]}."""

@@ -117,6 +117,11 @@ def _write(model: "openvino.Model", request: "Request", path: Path, half: bool) 
     (path / _NOTES).write_text(json.dumps(request.notes, indent=2) + "\n")
 
 
+def import_runtime() -> None:
+    """Import OpenVINO."""
+    import openvino  # noqa: F401
+
+
 def contents(path: str) -> Contents:
     """Look into the folder without running anything of it."""
     from xml.etree import ElementTree

@@ -46,7 +46,7 @@ class Request:
 
 
 class FormatModule(Protocol):
-    """What a module of a format has. `contents` and `load` run in fresh processes, without Keras and kerasgen."""
+    """What a module of a format has. The last three run in fresh processes, without Keras and kerasgen."""
 
     FORMAT: Format
 
@@ -55,6 +55,9 @@ class FormatModule(Protocol):
 
     def rounded(self, request: Request, source: Path, path: Path) -> None:
         """Write a variant of the float32 form `source`; only a format that has other variants needs it."""
+
+    def import_runtime(self) -> object:
+        """Import what `contents` and `load` need, and run nothing of it."""
 
     def contents(self, path: str) -> Contents:
         """Look into an artifact without running anything of it."""

@@ -11,9 +11,8 @@ from types import TracebackType
 
 from kerasgen.files import scratch
 
+from .forks import RUNNER, Fork, imported_runtime
 from .runtime import Arrays, load_arrays, save_arrays
-
-_RUNNER = Path(__file__).with_name("runner.py")
 
 
 class RuntimeFailure(RuntimeError):
@@ -43,22 +42,13 @@ class FreshProcess:
     """
 
     def __init__(self, format_name: str, path: Path, threads: int = 0) -> None:
-        self._command = [sys.executable, "-P", str(_RUNNER), format_name, str(path), str(threads)]
+        self._format, self._path, self._threads = format_name, path, threads
 
     def __enter__(self) -> "FreshProcess":
         self._stack = contextlib.ExitStack()
         self._folder = self._stack.enter_context(scratch())
         self._errors = self._stack.enter_context(open(self._folder / "errors.txt", "w+b"))
-        # A GPU would compute in reduced precision, and its memory may be taken by the parent.
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env={**os.environ, **quiet},
-            start_new_session=True,  # Ctrl-C reaches the parent alone, which ends this process
-        )
+        self._process = self._begun()
         assert self._process.stdin is not None  # both are pipes
         assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
@@ -76,6 +66,23 @@ class FreshProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._close()
+
+    def _begun(self) -> "subprocess.Popen[bytes] | Fork":
+        """Start the process, or fork it from one that has imported the runtime."""
+        # A GPU would compute in reduced precision, and its memory may be taken by the parent.
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+        if runtime := imported_runtime(self._format, environment):
+            # What ended already couldn't import it, and says so below.
+            with contextlib.suppress(OSError):
+                return runtime.fork(self._path, self._threads, self._errors, environment)
+        return subprocess.Popen(
+            [sys.executable, "-P", str(RUNNER), self._format, str(self._path), str(self._threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which ends this process
+        )
 
     def run(self, signature: str, inputs: Arrays) -> Arrays:
         """Return the artifact's outputs for a batch."""

@@ -52,7 +52,7 @@ def _one(preset: str, folder: Path, epochs: int | None, say: Callable[[str], obj
     from kerasgen.commands.ship import shipments
     from kerasgen.commands.train import train
     from kerasgen.drawing import grid, save_png
-    from kerasgen.export import available_formats, benchmark, export_model
+    from kerasgen.export import available_formats, benchmark, export_model, imported_once
 
     say(f"Training {preset}.")
     run = train(preset, folder, epochs=epochs, overwrite=True)
@@ -60,9 +60,10 @@ def _one(preset: str, folder: Path, epochs: int | None, say: Callable[[str], obj
         save_png(folder / "generated.png", grid(run.model.generate(100, seed=0), columns=10))
     shipment = shipments(folder)[0]
     paths = []
-    for format_name in available_formats():
-        say(f"Exporting the {shipment.name} as {format_name}, and running it in a fresh process.")
-        options = shipment.options(format_name)
-        paths.append(export_model(shipment.network, folder / shipment.name, format_name, **options).path)
-    say("Measuring the artifacts side by side.")
-    return Result(preset, run, benchmark(paths, shipment.network, shipment.inputs))
+    with imported_once():
+        for format_name in available_formats():
+            say(f"Exporting the {shipment.name} as {format_name}, and running it in a fresh process.")
+            options = shipment.options(format_name)
+            paths.append(export_model(shipment.network, folder / shipment.name, format_name, **options).path)
+        say("Measuring the artifacts side by side.")
+        return Result(preset, run, benchmark(paths, shipment.network, shipment.inputs))

@@ -96,6 +96,12 @@ def _write(model: "onnx.ModelProto", request: "Request", path: Path) -> None:
     onnx.save(model, path)
 
 
+def import_runtime() -> None:
+    """Import ONNX and ONNX Runtime."""
+    import onnx  # noqa: F401
+    import onnxruntime  # noqa: F401
+
+
 def contents(path: str) -> Contents:
     """Look into the file without running anything of it."""
     import onnx

@@ -81,7 +81,7 @@ def traced(signature: "Signature | Entry") -> "tf.types.experimental.ConcreteFun
 
 def contents(path: str) -> Contents:
     """Look into the folder without running anything of it."""
-    _tensorflow()
+    import_runtime()
     from .operators import look_at, read_graph
 
     folder = Path(path)
@@ -96,7 +96,7 @@ def contents(path: str) -> Contents:
     )
 
 
-def _tensorflow() -> "ModuleType":
+def import_runtime() -> "ModuleType":
     """Import TensorFlow without Keras, which it imports if it is there; a server has none."""
     import sys
 
@@ -112,7 +112,7 @@ def _tensorflow() -> "ModuleType":
 
 def load(path: str, threads: int = 0) -> Loaded:
     """Load the folder in a V1 session, as TensorFlow Serving does."""
-    tf = _tensorflow()
+    tf = import_runtime()
     config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads)
     start = time.perf_counter()
     session = tf.compat.v1.Session(graph=tf.Graph(), config=config)

@@ -105,6 +105,11 @@ def _model(content: bytes) -> bytes:
         return content[: min(entry.header_offset for entry in archive.infolist())]
 
 
+def import_runtime() -> None:
+    """Import LiteRT."""
+    import ai_edge_litert.interpreter  # noqa: F401
+
+
 def contents(path: str) -> Contents:
     """Look into the file without running anything of it."""
     content = Path(path).read_bytes()
