@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract.format import Format, Variant
-from ..gate.runtime import Arrays, Contents, Loaded
+from ..gate.runtime import Arrays, Contents, Loaded, without
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import openvino
 
     from .registry import Request
@@ -36,6 +38,7 @@ FORMAT = Format(
     reserved=(*keyword.kwlist, "self"),
 )
 _GRAPH, _WEIGHTS, _NOTES = "model.xml", "model.bin", "kerasgen.json"
+_TELEMETRY = "openvino_telemetry"
 _ROUNDABLE = ("Convolution", "ConvolutionBackpropData", "GroupConvolution", "GroupConvolutionBackpropData", "MatMul")
 
 
@@ -45,14 +48,12 @@ def export(request: "Request", path: Path) -> None:
     Raises:
         UserError: the network draws random numbers, or gives an input back.
     """
-    import openvino
-
     from kerasgen.files import scratch
 
     from .saved_model import save, traced
     from .tf_graph import quiet_tensorflow, refuse_randomness
 
-    signature = request.main
+    openvino, signature = import_runtime(), request.main
     function = traced(signature)
     refuse_randomness(function.graph, signature.model.name, FORMAT.title)
     with scratch() as folder, quiet_tensorflow():
@@ -71,17 +72,15 @@ def rounded(request: "Request", source: Path, path: Path) -> None:
     Raises:
         UserError: the network has nothing that the variant could round.
     """
-    import openvino
-
     from ..contract.calibration import refuse_without_weights
 
-    model = openvino.Core().read_model(source / _GRAPH)
+    model = import_runtime().Core().read_model(source / _GRAPH)
     if request.variant == "float16":
         _write(model, request, path, half=True)
         return
     refuse_without_weights(request.variant, contents(str(source)).operators, _ROUNDABLE)
-    import nncf
-
+    with without(_TELEMETRY):
+        import nncf
     nncf.set_log_level(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bar
         # The weights alone: with 8-bit activations too, a generator with instance norms came out at 18 dB.
@@ -110,16 +109,20 @@ def _in_order(ports: list, names: list[str]) -> list:
 
 
 def _write(model: "openvino.Model", request: "Request", path: Path, half: bool) -> None:
-    import openvino
-
     path.mkdir()
-    openvino.save_model(model, path / _GRAPH, compress_to_fp16=half)
+    import_runtime().save_model(model, path / _GRAPH, compress_to_fp16=half)
     (path / _NOTES).write_text(json.dumps(request.notes, indent=2) + "\n")
 
 
-def import_runtime() -> None:
-    """Import OpenVINO."""
-    import openvino  # noqa: F401
+def import_runtime() -> "ModuleType":
+    """Import OpenVINO without its telemetry.
+
+    That sends to the network what is converted, unasked, and forks the whole process for each of dozens of messages:
+    exports took three times as long.
+    """
+    with without(_TELEMETRY):
+        import openvino
+    return openvino
 
 
 def contents(path: str) -> Contents:
@@ -149,8 +152,7 @@ def _number(version: str) -> int:
 
 def load(path: str, threads: int = 0) -> Loaded:
     """Load the folder in OpenVINO on the CPU, which computes in float32 where the graph does."""
-    import openvino
-
+    openvino = import_runtime()
     start = time.perf_counter()
     settings: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32"}
     settings |= {"INFERENCE_NUM_THREADS": threads} if threads else {}

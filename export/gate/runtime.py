@@ -1,6 +1,8 @@
 """What `contents()` and `load()` of every format return. Fresh processes use it too: it imports nothing of ours."""
 
-from collections.abc import Callable
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,19 @@ def load_arrays(path: str | Path) -> Arrays:
     with np.load(path) as archive:
         names, *values = archive.values()
     return dict(zip(names.tolist(), values, strict=True))
+
+
+@contextlib.contextmanager
+def without(module: str) -> Iterator[None]:
+    """Make a module one that isn't installed, for what is imported in this block; unless it is imported already."""
+    hidden = module not in sys.modules
+    if hidden:
+        sys.modules[module] = None  # type: ignore[assignment]  # Python's word for a module that can't be imported
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[module]
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,9 @@ def test_tensorflows_cpp_loader(artifact, generator, photos, files, tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="this platform has no wheel of OpenVINO")
 def test_openvino_reads_the_saved_model_and_the_onnx_file(artifact, generator, photos, tmp_path):
-    import openvino
+    from kerasgen.export.formats.openvino import import_runtime
 
+    openvino = import_runtime()
     onnx = export_model(generator, tmp_path / "net", "onnx", inputs=photos, image=ImageSpec(multiple=4)).path
     truth = expected(generator, photos)
     for path in (artifact, onnx):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...contract.format import Format, Variant
-from ...gate.runtime import Arrays, Contents, Loaded
+from ...gate.runtime import Arrays, Contents, Loaded, without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,15 +98,8 @@ def contents(path: str) -> Contents:
 
 def import_runtime() -> "ModuleType":
     """Import TensorFlow without Keras, which it imports if it is there; a server has none."""
-    import sys
-
-    hidden = "keras" not in sys.modules
-    if hidden:
-        sys.modules["keras"] = None  # type: ignore[assignment]  # Python's word for a module that can't be imported
-    import tensorflow as tf
-
-    if hidden:
-        del sys.modules["keras"]
+    with without("keras"):
+        import tensorflow as tf
     return tf
 
 
