@@ -9,7 +9,6 @@ them. Times are medians, ratios are to the dense one in float32. Weights are as 
 
 import argparse
 import os
-import statistics
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import keras
 import numpy as np
 from peers import machine, write_json
 
+from kerasgen.commands.distill_sweep import timed
 from kerasgen.export.contract.signature import model_signature
 from kerasgen.export.formats import tflite
 from kerasgen.export.formats.registry import Request
@@ -63,16 +63,11 @@ def written(name: str, network: keras.Model, side: int, folder: Path) -> list[Su
     return [Subject(name, variant, *size, path) for variant, path in (("float32", plain), ("dynamic_int8", rounded))]
 
 
-def timed(subjects: list[Subject], side: int, rounds: int) -> list[float]:
+def turns(subjects: list[Subject], side: int, rounds: int) -> list[float]:
     """Return the median milliseconds of each, which take turns."""
-    batch = {"image": np.random.default_rng(1).uniform(-1, 1, (1, side, side, 3)).astype("float32")}
+    picture = np.random.default_rng(1).uniform(-1, 1, (1, side, side, 3)).astype("float32")
     with ExitStack() as stack:
-        processes = [stack.enter_context(FreshProcess("tflite", subject.path, 1)) for subject in subjects]
-        taken: list[list[float]] = [[] for _ in subjects]
-        for warm in [True] + [False] * rounds:
-            for times, process in zip(taken, processes, strict=True):
-                times += process.time(_SIGNATURE, batch, repeats=1)[: 0 if warm else 1]
-    return [1000 * statistics.median(times) for times in taken]
+        return timed([stack.enter_context(FreshProcess("tflite", s.path, 1)) for s in subjects], picture, rounds)
 
 
 def main() -> None:
@@ -85,7 +80,7 @@ def main() -> None:
     side, rounds = (32, 1) if arguments.small else (arguments.side, arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:
         subjects = [s for n, net in networks(arguments.small).items() for s in written(n, net, side, Path(folder))]
-        times = timed(subjects, side, rounds)
+        times = turns(subjects, side, rounds)
         print(machine())
         print("network        variant           weights   GMAC       bytes       ms  ratio   aim")
         rows = []

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from kerasgen import __version__, values
-from kerasgen.commands.arguments import parse_settings, read_settings, sources_of
+from kerasgen.commands.arguments import parse_settings, parse_sweep, read_settings, sources_of
 from kerasgen.commands.options import Options
 from kerasgen.declared import Described, check_monitor, check_settings, described_presets
 from kerasgen.entry import checked_command, run
@@ -26,6 +26,7 @@ from kerasgen.tables import (
     print_measurements,
     print_next,
     print_report,
+    print_sweep,
     print_table,
 )
 from kerasgen.typing import Config
@@ -222,6 +223,10 @@ def distill(
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE, as often as you like: filters=16 of the network, or a setting."),
     ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(help="NAME=VALUE,VALUE: a student for each, side by side in dB, milliseconds and bytes."),
+    ] = None,
     start: Start = None,
     resume: Resume = False,
     schedule: Schedule = None,
@@ -230,23 +235,16 @@ def distill(
 ) -> None:
     """Train a small network to answer as a trained translator does, for phones and browsers."""
     sources, settings = sources_of(data, data_a, data_b), parse_settings(changes or ())
+    training: dict[str, Config] = {"data": sources, "direction": direction, "epochs": epochs, "seed": seed}
+    training |= {"resume": resume, "options": options, "settings": settings, "schedule": schedule, "start": start}
+    if sweep is not None:
+        _sweep(model, output, sweep, training)
+        return
     RunFolder(output).check(resume)
     _import_tensorflow()
     from kerasgen.commands.distill import distill as run_distillation
 
-    run = run_distillation(
-        model,
-        output,
-        sources,
-        direction,
-        epochs,
-        seed,
-        resume,
-        options,
-        settings,
-        schedule,
-        start,
-    )
+    run = run_distillation(model, output, **training)
     print_last(run.history)
     for name, cost in run.model.costs().items():
         typer.echo(f"{name}: {cost}")
@@ -254,6 +252,19 @@ def distill(
     print_next(
         f"kerasgen evaluate {folder}",
         f"kerasgen export {folder} --output saved_models/{quote(run.folder.name)} --format tflite",
+    )
+
+
+def _sweep(model: Path, output: Path, text: str, training: dict[str, Config]) -> None:
+    setting, choices = parse_sweep(text)
+    _import_tensorflow()
+    from kerasgen.commands.distill_sweep import sweep as run_sweep
+
+    found = run_sweep(model, output, setting, choices, **training)
+    print_sweep(found)
+    best = max((point for point in found.points if point.on_front), key=lambda point: point.psnr)
+    print_next(
+        f"kerasgen export {quote(best.run)} --output saved_models/{quote(Path(best.run).name)} --format tflite"
     )
 
 

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from kerasgen.presets import worded
+
 if TYPE_CHECKING:
+    from kerasgen.commands.distill_sweep import Sweep
     from kerasgen.export import Comparison, Measurement
 
 
@@ -79,6 +82,28 @@ def print_comparison(compared: "Comparison") -> None:
     if compared.ssim is not None:
         table.add_row("SSIM", f"{compared.ssim.mean():.5f}", f"{compared.ssim.min():.5f}")
     _show(table)
+
+
+def print_sweep(found: "Sweep") -> None:
+    """Print what students of several sizes are worth as files; a star stands where none is better in all."""
+    own = "" if found.teacher_psnr is None else f" (the teacher's own: {found.teacher_psnr:.2f})"
+    table = Table(
+        found.setting,
+        "TFLite",
+        "dB",
+        "ms, 1 thread",
+        "bytes",
+        "MAC",
+        "front",
+        caption=f"dB of the files' answers to {found.pictures} held-out pictures, against {found.against}{own}; "
+        "*: none is as good in dB, ms and bytes, and better in one",
+    )
+    for point in found.points:
+        numbers = (f"{point.psnr:.2f}", f"{point.milliseconds:.2f}", f"{point.bytes:,}", worded(point.macs))
+        table.add_row(str(point.value), point.variant, *numbers, "*" if point.on_front else "")
+    _show(table)
+    for sentence in found.refused:
+        print(sentence)
 
 
 def print_next(*commands: str) -> None:

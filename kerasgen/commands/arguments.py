@@ -59,6 +59,23 @@ def parse_settings(texts: Sequence[str]) -> dict[str, object]:
     return found
 
 
+def parse_sweep(text: str) -> tuple[str, list[object]]:
+    """Return the name of a setting and its values of a text such as "filters=8,16,32".
+
+    Each value is read as JSON; where one isn't JSON, all are text.
+
+    Raises:
+        UserError: there is no "=" or no value.
+    """
+    name, equals, listed = text.partition("=")
+    if not (equals and name.strip() and listed.strip()):
+        raise UserError(f"--sweep is {text!r}: write it as NAME=VALUE,VALUE, such as filters=8,16,32.")
+    try:
+        return name.strip(), json.loads(f"[{listed}]")
+    except ValueError:
+        return name.strip(), [value.strip() for value in listed.split(",")]
+
+
 def read_settings(path: str | os.PathLike) -> dict[str, object]:
     """Return what a JSON or YAML file of settings holds; a run's config.json is one.
 

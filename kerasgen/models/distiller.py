@@ -310,6 +310,10 @@ class Distiller(PairedTranslator):
 
     # -- use ------------------------------------------------------------------------------------------------
 
+    def teacher_answers(self, images: Tensor) -> np.ndarray:
+        """Return what the teacher makes of images, as `translate` returns what the student does."""
+        return translate_images(self._asked(), images)
+
     def score(self, dataset: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
         """Measure the student's answers against the teacher's, and both against the truth where it is known.
 
@@ -326,7 +330,7 @@ class Distiller(PairedTranslator):
             raise UserError("The dataset is empty: give at least one batch.")
         decibels, absolute = [], []
         for batch in batches:
-            ours, theirs = self.translate(batch["a"]), translate_images(self._asked(), batch["a"])
+            ours, theirs = self.translate(batch["a"]), self.teacher_answers(batch["a"])
             decibels.append(psnr(ours, theirs).numpy())
             absolute.append(np.abs(ours - theirs).reshape(len(ours), -1).mean(-1) / 2)
         found = {"pictures": float(sum(map(len, decibels))), "psnr": float(np.concatenate(decibels).mean())}
@@ -334,7 +338,7 @@ class Distiller(PairedTranslator):
         if "b" not in batches[0]:
             return found
         student = TASKS[self.task].score(self.translate, batches)
-        teacher = TASKS[self.task].score(lambda a: translate_images(self._asked(), a), batches)
+        teacher = TASKS[self.task].score(self.teacher_answers, batches)
         found |= {"psnr_truth": student["psnr"], "psnr_teacher_truth": teacher["psnr"]}
         return found | {name: value for name, value in student.items() if name.startswith("psnr_")}
 
@@ -342,7 +346,7 @@ class Distiller(PairedTranslator):
         if not isinstance(inputs, Mapping):
             raise UserError("This model has pictures only of inputs: give ImageGrid a batch, inputs=….")
         a = np.asarray(inputs["a"][:n])
-        taught = translate_images(self._asked(), a)
+        taught = self.teacher_answers(a)
         pictures = {"input": enlarged_input(a, taught), "student": self.translate(a), "teacher": taught}
         return {title: np.clip(images * 0.5 + 0.5, 0.0, 1.0) for title, images in pictures.items()}
 
