@@ -69,6 +69,10 @@ SAID = {
         *OPENMOJI,
         "It has learned from sketch_to_emoji, and fails where that one does; see its card.",
     ),
+    "cyclegan_lines_emoji_mobile": (
+        *OPENMOJI,
+        "It has learned from cyclegan_lines_emoji, one way alone, and fails where that one does; see its card.",
+    ),
     "super_resolution_x2_mobile": (*PICTURES, "What super_resolution_x2 can't guess, it can't either; see its card."),
     "denoising_mobile": (*PICTURES, "It knows Gaussian noise of sigma 0.1; other noise is removed in part."),
 }

@@ -14,6 +14,7 @@ from kerasgen.models.augmentation import augmented
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_pictures
+from kerasgen.models.cyclegan import PRESETS as UNPAIRED
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.pair_tasks import TASKS, enlarged_input, likeness, psnr, untouched
 from kerasgen.models.paired import PRESETS as PAIRED
@@ -441,6 +442,25 @@ PRESETS: dict[str, Preset] = {
         data={**PAIRED["sketch_to_emoji"].data, "image_size": 64},
         recipe={"epochs": 20, "learning_rate": 2e-3},
         macs=11_850_752,
+    ),
+    "cyclegan_lines_emoji_mobile": Preset(
+        description="cyclegan_lines_emoji's way to colors for phones: a twelfth of the multiplications, learned from "
+        "its answers",
+        config={
+            "teacher": "cyclegan_lines_emoji",
+            "generator_type": "resnet",
+            "generator_options": {
+                "filters": 12,
+                "blocks": 6,
+                "stem_kernel": 5,
+                "residual": True,
+                "separable": True,
+            },
+        },
+        # The pairs are for the numbers: it learns from the teacher's answers alone.
+        data={**UNPAIRED["cyclegan_lines_emoji"].data, "image_size": 64},
+        recipe={"epochs": 20, "learning_rate": 2e-3},
+        macs=26_394_624,
     ),
     "super_resolution_x2_mobile": Preset(
         description="super_resolution_x2 for phones: a sixteenth of the multiplications, learned from its answers",

@@ -281,6 +281,12 @@ PRESETS: dict[str, PresetCase] = {
         ("left:PICTURES", "right:PICTURES"),
         teacher=("colorizer", {"filters": [4, 4]}),
     ),
+    "cyclegan_lines_emoji_mobile": PresetCase(
+        {**_PAIRS, "generator_options": {"filters": 4, "blocks": 1, "residual": True, "separable": True}},
+        ("left:PICTURES", "right:PICTURES"),
+        exported=False,
+        teacher=("resnet", {"filters": 4, "blocks": 1, "residual": True}),
+    ),
     "super_resolution_x2_mobile": PresetCase(
         {**_PAIRS, "generator_options": {"scale": 2, "filters": 4, "blocks": 1, "separable": True}},
         _FOLDER,
