@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from kerasgen.presets import worded
-
 if TYPE_CHECKING:
     from kerasgen.commands.distill_sweep import Sweep
     from kerasgen.export import Comparison, Measurement
@@ -93,13 +91,13 @@ def print_sweep(found: "Sweep") -> None:
         "dB",
         "ms, 1 thread",
         "bytes",
-        "MAC",
+        "MMAC",
         "front",
         caption=f"dB of the files' answers to {found.pictures} held-out pictures, against {found.against}{own}; "
         "*: none is as good in dB, ms and bytes, and better in one",
     )
     for point in found.points:
-        numbers = (f"{point.psnr:.2f}", f"{point.milliseconds:.2f}", f"{point.bytes:,}", worded(point.macs))
+        numbers = (f"{point.psnr:.2f}", f"{point.milliseconds:.2f}", f"{point.bytes:,}", f"{point.macs / 1e6:.3g}")
         table.add_row(str(point.value), point.variant, *numbers, "*" if point.on_front else "")
     _show(table)
     for sentence in found.refused:
