@@ -22,11 +22,11 @@ from kerasgen.runs import RunFolder
 from kerasgen.tables import (
     print_benchmark,
     print_comparison,
+    print_grid,
     print_last,
     print_measurements,
     print_next,
     print_report,
-    print_sweep,
     print_table,
 )
 from kerasgen.typing import Config
@@ -258,10 +258,13 @@ def distill(
 def _sweep(model: Path, output: Path, text: str, training: dict[str, Config]) -> None:
     setting, choices = parse_sweep(text)
     _import_tensorflow()
+    from kerasgen.commands.distill_sweep import HEAD
     from kerasgen.commands.distill_sweep import sweep as run_sweep
 
     found = run_sweep(model, output, setting, choices, **training)
-    print_sweep(found)
+    print_grid((setting, *HEAD), found.rows(), found.caption)
+    for sentence in found.refused:
+        typer.echo(sentence)
     best = max((point for point in found.points if point.on_front), key=lambda point: point.psnr)
     print_next(
         f"kerasgen export {quote(best.run)} --output saved_models/{quote(Path(best.run).name)} --format tflite"

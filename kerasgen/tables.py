@@ -1,13 +1,12 @@
 """Tables for people, as the command line prints them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from kerasgen.commands.distill_sweep import Sweep
     from kerasgen.export import Comparison, Measurement
 
 
@@ -82,26 +81,12 @@ def print_comparison(compared: "Comparison") -> None:
     _show(table)
 
 
-def print_sweep(found: "Sweep") -> None:
-    """Print what students of several sizes are worth as files; a star stands where none is better in all."""
-    own = "" if found.teacher_psnr is None else f" (the teacher's own: {found.teacher_psnr:.2f})"
-    table = Table(
-        found.setting,
-        "TFLite",
-        "dB",
-        "ms, 1 thread",
-        "bytes",
-        "MMAC",
-        "front",
-        caption=f"dB of the files' answers to {found.pictures} held-out pictures, against {found.against}{own}; "
-        "*: none is as good in dB, ms and bytes, and better in one",
-    )
-    for point in found.points:
-        numbers = (f"{point.psnr:.2f}", f"{point.milliseconds:.2f}", f"{point.bytes:,}", f"{point.macs / 1e6:.3g}")
-        table.add_row(str(point.value), point.variant, *numbers, "*" if point.on_front else "")
+def print_grid(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> None:
+    """Print rows of texts under a head, and what they are below."""
+    table = Table(*head, caption=caption)
+    for row in rows:
+        table.add_row(*row)
     _show(table)
-    for sentence in found.refused:
-        print(sentence)
 
 
 def print_next(*commands: str) -> None:

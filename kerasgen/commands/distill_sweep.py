@@ -3,7 +3,7 @@
 import os
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,12 +19,14 @@ from kerasgen.data import LOADERS
 from kerasgen.errors import UserError
 from kerasgen.models import Distiller
 from kerasgen.models.pair_tasks import TASKS
+from kerasgen.presets import worded
 from kerasgen.runs import RunFolder, write_json
 from kerasgen.typing import Config
 
 if TYPE_CHECKING:
     from kerasgen.export.gate.process import FreshProcess
 
+HEAD = ("TFLite", "dB", "ms, 1 thread", "bytes", "MAC", "front")
 _VARIANTS = ("float32", "dynamic_int8")
 _MOST = 200  # held-out pictures
 _ROUNDS = 10
@@ -77,6 +79,21 @@ class Sweep:
     pictures: int
     points: tuple[Point, ...]
     refused: tuple[str, ...]
+
+    @property
+    def caption(self) -> str:
+        """What the table of its points shows."""
+        own = "" if self.teacher_psnr is None else f" (the teacher's own: {self.teacher_psnr:.2f})"
+        return (
+            f"dB of the files' answers to {self.pictures} held-out pictures, against {self.against}{own}; "
+            "*: none is as good in dB, ms and bytes, and better in one"
+        )
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """Yield texts of each point, in the order of `HEAD` behind the setting's name."""
+        for p in self.points:
+            numbers = (f"{p.psnr:.2f}", f"{p.milliseconds:.2f}", f"{p.bytes:,}", worded(p.macs))
+            yield str(p.value), p.variant, *numbers, "*" if p.on_front else ""
 
 
 def sweep(
