@@ -47,6 +47,9 @@ SAID = {
         *DIGITS,
         "Here and there a gray dot stands beside a stroke; two digits in a hundred can't be told.",
     ),
+    "flow_emoji_64": (*OPENMOJI, f"Rare kinds of drawings come out as mixtures of others. {SMEARED}"),
+    "vq_digits": (*DIGITS, "It knows 16-pixel digits and nothing else."),
+    "prior_digits": (*DIGITS, "It makes a digit code by code: 64 runs of its network, and a slip is never mended."),
     "kl_emoji_64": (*OPENMOJI, SMEARED),
     "kl_tiny": (*OPENMOJI, SMEARED),
     "vq_emoji_64": (
@@ -113,16 +116,21 @@ def artifacts_of(run: Path) -> list[dict[str, Any]]:
 
 
 def strip_of(model: Any, arguments: dict[str, Any]) -> np.ndarray:
-    """What a person should see first: generated pictures, or 14 held-out inputs, drawn by lot, and their results."""
+    """What a person should see first: generated pictures, or 14 held-out inputs and their results.
+
+    Inputs are drawn by lot; so are the attributes of pictures, which come in combinations.
+    """
     from kerasgen.data import LOADERS
     from kerasgen.drawing import grid, side_by_side
 
-    if model.generates:
+    if model.generates and not model.num_attributes:
         return grid(model.generate(40, seed=0), columns=10)
     batches = list(LOADERS[model.loader_for(arguments).name](split="test", **arguments))
     held_out = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     count = min(map(len, held_out.values()))
-    lot = np.sort(np.random.default_rng(LOT).permutation(count)[:14])
+    lot = np.sort(np.random.default_rng(LOT).permutation(count)[: 40 if model.generates else 14])
+    if model.generates:
+        return grid(model.generate(40, held_out["label"][lot], seed=0), columns=10)
     return side_by_side(model.preview(14, inputs={name: images[lot] for name, images in held_out.items()}))
 
 

@@ -104,13 +104,15 @@ def _generation(vae: "VAE", run: str | os.PathLike, data: str | None, settings: 
 
 def _made_pictures(model: "FromNoise", run: str | os.PathLike, data: str | None, settings: Settings) -> Report:
     """Return measures of pictures alone, for a model that draws them from noise and encodes none."""
-    from kerasgen.commands.generate import check_sampler, origin_of, source_of
+    from kerasgen.commands.generate import check_sampler, encode_source, origin_of, source_of
 
     for name in settings.samplers:
         check_sampler(model, name)
     source, origin = source_of(run, data), origin_of(run, data)
     test = _examples(model, source, "test", origin)
-    return {"data": source, "split": "test"} | _compared(model, source, origin, test, None, settings)
+    # Attributes come in combinations, which are those of training pictures.
+    encoded = encode_source(model, source, origin=origin) if model.num_attributes else None
+    return {"data": source, "split": "test"} | _compared(model, source, origin, test, encoded, settings)
 
 
 def _compared(

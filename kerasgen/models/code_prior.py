@@ -12,6 +12,7 @@ from kerasgen.models.declarations import ExportedNetwork, Labels, Reported
 from kerasgen.models.first_stage import FirstStage
 from kerasgen.models.from_noise import FromNoise, in_batches
 from kerasgen.models.vq_vae import VQVAE
+from kerasgen.networks.macs import Cost, cost
 from kerasgen.networks.pixelcnn import pixelcnn
 from kerasgen.presets import Preset
 from kerasgen.training.health import Comparable, Sign
@@ -195,6 +196,9 @@ class CodePrior(FromNoise):
             "decoder": self.first_stage.model.networks_to_export()["decoder"],
         }
 
+    def costs(self, height: int | None = None, width: int | None = None) -> dict[str, Cost]:
+        return {name: cost(exported.network, *self.map_shape) for name, exported in self.networks_to_export().items()}
+
     def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the codes of the batch's images, with its labels or classes in turn."""
         codes = self.first_stage.model.encode(np.asarray(batch["image"], np.float32))
@@ -204,5 +208,17 @@ class CodePrior(FromNoise):
 
 
 MODEL = CodePrior
-# A preset would need the weights of its first stage.
-PRESETS: dict[str, Preset] = {}
+PRESETS = {
+    "prior_digits": Preset(
+        description="conditional prior over the codes of vq_digits: digits, code by code",
+        config={
+            "first_stage": "vq_digits",
+            "image_shape": (16, 16, 1),
+            "filters": 32,
+            "num_classes": 10,
+        },
+        data={"source": "digits", "image_size": 16, "channels": 1, "batch_size": 64},
+        recipe={"epochs": 40, "learning_rate": 2e-3},
+        macs=16_326_144,
+    ),
+}

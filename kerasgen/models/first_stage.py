@@ -39,7 +39,8 @@ class FirstStage(Generic[M]):
         self.recorded: keras.Model | str
         name, _, digits = given.partition("@") if isinstance(given, str) else ("", "", "")
         if name in wanted.presets:
-            self.model, self.recorded = wanted.from_preset(name), _pinned(name, digits)
+            self.recorded = _pinned(name, digits)
+            self.model = wanted.from_preset(name)
         else:
             found = stored(given, wanted) if isinstance(given, str) else given
             if not isinstance(found, wanted):
@@ -76,7 +77,13 @@ def stored(path: str, wanted: type[M]) -> M:
 
 def _pinned(name: str, digits: str) -> str:
     """Return a preset's name with the digest of its weights, of which the first digits may be given."""
-    digest = shipped(name).metadata()["sha256"]
+    folder = shipped(name)
+    if not folder.exists():
+        raise UserError(
+            f"The first stage {name!r} has no trained weights: train it by `kerasgen train {name}`, and give its run "
+            "folder as first_stage."
+        )
+    digest = folder.metadata()["sha256"]
     if not digest.startswith(digits):
         raise UserError(
             f"The weights of the preset {name!r} are {digest[:12]}… now, and this model was trained with "

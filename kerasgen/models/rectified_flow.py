@@ -442,4 +442,17 @@ PRESETS = {
         recipe={"epochs": 100, "learning_rate": 1e-3},
         macs=753_573_888,
     ),
+    "flow_emoji_64": Preset(
+        description="flow in kl_emoji_64's latents: new emoji by skin tone, gender and kind; minutes on a GPU",
+        config={
+            "image_shape": (64, 64, 3),
+            "first_stage": "kl_emoji_64",
+            "filters": (96, 128),
+            "num_attributes": 11,
+            "guidance": 2.0,
+        },
+        data={"source": "openmoji_attributes", "image_size": 64, "channels": 3, "batch_size": 64},
+        recipe={"epochs": 300, "learning_rate": 1e-3},
+        macs=1_388_187_648,
+    ),
 }

@@ -251,6 +251,18 @@ class VQVAE(MapAutoencoder):
 
 MODEL = VQVAE
 PRESETS = {
+    "vq_digits": Preset(
+        description="autoencoder of scikit-learn's digits with 64 codes, 16 pixels to 8×8 whole numbers",
+        config={
+            "channels": 1,
+            "codes": 64,
+            "code_dim": 8,
+            "architecture_options": {"filters": (16, 32), "patch": 1},
+        },
+        data={"source": "digits", "image_size": 16, "channels": 1, "batch_size": 64},
+        recipe={"epochs": 40, "learning_rate": 2e-3},
+        macs=6_082_560,
+    ),
     "vq_emoji_64": Preset(
         description="autoencoder of OpenMoji's drawings with 512 codes, 64 pixels to 16×16 whole numbers",
         config={

@@ -182,6 +182,7 @@ class PresetCase:
         extractor: whether the source has a classifier of its own, whose features pictures are compared in.
         exported: whether its first network goes through each format; one preset of each architecture does.
         teacher: the generator of the `PairedTranslator` that a student's preset learns from instead of its own.
+        first_stage: a new autoencoder in whose latents the preset works instead of its own.
     """
 
     settings: Mapping[str, object]
@@ -189,6 +190,7 @@ class PresetCase:
     extractor: bool = False
     exported: bool = True
     teacher: tuple[str, Mapping[str, object]] | None = None
+    first_stage: Callable[[], GenerativeModel] | None = None
 
 
 _VAE = {"image_size": 32, "latent_dim": 4, "filters": [4, 8], "hidden_units": 8, "data.batch_size": 4}
@@ -219,6 +221,28 @@ PRESETS: dict[str, PresetCase] = {
     ),
     "flow_digits": PresetCase(
         {"filters": [8, 8], "hidden_units": 8, "steps": 2, "solver": "euler", "data.batch_size": 250}, extractor=True
+    ),
+    "flow_emoji_64": PresetCase(
+        {
+            "image_size": 32,
+            "filters": [8, 8],
+            "hidden_units": 8,
+            "num_attributes": 2,
+            "steps": 2,
+            "solver": "euler",
+            "data.batch_size": 32,
+        },
+        ("faces_with_attributes",),
+        first_stage=lambda: AutoencoderKL(3, architecture_options={"filters": (8, 8), "patch": 2}),
+    ),
+    "vq_digits": PresetCase(
+        {"codes": 16, "code_dim": 4, "architecture_options": {"filters": [8, 8], "patch": 1}, "data.batch_size": 250},
+        exported=False,
+    ),
+    "prior_digits": PresetCase(
+        {"filters": 4, "blocks": 1, "kernel": 3, "data.batch_size": 250},
+        extractor=True,
+        first_stage=lambda: VQVAE(1, codes=4, code_dim=2, architecture_options={"filters": (8, 8), "patch": 2}),
     ),
     "kl_emoji_64": PresetCase({**_PAIRS, "architecture_options": {"filters": [8, 8], "patch": 2}}, _FOLDER),
     "vq_emoji_64": PresetCase(

@@ -50,6 +50,9 @@ def sources(case: PresetCase, pictures) -> tuple[str, ...] | None:
 
 
 def settings(case: PresetCase, tmp_path) -> dict[str, object]:
+    if case.first_stage is not None:
+        case.first_stage().save_to_preset(tmp_path / "first_stage")
+        return {**case.settings, "first_stage": str(tmp_path / "first_stage")}
     if case.teacher is None:
         return dict(case.settings)
     kind, options = case.teacher
