@@ -1,8 +1,11 @@
 """How much memory is free, and how people write how much they give."""
 
+import ctypes
 import os
 import re
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from kerasgen.errors import UserError
@@ -29,6 +32,25 @@ def usable_memory(given: int | None) -> int:
     # Strips lie on the GPU, and what is kept between passes doesn't: what suits the smaller one suits both.
     limits += [free // 2 if given is None else free for free in _gpu()]
     return min(limits)
+
+
+def give_back() -> None:
+    """Return to the system what was freed, where the C library keeps it: glibc keeps hundreds of megabytes.
+
+    It learns from the first large tensor that is freed that such sizes are to be kept for the next one, and strips
+    come in many sizes.
+    """
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library, another system
+        return None
 
 
 def parse_bytes(text: str) -> int:

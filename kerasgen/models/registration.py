@@ -14,10 +14,10 @@ from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.models.memory import usable_memory
-from kerasgen.models.strips import Enlarged, run_plan
+from kerasgen.models.strips import Enlarged, maps_by_strips
 from kerasgen.models.translation import whole_memory
 from kerasgen.networks.registration import registration_network
-from kerasgen.networks.strips import InMemory, make_plan
+from kerasgen.networks.strips import InMemory
 from kerasgen.presets import Preset
 from kerasgen.training.health import Answers, Comparable, Sign, Yardstick
 from kerasgen.training.schedules import Stage, staged, warmed_up_cosine
@@ -173,11 +173,9 @@ class Registration(GenerativeModel):
         size = height + -height % multiple, width + -width % multiple
         given, names = {"moving": moving, "fixed": fixed}, [tensor.name for tensor in self.network.inputs]
         inputs = [Enlarged(InMemory(given[name]), *size, mode="edge") for name in names]
-        plan = make_plan(self.network, [picture.shape for picture in inputs], memory)
-        results = [np.empty((*size, channels), np.float32) for channels in (self.channels, 2)]
         # In the order of Keras' own: by name.
-        run_plan(plan, inputs, [InMemory(result) for result in results[::-1]])
-        return [result[:height, :width] for result in results]
+        flow, warped = maps_by_strips(self.network, inputs, memory)
+        return [result[:height, :width] for result in (warped, flow)]
 
     def score(self, dataset: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
         """Endpoint error in pixels on pairs whose flow is known, beside the identity warp's.

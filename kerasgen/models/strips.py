@@ -6,10 +6,12 @@ import tempfile
 from collections.abc import Sequence
 from typing import Literal
 
+import keras
 import numpy as np
 
 from kerasgen.errors import UserError
-from kerasgen.networks.strips import Plan, Rows, Sink, execute
+from kerasgen.models.memory import give_back
+from kerasgen.networks.strips import InMemory, Plan, Rows, Sink, execute, make_plan
 from kerasgen.typing import Tensor
 
 
@@ -77,4 +79,26 @@ def run_plan(
         if plan.disk:
             progress.console.print(f"{plan.disk / 1e9:.1f} GB of {folder} are used for a while.")
         task = progress.add_task("strips", total=plan.strips)
-        return execute(plan, inputs, sinks, folder, lambda: progress.advance(task))
+
+        def on_strip() -> None:
+            progress.advance(task)
+            give_back()
+
+        return execute(plan, inputs, sinks, folder, on_strip)
+
+
+def maps_by_strips(network: keras.Model, inputs: Sequence[Rows], memory: int) -> list[np.ndarray]:
+    """Return the outputs [height, width, channels] of a functional network whose outputs are maps, in their order.
+
+    Args:
+        network: the model.
+        inputs: in the order of `network.inputs`, in the values that the network takes.
+        memory: bytes that may be taken besides inputs and outputs.
+
+    Raises:
+        UserError: a layer can't be computed strip by strip, or the memory or the disk is too small.
+    """
+    plan = make_plan(network, [picture.shape for picture in inputs], memory)
+    results = [InMemory(np.empty(plan.graph.values[value].shape[1:], np.float32)) for value in plan.graph.outputs]
+    run_plan(plan, inputs, results)
+    return [result.array for result in results]

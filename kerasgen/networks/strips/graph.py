@@ -53,6 +53,7 @@ class Step:
     gather: Callable[[], Gathered] | None = None
     multiplications: float = 0.0
     scratch: int = 0
+    temporaries: float = 1.0
     anywhere: int | None = None
 
 
@@ -163,7 +164,8 @@ def _step(
         output = graph.add(spec, True)
         anywhere = parents[0] if isinstance(rule.window, Warped) else None
         of = rule.multiplications * int(np.prod(spec.shape))
-        step = Step(name, rule.call or call, parents, output, rule.window, None, of, rule.scratch, anywhere)
+        of_kernel = (of, rule.scratch, rule.temporaries)
+        step = Step(name, rule.call or call, parents, output, rule.window, None, *of_kernel, anywhere)
         graph.steps.append(step)
     return output
 

@@ -32,12 +32,15 @@ class Rule(NamedTuple):
         call: what runs on a strip in place of the operation itself.
         multiplications: for each value that it makes of one picture.
         scratch: bytes that its kernel takes for each row of its input, besides its output.
+        temporaries: what it takes besides inputs and output at its peak, in sizes of its output. A convolution takes
+            one, its output before the bias is added.
     """
 
     window: Window | None = Window()
     call: Call | None = None
     multiplications: float = 0.0
     scratch: int = 0
+    temporaries: float = 1.0
 
 
 class Reduction(NamedTuple):
@@ -96,7 +99,11 @@ def rule_of(
         return _slicing(args[1], operation, specs[0])
     if name in POINTWISE:
         kernel = getattr(operation, "kernel", None) if name == "Dense" else None
-        return Rule(multiplications=0.0 if kernel is None else kernel.shape[0])
+        # Of what an activation can be, GELU takes most.
+        return Rule(
+            multiplications=0.0 if kernel is None else kernel.shape[0],
+            temporaries=2.0 if name in ("Activation", "Gelu") else 1.0,
+        )
     if name in WHOLE:
         return Rule(window=None)
     return HANDLERS[name](operation, specs)
@@ -119,13 +126,13 @@ def _over_channels(operation: keras.Operation, specs: list[keras.KerasTensor]) -
     rank = len(specs[0].shape)
     if _axes(operation, rank) != (rank - 1,):
         raise _unknown(operation, f"works along the axis {operation.axis}")
-    return Rule()
+    return Rule(temporaries=3.0 if type(operation).__name__ == "LayerNormalization" else 1.0)
 
 
 def _prelu(operation: keras.Operation, specs: list[keras.KerasTensor]) -> Rule:
     if not set(_SPATIAL) <= set(operation.shared_axes or ()):
         raise _unknown(operation, "has a slope for each pixel")
-    return Rule()
+    return Rule(temporaries=2.0)
 
 
 def _convolution(operation: keras.Operation, specs: list[keras.KerasTensor]) -> Rule:
