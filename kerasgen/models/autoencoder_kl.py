@@ -17,8 +17,7 @@ from kerasgen.models.checks import check_options
 from kerasgen.models.declarations import ExportedNetwork, Reported
 from kerasgen.models.discriminated import Discriminated
 from kerasgen.models.gradients import inner
-from kerasgen.models.map_latents import RECONSTRUCTIONS, MapAutoencoder, check_way, in_parts
-from kerasgen.models.translation import traced
+from kerasgen.models.map_latents import RECONSTRUCTIONS, MapAutoencoder, check_way, through
 from kerasgen.networks.autoencoder import residual_decoder, residual_encoder, tiny_decoder, tiny_encoder
 from kerasgen.networks.patchgan import patchgan
 from kerasgen.presets import Preset
@@ -260,24 +259,32 @@ class AutoencoderKL(MapAutoencoder, Discriminated):
         mean, square = np.asarray(self.latent_moments, np.float64)
         return float(1 / np.sqrt(max(square - mean**2, _LEAST_VARIANCE)))
 
-    def way(self, images: Tensor) -> Tensor:
-        made = traced(self.decoder)(traced(self.encoder)(images)["z_mean"])
-        return tf.clip_by_value(made, 0.0, 1.0)
+    def latents_of(self, encoded: dict[str, Tensor]) -> Tensor:
+        return encoded["z_mean"]
 
-    def encode(self, images: Tensor) -> MapPosterior:
+    def encode(self, images: Tensor, memory: int | None = None) -> MapPosterior:
         """Return the posterior of images [n, height, width, channels] in [0, 1], of sides that divide.
+
+        Args:
+            images: the images.
+            memory: bytes that may be taken; None is half of what is free. An image for which they don't suffice goes
+                strip by strip: the same numbers.
 
         Raises:
             UserError: the images don't fit.
         """
-        found = in_parts(traced(self.encoder), self._images(images).numpy())
+        log_var, mean = through(self.encoder, self._images(images).numpy(), memory)  # Keras sorts by name
         scale = self.latent_scale
         # What the network says is clipped as in its loss.
-        log_var = np.clip(found["z_log_var"], *losses.LOG_VAR_RANGE) + 2 * np.log(scale)
-        return MapPosterior(found["z_mean"] * np.float32(scale), log_var.astype(np.float32), scale)
+        log_var = np.clip(log_var, *losses.LOG_VAR_RANGE) + 2 * np.log(scale)
+        return MapPosterior(mean * np.float32(scale), log_var.astype(np.float32), scale)
 
-    def decode(self, z: Tensor) -> np.ndarray:
+    def decode(self, z: Tensor, memory: int | None = None) -> np.ndarray:
         """Images [n, height, width, channels] in [0, 1] from latents [n, h, w, latent_channels] of variance 1.
+
+        Args:
+            z: the latents.
+            memory: bytes that may be taken, as for `encode`.
 
         Raises:
             UserError: the latents have another shape.
@@ -285,7 +292,8 @@ class AutoencoderKL(MapAutoencoder, Discriminated):
         z = np.asarray(z, np.float32)
         if z.ndim != 4 or z.shape[-1] != self.latent_channels:
             raise UserError(f"z has the shape {z.shape}, but [n, h, w, {self.latent_channels}] is needed.")
-        return np.clip(in_parts(traced(self.decoder), z / np.float32(self.latent_scale)), 0.0, 1.0)
+        (made,) = through(self.decoder, z / np.float32(self.latent_scale), memory)
+        return np.clip(made, 0.0, 1.0)
 
     def latents_of(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return latents of variance 1 of images that fit, as a tensor, in a graph too.

@@ -13,8 +13,11 @@ from kerasgen.metrics.images import psnr, ssim
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_pictures
-from kerasgen.models.translation import size_multiple
+from kerasgen.models.memory import usable_memory
+from kerasgen.models.strips import maps_by_strips
+from kerasgen.models.translation import goes_whole, size_multiple, traced, whole_memory
 from kerasgen.networks.macs import Cost, cost
+from kerasgen.networks.strips import InMemory
 from kerasgen.training.health import Answers
 from kerasgen.typing import Batch, Tensor
 
@@ -24,7 +27,7 @@ RECONSTRUCTIONS = {"l1": losses.absolute_error, "l2": losses.squared_error}
 
 
 class MapAutoencoder(GenerativeModel):
-    """An autoencoder of pictures in [0, 1] of any size: a subclass has an encoder and a decoder, and writes `way`.
+    """An autoencoder of pictures in [0, 1] of any size: a subclass has the networks, and writes `latents_of`.
 
     Attributes:
         encoder: from images [batch, height, width, channels].
@@ -37,9 +40,14 @@ class MapAutoencoder(GenerativeModel):
     encoder: keras.Model
     decoder: keras.Model
 
+    def latents_of(self, encoded: Tensor | dict[str, Tensor]) -> Tensor:
+        """Return the maps that the decoder takes of what the encoder gives, in a graph too."""
+        raise NotImplementedError(f"{type(self).__name__} doesn't say what its decoder takes.")
+
     def way(self, images: Tensor) -> Tensor:
         """Return images [batch, height, width, channels] after the way there and back, of sides that divide."""
-        raise NotImplementedError(f"{type(self).__name__} doesn't say how a picture comes back.")
+        made = traced(self.decoder)(self.latents_of(traced(self.encoder)(images)))
+        return tf.clip_by_value(made, 0.0, 1.0)
 
     # -- inputs ---------------------------------------------------------------------------------------------
 
@@ -93,10 +101,14 @@ class MapAutoencoder(GenerativeModel):
         x, _, _ = keras.utils.unpack_x_y_sample_weight(inputs)
         return self.way(self._images(x["image"] if isinstance(x, dict) else x))
 
-    def reconstruct(self, images: Tensor) -> np.ndarray:
+    def reconstruct(self, images: Tensor, memory: int | None = None) -> np.ndarray:
         """Images [n, height, width, channels] in [0, 1] through the encoder and the decoder.
 
         Sides that don't divide are padded by mirroring, and cut again.
+
+        Args:
+            images: the images.
+            memory: bytes that may be taken, as for `encode`.
 
         Raises:
             UserError: the images don't fit.
@@ -105,7 +117,9 @@ class MapAutoencoder(GenerativeModel):
         multiple, (height, width) = self.image_multiple, images.shape[1:3]
         margins = [[0, 0], [0, -height % multiple], [0, -width % multiple], [0, 0]]
         padded = np.pad(images, margins, mode="symmetric")
-        return in_parts(self.way, padded)[:, :height, :width]
+        encoded = keras.tree.pack_sequence_as(self.encoder.output, through(self.encoder, padded, memory))
+        (made,) = through(self.decoder, by_rows(self.latents_of, encoded), memory)
+        return np.clip(made, 0.0, 1.0)[:, :height, :width]
 
     def preview(self, n: int = 8, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
         if inputs is None:
@@ -190,7 +204,40 @@ def check_way(latents: keras.KerasTensor, encoder: keras.Model, decoder: keras.M
         )
 
 
-def in_parts(function: Callable[[Tensor], Tensor], images: np.ndarray) -> Tensor:
-    """Return what a function of images gives, as NumPy arrays, computed for `BATCH` pictures at a time."""
-    parts = [function(tf.constant(images[i : i + BATCH])) for i in range(0, len(images), BATCH)]
-    return tf.nest.map_structure(lambda *arrays: np.concatenate([np.asarray(a) for a in arrays]), *parts)
+def through(network: keras.Model, maps: np.ndarray, memory: int | None) -> list[np.ndarray]:
+    """Return a network's outputs, in their order, for maps of sides that divide: whole, or one strip by strip.
+
+    Args:
+        network: functional, of one input; its outputs are maps.
+        maps: [n, height, width, channels].
+        memory: bytes that may be taken; None is half of what is free.
+
+    Raises:
+        UserError: the memory or the disk is too small.
+    """
+    memory = usable_memory(memory)
+    height, width = maps.shape[1:3]
+    if goes_whole(network, height, width, memory):
+        return in_parts(traced(network), maps, int(memory // max(1.0, whole_memory(network, height, width))))
+    found = [maps_by_strips(network, [InMemory(one)], memory) for one in maps]
+    return [np.stack(outputs) for outputs in zip(*found, strict=True)]
+
+
+def by_rows(function: Callable[[Tensor], Tensor], maps: np.ndarray | dict[str, np.ndarray]) -> np.ndarray:
+    """Return what a function of each place of maps [n, h, w, …] gives, computed for `BATCH` rows at a time."""
+    count, height = keras.tree.flatten(maps)[0].shape[:2]
+    rows = keras.tree.map_structure(lambda array: array.reshape(count * height, 1, *array.shape[2:]), maps)
+    (made,) = in_parts(function, rows)
+    return made.reshape(count, height, *made.shape[2:])
+
+
+def in_parts(
+    function: Callable[[Tensor], Tensor], inputs: np.ndarray | dict[str, np.ndarray], most: int = BATCH
+) -> list[np.ndarray]:
+    """Return a function's outputs as NumPy arrays, computed for `BATCH` examples at a time, or for `most`."""
+    size, count = max(1, min(BATCH, most)), len(keras.tree.flatten(inputs)[0])
+    parts = []
+    for i in range(0, count, size):
+        part = keras.tree.map_structure(lambda array, i=i: tf.constant(array[i : i + size]), inputs)
+        parts.append(keras.tree.flatten(function(part)))
+    return [np.concatenate([np.asarray(array) for array in arrays]) for arrays in zip(*parts, strict=True)]

@@ -203,7 +203,7 @@ def large_picture(
     return sink
 
 
-def traced(network: keras.Model) -> Callable[[Tensor], Tensor]:
+def traced(network: keras.Model) -> Callable[[Tensor | dict[str, Tensor]], Tensor]:
     """Return a network at inference as a graph, which gives memory back layer by layer.
 
     Keras' own call keeps what every layer gives until its end: gigabytes for a photograph.
@@ -211,6 +211,9 @@ def traced(network: keras.Model) -> Callable[[Tensor], Tensor]:
     if network not in _TRACED:
         # A graph that held its network would keep it alive in here.
         its: Callable[[], keras.Model] = weakref.ref(network)
-        shape = tf.TensorSpec(network.input_shape, tf.float32)
-        _TRACED[network] = tf.function(lambda batch: its()(batch, training=False), input_signature=[shape])
+        signature = None  # a model that isn't functional may take anything
+        if functional_nodes(network):
+            given = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype, t.name), network.input)
+            signature = [given]
+        _TRACED[network] = tf.function(lambda batch: its()(batch, training=False), input_signature=signature)
     return _TRACED[network]

@@ -15,6 +15,7 @@ from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.batches import Share
 from kerasgen.models.declarations import ExportedNetwork, Labels, Reported
 from kerasgen.models.from_noise import BATCH, FromNoise, in_batches
+from kerasgen.models.translation import traced
 from kerasgen.networks.conv import conv_decoder, conv_encoder
 from kerasgen.presets import Preset
 from kerasgen.training.health import Answers, Comparable, Latent, Sign
@@ -252,11 +253,11 @@ class VAE(FromNoise):
 
     def encode(self, images: Tensor, labels: Tensor = None) -> Posterior:
         """Return the posterior of images [n, height, width, channels] in [0, 1]; labels for a conditional model."""
-        out = in_batches(lambda part: self.encoder(part, training=False), self._inputs(images, labels))
+        out = in_batches(traced(self.encoder), self._inputs(images, labels))
         return Posterior(out["z_mean"], out["z_log_var"])
 
     def pictures_of(self, inputs: dict[str, Tensor]) -> Tensor:
-        return self.decoder(inputs, training=False)
+        return traced(self.decoder)(inputs)
 
     def reconstruct(self, images: Tensor, labels: Tensor = None) -> np.ndarray:
         """Images through the encoder, the posterior's mean and the decoder, [n, height, width, channels]."""

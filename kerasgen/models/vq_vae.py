@@ -14,7 +14,7 @@ from kerasgen.models.batches import Share, summed_over_replicas
 from kerasgen.models.checks import check_options
 from kerasgen.models.declarations import ExportedNetwork, Reported
 from kerasgen.models.gradients import inner
-from kerasgen.models.map_latents import RECONSTRUCTIONS, MapAutoencoder, check_way, in_parts
+from kerasgen.models.map_latents import RECONSTRUCTIONS, MapAutoencoder, by_rows, check_way, in_parts, through
 from kerasgen.models.translation import traced
 from kerasgen.networks.autoencoder import residual_decoder, residual_encoder
 from kerasgen.networks.quantizer import LEARNERS, VectorQuantizer
@@ -160,29 +160,40 @@ class VQVAE(MapAutoencoder):
 
     # -- use ------------------------------------------------------------------------------------------------
 
-    def way(self, images: Tensor) -> Tensor:
-        made = traced(self.decoder)(self.quantizer(traced(self.encoder)(images)))
-        return tf.clip_by_value(made, 0.0, 1.0)
+    def latents_of(self, encoded: Tensor) -> Tensor:
+        return self.quantizer(encoded)
 
-    def encode(self, images: Tensor) -> np.ndarray:
+    def encode(self, images: Tensor, memory: int | None = None) -> np.ndarray:
         """Return the codes of images [n, height, width, channels] in [0, 1], of sides that divide: int32 [n, h, w].
+
+        Args:
+            images: the images.
+            memory: bytes that may be taken; None is half of what is free. An image for which they don't suffice goes
+                strip by strip: the same numbers.
 
         Raises:
             UserError: the images don't fit.
         """
-        return in_parts(self.codes_of, self._images(images).numpy())
+        (latents,) = through(self.encoder, self._images(images).numpy(), memory)
+        return by_rows(self.quantizer.nearest, latents)
 
     def codes_of(self, images: Tensor) -> Tensor:
         """Return the codes of images that fit, as a tensor, in a graph too: int32 [batch, h, w]."""
         return self.quantizer.nearest(self.encoder(images, training=False))
 
-    def decode(self, codes: Tensor) -> np.ndarray:
+    def decode(self, codes: Tensor, memory: int | None = None) -> np.ndarray:
         """Images [n, height, width, channels] in [0, 1] from codes [n, h, w].
+
+        Args:
+            codes: the codes.
+            memory: bytes that may be taken, as for `encode`.
 
         Raises:
             UserError: they are not whole numbers of the codebook.
         """
-        return in_parts(self.pictures_of_codes, self.checked_codes(codes))
+        (vectors,) = in_parts(self.quantizer.vectors, self.checked_codes(codes))
+        (made,) = through(self.decoder, vectors, memory)
+        return np.clip(made, 0.0, 1.0)
 
     def pictures_of_codes(self, codes: Tensor) -> Tensor:
         """Return images [batch, height, width, channels] in [0, 1] of codes that fit, as a tensor."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 from kerasgen.errors import UserError
 from kerasgen.metrics import psnr, ssim
 from kerasgen.models import AutoencoderKL
+from kerasgen.models.translation import whole_memory
 from kerasgen.networks import residual_decoder, residual_encoder, tiny_decoder, tiny_encoder
 from kerasgen.samplers import SAMPLERS
 
@@ -130,6 +131,21 @@ def test_another_size_is_refused_in_a_sentence_and_padded_where_only_pictures_co
     assert made.shape == odd.shape
     padded = np.pad(odd, [(0, 0), (0, 1), (0, 1), (0, 0)], mode="symmetric")
     np.testing.assert_allclose(made, model.reconstruct(padded)[:, :15, :21], atol=1e-6)
+
+
+def test_a_large_image_goes_strip_by_strip_and_gives_the_same_numbers(model, capsys):
+    image = RANDOM.uniform(size=(1, 160, 64, 1)).astype("float32")
+    memory = int(whole_memory(model.encoder, 160, 64) * 0.9)
+    whole = model.encode(image)
+    assert "strips" not in capsys.readouterr().out
+    strips = model.encode(image, memory=memory)
+    np.testing.assert_allclose(strips.mean, whole.mean, atol=1e-5)
+    np.testing.assert_allclose(strips.log_var, whole.log_var, atol=1e-5)
+    assert whole.mean.std() > 0.1
+    np.testing.assert_allclose(model.decode(whole.mean, memory=memory), model.decode(whole.mean), atol=1e-5)
+    odd = image[:, :157, :61]
+    np.testing.assert_allclose(model.reconstruct(odd, memory=memory), model.reconstruct(odd), atol=1e-5)
+    assert capsys.readouterr().out.count("strips") == 4
 
 
 def weights_after(model: AutoencoderKL, steps: int, **rates: float) -> dict[str, bool]:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from kerasgen.errors import UserError
 from kerasgen.metrics.latent import Perplexity
 from kerasgen.models import VQVAE
+from kerasgen.models.translation import whole_memory
 from kerasgen.networks import residual_decoder, residual_encoder
 
 RANDOM = np.random.default_rng(0)
@@ -115,6 +116,19 @@ def test_codes_there_and_back(model):
 
 
 @pytest.mark.slow
+def test_a_large_image_goes_strip_by_strip_and_gives_the_same_codes(model, capsys):
+    image = np.random.default_rng(3).uniform(size=(1, 160, 64, *IMAGES.shape[3:])).astype("float32")
+    memory = int(whole_memory(model.encoder, 160, 64) * 0.9)
+    codes = model.encode(image)
+    assert "strips" not in capsys.readouterr().out
+    found = model.encode(image, memory=memory)
+    # A latent as near to one code as to another may fall to either.
+    assert (found != codes).sum() <= 1
+    assert len(np.unique(codes)) > 1
+    np.testing.assert_allclose(model.decode(codes, memory=memory), model.decode(codes), atol=1e-5)
+    assert capsys.readouterr().out.count("strips") == 2
+
+
 def test_it_learns_pictures_from_a_codebook_far_from_its_latents():
     """Sixteen pictures of two gray squares; without restarts all latents would share a code or two."""
     keras.utils.set_random_seed(0)
