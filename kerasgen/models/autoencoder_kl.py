@@ -18,6 +18,7 @@ from kerasgen.models.declarations import ExportedNetwork, Reported
 from kerasgen.models.discriminated import Discriminated
 from kerasgen.models.gradients import inner
 from kerasgen.models.map_latents import RECONSTRUCTIONS, MapAutoencoder, check_way, through
+from kerasgen.models.translation import traced
 from kerasgen.networks.autoencoder import residual_decoder, residual_encoder, tiny_decoder, tiny_encoder
 from kerasgen.networks.patchgan import patchgan
 from kerasgen.presets import Preset
@@ -259,7 +260,7 @@ class AutoencoderKL(MapAutoencoder, Discriminated):
         mean, square = np.asarray(self.latent_moments, np.float64)
         return float(1 / np.sqrt(max(square - mean**2, _LEAST_VARIANCE)))
 
-    def latents_of(self, encoded: dict[str, Tensor]) -> Tensor:
+    def decodable(self, encoded: dict[str, Tensor]) -> Tensor:
         return encoded["z_mean"]
 
     def encode(self, images: Tensor, memory: int | None = None) -> MapPosterior:

@@ -27,7 +27,7 @@ RECONSTRUCTIONS = {"l1": losses.absolute_error, "l2": losses.squared_error}
 
 
 class MapAutoencoder(GenerativeModel):
-    """An autoencoder of pictures in [0, 1] of any size: a subclass has the networks, and writes `latents_of`.
+    """An autoencoder of pictures in [0, 1] of any size: a subclass has the networks, and writes `decodable`.
 
     Attributes:
         encoder: from images [batch, height, width, channels].
@@ -40,13 +40,13 @@ class MapAutoencoder(GenerativeModel):
     encoder: keras.Model
     decoder: keras.Model
 
-    def latents_of(self, encoded: Tensor | dict[str, Tensor]) -> Tensor:
+    def decodable(self, encoded: Tensor | dict[str, Tensor]) -> Tensor:
         """Return the maps that the decoder takes of what the encoder gives, in a graph too."""
         raise NotImplementedError(f"{type(self).__name__} doesn't say what its decoder takes.")
 
     def way(self, images: Tensor) -> Tensor:
         """Return images [batch, height, width, channels] after the way there and back, of sides that divide."""
-        made = traced(self.decoder)(self.latents_of(traced(self.encoder)(images)))
+        made = traced(self.decoder)(self.decodable(traced(self.encoder)(images)))
         return tf.clip_by_value(made, 0.0, 1.0)
 
     # -- inputs ---------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class MapAutoencoder(GenerativeModel):
         margins = [[0, 0], [0, -height % multiple], [0, -width % multiple], [0, 0]]
         padded = np.pad(images, margins, mode="symmetric")
         encoded = keras.tree.pack_sequence_as(self.encoder.output, through(self.encoder, padded, memory))
-        (made,) = through(self.decoder, by_rows(self.latents_of, encoded), memory)
+        (made,) = through(self.decoder, by_rows(self.decodable, encoded), memory)
         return np.clip(made, 0.0, 1.0)[:, :height, :width]
 
     def preview(self, n: int = 8, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:

@@ -160,7 +160,7 @@ class VQVAE(MapAutoencoder):
 
     # -- use ------------------------------------------------------------------------------------------------
 
-    def latents_of(self, encoded: Tensor) -> Tensor:
+    def decodable(self, encoded: Tensor) -> Tensor:
         return self.quantizer(encoded)
 
     def encode(self, images: Tensor, memory: int | None = None) -> np.ndarray:
