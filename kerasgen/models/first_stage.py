@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import keras
+import numpy as np
 
 from kerasgen.errors import UserError
 from kerasgen.files import MODEL_FILE
@@ -49,6 +50,14 @@ class FirstStage(Generic[M]):
             self.model = self.recorded = wanted.from_config(found.get_config())
             self.model.set_weights(found.get_weights())
         self.model.trainable = False
+
+
+def same(one: FirstStage | None, two: FirstStage | None) -> bool:
+    """Return whether two first stages have the same weights, or are both missing."""
+    if one is None or two is None:
+        return one is two
+    ours, theirs = one.model.get_weights(), two.model.get_weights()
+    return len(ours) == len(theirs) and all(map(np.array_equal, ours, theirs))
 
 
 def stored(path: str, wanted: type[M]) -> M:

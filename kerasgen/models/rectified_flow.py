@@ -14,14 +14,16 @@ from kerasgen.errors import UserError
 from kerasgen.models.autoencoder_kl import AutoencoderKL
 from kerasgen.models.averages import averaged_copy, follow
 from kerasgen.models.base import ReplicaSeedGenerator
+from kerasgen.models.change_of_variables import log_density
 from kerasgen.models.declarations import ExportedNetwork, Reported
-from kerasgen.models.first_stage import FirstStage
+from kerasgen.models.first_stage import FirstStage, same, stored
 from kerasgen.models.from_noise import FromNoise, in_batches
 from kerasgen.models.gradients import inner
 from kerasgen.networks.ode import SOLVERS, integrate
 from kerasgen.networks.velocity import velocity_unet
 from kerasgen.presets import Preset
 from kerasgen.training.health import Comparable, Sign
+from kerasgen.training.schedules import Stage
 from kerasgen.typing import Batch, Config, Tensor
 
 _EVALUATION_SEED = 20220907
@@ -130,6 +132,7 @@ class RectifiedFlow(FromNoise):
         self.averaged = averaged_copy(self.network)
         self.random = ReplicaSeedGenerator(seed)
         self._compiled = tf.function(lambda inputs: self.averaged(inputs, training=False), reduce_retracing=True)
+        self._taught: Callable[[Tensor, Tensor | None], Tensor] | None = None
         self._trackers["examples"] = keras.metrics.Sum(name="examples")
         self.built = True
 
@@ -192,7 +195,7 @@ class RectifiedFlow(FromNoise):
         )
         # Multiples of the golden ratio fill the times evenly, however many examples there are.
         time = tf.cast(places % 10_000, tf.float32)[:, None] * _GOLDEN % 1.0
-        draws = Draws(noise, self._ends(inputs["image"]), time, self._told(inputs))
+        draws = Draws(noise, self._ends(inputs, noise), time, self._told(inputs))
         loss = self._loss(self.averaged, draws, training=False)
         examples.update_state(share.own(tf.ones([count])))
         self.track({"loss": loss + self.layer_losses(self.trainable_variables)}, share)
@@ -216,7 +219,7 @@ class RectifiedFlow(FromNoise):
             hidden = keras.random.uniform((count, 1), seed=self.random) < self.label_dropout
             told = {"label": tf.where(hidden, self._unknown, told["label"])}
         drawn = None if self.first_stage is None else self._noise(count)
-        return Draws(noise, self._ends(inputs["image"], drawn), time, told)
+        return Draws(noise, self._ends(inputs, noise, drawn), time, told)
 
     def _noise(self, count: Tensor) -> Tensor:
         return keras.random.normal((count, *self.latent_shape), seed=self.random)
@@ -224,16 +227,23 @@ class RectifiedFlow(FromNoise):
     def _told(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"label": inputs["label"]} if self.conditional else {}
 
-    def _ends(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return what noise should become, [batch, *latent_shape]: pictures in [-1, 1], or latents.
+    def _ends(self, inputs: dict[str, Tensor], noise: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """Return what noise should become, [batch, *latent_shape].
 
         Args:
-            images: in [0, 1].
-            noise: by which latents are drawn; None gives the posterior's means.
+            inputs: images [batch, height, width, channels] in [0, 1], and labels.
+            noise: where it begins, of which a teacher knows the end.
+            drawn: noise by which latents are drawn; None gives the posterior's means.
         """
+        if self._taught is not None:
+            return tf.stop_gradient(self._taught(noise, self._told(inputs).get("label")))
+        return self._places(inputs["image"], drawn)
+
+    def _places(self, images: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """Return where images in [0, 1] lie: themselves in [-1, 1], or their latents."""
         if self.first_stage is None:
             return 2.0 * images - 1.0
-        return self.first_stage.model.latents_of(images, noise)
+        return self.first_stage.model.latents_of(images, drawn)
 
     def _loss(self, network: keras.Model, draws: Draws, training: bool) -> Tensor:
         """Return the mean squared error of the velocity, [batch]."""
@@ -246,6 +256,48 @@ class RectifiedFlow(FromNoise):
     def _unknown(self) -> float:
         """What each entry of a label is that says nothing."""
         return 1 / self.num_classes if self.num_classes else 0.5
+
+    def reflow(self, teacher: keras.Model | str) -> None:
+        """Let `fit` learn where a trained flow takes noise, instead of pictures: straighter ways, for few steps.
+
+        Liu et al. (2023, 2209.03003). Each step draws noise, and asks the teacher by its own steps, solver and
+        guidance where it ends for the data's labels; of the data's pictures nothing is learned. Begin with the
+        teacher's weights, and compile the model after this. The teacher isn't saved with it.
+
+        Args:
+            teacher: a `RectifiedFlow`, or where it is stored; see `kerasgen.models.first_stage`.
+
+        Raises:
+            UserError: it is something else, moves or knows something else, or this flow is guided itself.
+        """
+        given = stored(teacher, RectifiedFlow) if isinstance(teacher, str) else teacher
+        if not isinstance(given, RectifiedFlow):
+            raise UserError(f"The teacher is a {type(given).__name__}: give a trained RectifiedFlow.")
+        if self.guidance != 1:
+            raise UserError(
+                f"guidance is {self.guidance}, but what the teacher's guidance does is learned from it: give 1."
+            )
+        if (self.latent_shape, self.label_size) != (given.latent_shape, given.label_size):
+            raise UserError(
+                f"This flow moves {self.latent_shape} and is told {self.label_size} classes or attributes, but the "
+                f"teacher moves {given.latent_shape} and is told {given.label_size}: give both the same."
+            )
+        if not same(self.first_stage, given.first_stage):
+            raise UserError("This flow and its teacher have other first stages: give both the same.")
+        # What a closure holds is neither tracked nor saved.
+        self._taught = lambda noise, label: given._moved(noise, label, given.steps, given.guidance)
+
+    def compile_for_recipe(
+        self,
+        steps_per_epoch: int,
+        epochs: int | Sequence[Stage],
+        learning_rate: float = 1e-3,
+        teacher: keras.Model | str | None = None,
+    ) -> None:
+        """Adam, its learning rate following half a cosine to 0; with a teacher, for `reflow`."""
+        if teacher is not None:
+            self.reflow(teacher)
+        super().compile_for_recipe(steps_per_epoch, epochs, learning_rate)
 
     # -- pictures -------------------------------------------------------------------------------------------
 
@@ -280,12 +332,16 @@ class RectifiedFlow(FromNoise):
         return self._pictures(inputs, self.steps, self.guidance)
 
     def _pictures(self, inputs: dict[str, Tensor], steps: int, guidance: float) -> Tensor:
-        z = inputs["z"]
-        velocity = self._velocity(self._compiled, tf.zeros_like(z[:, :1]), inputs.get("label"), guidance)
-        x = integrate(velocity, tf.reshape(z, (-1, *self.latent_shape)), steps, self.solver)
+        noise = tf.reshape(inputs["z"], (-1, *self.latent_shape))
+        x = self._moved(noise, inputs.get("label"), steps, guidance)
         if self.first_stage is not None:
             return self.first_stage.model.pictures_of_latents(x)
         return tf.clip_by_value(0.5 * x + 0.5, 0.0, 1.0)
+
+    def _moved(self, noise: Tensor, label: Tensor | None, steps: int, guidance: float) -> Tensor:
+        """Return where noise ends, both [batch, *latent_shape]."""
+        velocity = self._velocity(self._compiled, tf.zeros_like(noise[:, 0, 0, :1]), label, guidance)
+        return integrate(velocity, noise, steps, self.solver)
 
     def _velocity(
         self,
@@ -321,7 +377,7 @@ class RectifiedFlow(FromNoise):
         given = self._inputs_of(x, y)
         zero = tf.zeros([tf.shape(given["image"])[0], 1])
         velocity = self._velocity(self._compiled, zero, given.get("label"))
-        return integrate(velocity, self._ends(given["image"]), self.steps, self.solver, start=1.0, end=0.0)
+        return integrate(velocity, self._places(given["image"]), self.steps, self.solver, start=1.0, end=0.0)
 
     def log_prob(
         self,
@@ -368,35 +424,9 @@ class RectifiedFlow(FromNoise):
         return in_batches(densities, self._inputs(images, labels)).astype(np.float64)
 
     def _log_density(self, inputs: dict[str, Tensor], steps: int, directions: Tensor) -> Tensor:
-        count = tf.shape(inputs["image"])[0]
-        field = self._velocity(self._compiled, tf.zeros([count, 1]), inputs.get("label"))
-
-        @tf.function
-        def moved(state: Tensor, time: Tensor) -> Tensor:
-            # The state is a picture's numbers, and behind them the integral of the divergence.
-            x = state[:, :-1]
-            with tf.GradientTape(persistent=True) as tape:
-                tape.watch(x)
-                velocity = tf.reshape(field(tf.reshape(x, (-1, *self.image_shape)), time), (count, -1))
-            divergence = tf.zeros([count])
-            for direction in tf.unstack(directions):
-                along = tape.gradient(velocity, x, output_gradients=tf.broadcast_to(direction, tf.shape(velocity)))
-                divergence += tf.linalg.matvec(along, direction)
-            return tf.concat([velocity, divergence[:, None]], axis=1)
-
-        start = tf.reshape(2.0 * inputs["image"] - 1.0, (count, -1))
-        # As a tensor: a new number would be a new graph.
-        state = integrate(
-            lambda state, time: moved(state, tf.constant(time, tf.float32)),
-            tf.pad(start, [[0, 0], [0, 1]]),
-            steps,
-            "heun",
-            start=1.0,
-            end=0.0,
-        )
-        z = state[:, :-1]
-        prior = -0.5 * tf.reduce_sum(z * z + math.log(2 * math.pi), axis=1)
-        return prior + state[:, -1] + self.latent_dim * math.log(2)
+        field = self._velocity(self._compiled, tf.zeros([tf.shape(inputs["image"])[0], 1]), inputs.get("label"))
+        found = log_density(field, self._places(inputs["image"]), steps, directions)
+        return found + self.latent_dim * math.log(2)  # of pictures in [0, 1] rather than [-1, 1]
 
     # -- declarations ---------------------------------------------------------------------------------------
 

@@ -88,23 +88,51 @@ def test_probes_estimate_the_density_without_a_bias():
     np.testing.assert_allclose(estimates.max(axis=0) + estimates.min(axis=0), 2 * exact, atol=1e-3)
 
 
+def dense(inputs):
+    x = layers.Concatenate()([layers.Flatten()(inputs["image"]), inputs["time"]])
+    for _ in range(3):
+        x = layers.Dense(128, activation="silu")(x)
+    return layers.Reshape((1, 1, 2))(layers.Dense(2)(x))
+
+
 @pytest.mark.slow
 def test_a_trained_flow_has_the_mixtures_points_and_density():
-    def network(inputs):
-        x = layers.Concatenate()([layers.Flatten()(inputs["image"]), inputs["time"]])
-        for _ in range(3):
-            x = layers.Dense(128, activation="silu")(x)
-        return layers.Reshape((1, 1, 2))(layers.Dense(2)(x))
-
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(3)
-    flow = in_the_plane(network)
+    flow = in_the_plane(dense)
     flow.compile_for_recipe(1, 2000, learning_rate=4e-3)
     data = tf.data.Dataset.from_tensor_slices(points(65_536, random)).batch(512).repeat()
     flow.fit(data, epochs=1, steps_per_epoch=2000, verbose=0)
     pass_a_two_sample_test(flow.generate(200, seed=0), random)
     held_out = points(1000, random)
     assert abs((flow.log_prob(held_out) - log_density(held_out)).mean()) < 0.05
+
+
+def way(flow: RectifiedFlow, z: np.ndarray, steps: int) -> tuple[np.ndarray, float]:
+    """Where Euler's steps take points [n, 2], and how far from straight that is: E ∫ |end - beginning - v|² dt."""
+    x, velocities = z, []
+    for i in range(steps):
+        given = {"image": x.reshape(-1, 1, 1, 2), "time": np.full((len(x), 1), i / steps, "float32")}
+        velocities.append(np.asarray(flow.averaged(given)).reshape(-1, 2))
+        x = x + velocities[-1] / steps
+    return x, float(np.mean([((x - z - v) ** 2).sum(-1).mean() for v in velocities]))
+
+
+@pytest.mark.slow
+def test_reflow_makes_ways_straight_so_that_a_step_is_enough():
+    keras.utils.set_random_seed(0)
+    teacher = in_the_plane(MixtureVelocity())
+    teacher.steps = 8
+    student = in_the_plane(dense)
+    student.compile_for_recipe(1, 500, learning_rate=4e-3, teacher=teacher)
+    data = tf.data.Dataset.from_tensors(points(256, np.random.default_rng(4))).repeat()
+    student.fit(data, epochs=1, steps_per_epoch=500, verbose=0)
+    z = np.random.default_rng(5).standard_normal((500, 2), dtype="float32")
+    ends, bent = way(teacher, z, 200)
+    assert way(student, z, 50)[1] < bent / 4
+    for steps in (1, 2):
+        far, near = (np.abs(way(flow, z, steps)[0] - ends).mean() for flow in (teacher, student))
+        assert near < far / 2
 
 
 def small(**options) -> RectifiedFlow:
@@ -227,6 +255,42 @@ def test_what_it_cannot_do_is_said(flow, tmp_path):
         flow.interpolate(BATCH["image"][0], BATCH["image"][1], labels=0)
     with pytest.raises(UserError, match=r"\[n, 64\] is needed"):
         flow.decode(np.zeros((2, 3), "float32"), [0, 1])
+
+
+# -- reflow --------------------------------------------------------------------------------------------------
+
+
+def test_a_student_learns_where_its_teacher_ends_guided_and_for_the_real_labels(flow, tmp_path):
+    flow.save_to_preset(tmp_path / "teacher")
+    student = small(label_dropout=1.0)
+    student.compile_for_recipe(1, 1, teacher=str(tmp_path / "teacher"))
+    inputs, _ = student._unpack(BATCH)
+    draws = student.draws(inputs)
+    np.testing.assert_allclose(draws.told["label"], 1 / 3)
+    expected = flow.decode(tf.reshape(draws.noise, (6, 64)), BATCH["label"])
+    np.testing.assert_allclose(np.clip(0.5 * draws.ends + 0.5, 0, 1), expected, atol=1e-5)
+    twin = small(label_dropout=1.0)
+    twin.reflow(flow)
+    other = twin.draws({**inputs, "image": 1 - inputs["image"]})
+    np.testing.assert_allclose(other.ends, draws.ends, atol=1e-6)  # of the pictures nothing is learned
+    twin.save(tmp_path / "student.keras")
+    loaded = load_model(tmp_path / "student.keras")
+    assert len(loaded.weights) == len(flow.weights)  # without the teacher's
+
+
+@pytest.mark.parametrize(
+    ("options", "teacher", "said"),
+    [
+        ({"guidance": 2.0}, lambda flow: flow, "guidance is 2.0, but what the teacher's guidance does"),
+        ({"num_classes": 4}, lambda flow: flow, "is told 4 classes or attributes, but the teacher"),
+        ({}, lambda flow: flow.network, "give a trained RectifiedFlow"),
+        ({}, lambda flow: "nowhere", "There is no RectifiedFlow at 'nowhere'"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused(flow, options, teacher, said):
+    student = RectifiedFlow((8, 8, 1), filters=(8, 8), hidden_units=8, **{"num_classes": 3, **options})
+    with pytest.raises(UserError, match=said):
+        student.compile_for_recipe(1, 1, teacher=teacher(flow))
 
 
 # -- in latents ----------------------------------------------------------------------------------------------
