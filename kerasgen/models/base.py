@@ -127,6 +127,7 @@ class GenerativeModel(Pretrained, keras.Model):
         metrics: None = None,
         *,
         gradient_accumulation_steps: int = 1,
+        jit_compile: bool | str = False,
         **kwargs: Config,
     ) -> None:
         """Set the optimizer, as Keras does.
@@ -136,6 +137,8 @@ class GenerativeModel(Pretrained, keras.Model):
                 the global batch under every strategy.
             gradient_accumulation_steps: k updates the weights after each k-th step only, by the mean of the k
                 gradients, as a batch k times larger would. The optimizer counts updates: so do its schedules.
+            jit_compile: whether XLA compiles the steps. Keras' own default, "auto", does so wherever there is one
+                GPU, and there a step of CycleGAN failed.
             loss, metrics: None; a model has its own.
 
         Raises:
@@ -150,7 +153,7 @@ class GenerativeModel(Pretrained, keras.Model):
                     f"compile got {name}={value!r}, but {type(self).__name__} computes its own losses and reports "
                     f"its own metrics: leave {name} out, and measure anything else in a callback."
                 )
-        super().compile(optimizer=optimizer, **kwargs)
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self._accumulation_steps, self._accumulators = gradient_accumulation_steps, []
 
     def get_compile_config(self) -> dict[str, Config] | None:

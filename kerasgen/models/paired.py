@@ -400,9 +400,13 @@ PRESETS = {
         macs=43_750_080,
     ),
     "denoising": Preset(
-        description="removes Gaussian noise of sigma 0.1",
+        description="removes Gaussian noise of any sigma from 0.02 to 0.15",
         config={"generator_type": "restorer", "generator_options": {"blocks": 5}},
-        data={**_PAIRS, "degradation": [{"kind": "noise", "sigma": 0.1}], "augmentation": "turns_and_colors"},
+        data={
+            **_PAIRS,
+            "degradation": [{"kind": "noise", "sigma": 0.02, "largest": 0.15}],
+            "augmentation": "turns_and_colors",
+        },
         recipe={"epochs": 2, "learning_rate": 2e-3},
         macs=57_065_472,
     ),
