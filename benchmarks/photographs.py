@@ -102,13 +102,18 @@ def write(target: Path, packages: Path) -> None:
         middle(Image.fromarray(pictures.picture(name)).convert("RGB"), _TESTED).save(target / "test" / f"{name}.png")
 
 
+def make(target: Path, debs: Path | None = None) -> None:
+    """Write both splits into a folder that isn't there yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(target, extracted(debs, Path(folder)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--debs", type=Path, help="a folder with the packages, instead of a download")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        write(asked.folder, extracted(asked.debs, Path(folder)))
+    make(asked.folder, asked.debs)
     counts = [len(list((asked.folder / split).iterdir())) for split in ("train", "test")]
     print(f"{counts[0]} squares to train on and {counts[1]} to test on: {asked.folder}")
 

@@ -33,6 +33,7 @@ from kerasgen.models import find
 from kerasgen.runs import load_model
 
 _SEED = tf.constant([7, 7], tf.int64)
+_SIGMA = 0.1  # of the noise that denoising is measured with
 _SHOWN = 88  # pixels of the squares in the pictures
 
 
@@ -62,18 +63,18 @@ def output(model, image: np.ndarray) -> np.ndarray:
     return model.translate(image * 2 - 1) * 0.5 + 0.5
 
 
-def bicubic(small: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return np.clip(tf.image.resize(small, shape[:2], "bicubic", antialias=True).numpy(), 0, 1)
+def bicubic(small: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return np.clip(tf.image.resize(small, truth.shape[:2], "bicubic", antialias=True).numpy(), 0, 1)
 
 
-def non_local_means(image: np.ndarray, _: tuple[int, ...]) -> np.ndarray:
-    """Told the true sigma, with scikit-image's advice of h = 0.8 sigma for its fast mode."""
-    return restoration.denoise_nl_means(
-        image, patch_size=5, patch_distance=6, h=0.08, sigma=0.1, fast_mode=True, channel_axis=-1
-    )
+def non_local_means(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Told the true sigma, and the h that is best for this very picture, which nobody can know without the truth."""
+    options = {"patch_size": 5, "patch_distance": 6, "sigma": _SIGMA, "fast_mode": True, "channel_axis": -1}
+    answers = [restoration.denoise_nl_means(image, h=share * _SIGMA, **options) for share in (0.4, 0.6, 0.8, 1.0)]
+    return max(answers, key=lambda answer: psnr(answer, truth))
 
 
-def exact_inverse(image: np.ndarray, _: tuple[int, ...]) -> np.ndarray:
+def exact_inverse(image: np.ndarray, _: np.ndarray) -> np.ndarray:
     return LowLight().inverse(image)
 
 
@@ -85,28 +86,40 @@ WHOLE: dict[str, tuple[str, Callable, Callable]] = {
 }
 
 
+def degraded(task: str, truth: np.ndarray) -> np.ndarray:
+    """What a task is given: the preset's own degradation, of one sigma where that has a range."""
+    config = {"kind": "noise", "sigma": _SIGMA} if task == "denoising" else find(task)[1].data["degradation"]
+    return quantized(degradation(config)(tf.constant(truth), _SEED).numpy())
+
+
+def numbers(task: str, model, truth: np.ndarray) -> tuple[dict[str, float], list[np.ndarray]]:
+    """Decibels of the input, the baseline and the model on a whole photograph, and their pictures."""
+    _, baseline, measure = WHOLE[task]
+    image = degraded(task, truth)
+    before = bicubic(image, truth) if image.shape != truth.shape else image
+    answers = [before, baseline(image, truth), output(model, image)]
+    return dict(zip(("input", "baseline", "model"), (measure(a, truth) for a in answers), strict=True)), answers
+
+
 def photographs(task: str, model, pictures: Path | None) -> dict[str, list[float]]:
     """Print and return the numbers of each photograph: of the input, the baseline and the model; draw if asked."""
-    baseline_name, baseline, measure = WHOLE[task]
-    degrade = degradation(find(task)[1].data["degradation"])
-    columns, found = [], {}
+    name_of_baseline, columns, found = WHOLE[task][0], [], {}
     for name in TEST:
         truth = whole(name)
-        image = quantized(degrade(tf.constant(truth), _SEED).numpy())
-        before = bicubic(image, truth.shape) if image.shape != truth.shape else image
-        answers = [before, baseline(image, truth.shape), output(model, image)]
-        values = found[name] = [measure(answer, truth) for answer in answers]
+        values, answers = numbers(task, model, truth)
+        found[name] = list(values.values())
         print(
-            f"  {name:8s} input {values[0]:.2f}, {baseline_name} {values[1]:.2f}, {task} {values[2]:.2f} dB",
+            f"  {name:8s} input {values['input']:.2f}, {name_of_baseline} {values['baseline']:.2f}, {task} "
+            f"{values['model']:.2f} dB",
             flush=True,
         )
         columns.append([center(picture) for picture in (*answers, truth)])
     if pictures:
-        titles = ("input", baseline_name, task.replace("_", " "), "truth")
-        if baseline_name == "bicubic":  # the input enlarged is the baseline: show the input's own pixels
-            factor = round(truth.shape[0] / image.shape[0])
+        titles = ("input", name_of_baseline, task.replace("_", " "), "truth")
+        if name_of_baseline == "bicubic":  # the input enlarged is the baseline: show the input's own pixels
             for row, name in zip(columns, TEST, strict=True):
-                small = degrade(tf.constant(whole(name)), _SEED).numpy()
+                small = degraded(task, whole(name))
+                factor = round(whole(name).shape[0] / small.shape[0])
                 row[0] = center(small.repeat(factor, 0).repeat(factor, 1))
         shown = {title: np.stack([row[i] for row in columns]) for i, title in enumerate(titles)}
         save_png(pictures / f"task_{task}.png", side_by_side(shown))

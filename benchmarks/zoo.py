@@ -33,6 +33,13 @@ PICTURES = (
     "and on flower.jpg by vultilion (CC BY 2.0), which comes with scikit-learn.",
     "CC BY 2.0",
 )
+LOMIRI = (
+    "Trained on photographs of Debian's packages lomiri-wallpapers-16.04 and -20.04 by Sander Klootwijk, Bolly, "
+    "freespace, Jakub Mede, Aitzol Berasategi, Peter Nerlich, Clemens Engelhardt, Aury88 and Lukas Baubkus (CC BY "
+    "4.0, CC BY-SA 3.0 and 4.0, CC0), on pictures that come with scikit-image and matplotlib, which are free of "
+    "known copyright restrictions, and on flower.jpg by vultilion (CC BY 2.0), which comes with scikit-learn.",
+    "CC BY-SA 4.0",
+)
 OPENMOJI = (
     "All emojis designed by OpenMoji – the open-source emoji and icon project. License: CC BY-SA 4.0",
     "CC BY-SA 4.0",
@@ -63,6 +70,20 @@ SAID = {
         "For research and teaching: the photographs belong to their photographers",
         "It has seen 80 gray faces of 25 pixels; larger and colored ones are sharpened as any picture would be.",
     ),
+    "super_resolution_x2": (
+        *LOMIRI,
+        "It knows pictures that were made small by bicubic reduction, and no JPEG blocks.",
+    ),
+    "super_resolution_x4": (
+        *LOMIRI,
+        "It knows pictures that were made small by bicubic reduction, and no JPEG blocks.",
+    ),
+    "denoising": (*LOMIRI, "It knows Gaussian noise, the same in all colors; a camera's noise is removed in part."),
+    "enhancement": (
+        *LOMIRI,
+        "It knows one kind of darkness and one color cast; others are changed as if they were that.",
+    ),
+    "inpainting": (*LOMIRI, "What it can't know of a hole it fills with a smooth mean of its surroundings."),
     "sketch_to_emoji": (
         *OPENMOJI,
         "It knows 64-pixel drawings in OpenMoji's manner. What lines leave open, such as the color of a shirt or a "
@@ -79,6 +100,32 @@ SAID = {
     "super_resolution_x2_mobile": (*PICTURES, "What super_resolution_x2 can't guess, it can't either; see its card."),
     "denoising_mobile": (*PICTURES, "It knows Gaussian noise of sigma 0.1; other noise is removed in part."),
 }
+# These learn from more than what comes with the libraries; their numbers are of what does.
+PHOTOGRAPHED = ("super_resolution_x2", "super_resolution_x4", "denoising", "enhancement", "inpainting")
+
+
+def photographs_for(name: str, folder: Path) -> str | None:
+    """The source of a preset that learns from photographs, made if it isn't there; None for all others."""
+    if name not in PHOTOGRAPHED:
+        return None
+    if not folder.exists():
+        import photographs
+
+        photographs.make(folder)
+    return f"folder:{folder}"
+
+
+def on_photographs(name: str, model: Any, folder: Path) -> dict[str, dict[str, float]]:
+    """Decibels of the input, the baseline and the model on each held-out photograph: 256 pixels of a halved one."""
+    import tasks
+    from PIL import Image
+
+    found = {}
+    for path in sorted((folder / "test").glob("*.png")):
+        with Image.open(path) as image:
+            truth = np.asarray(image, np.float32) / 255
+        found[path.stem], _ = tasks.numbers(name, model, truth)
+    return found
 
 
 def artifacts_of(run: Path) -> list[dict[str, Any]]:
@@ -176,10 +223,18 @@ def main() -> None:
 
     run = RunFolder(asked.runs / asked.name)
     stages = [int(end) for end in asked.epochs.split(",")] if asked.epochs else None
-    train(asked.name, run.path, seed=asked.seed, resume=run.exists(), epochs=stages, schedule=stages and "extend")
+    folder = asked.runs.parent / "photographs"
+    source = photographs_for(asked.name, folder)
+    if not run.model_file.exists():
+        options = {"resume": run.exists(), "epochs": stages, "schedule": stages and "extend"}
+        train(asked.name, run.path, source, seed=asked.seed, batch_size=source and 16, **options)
     config, model = run.config(), run.model()
-    report = evaluate(run.path)
+    if source:
+        config["data"]["source"] = "pictures"
+    report = evaluate(run.path, data=source and "pictures")
     del report["run"]
+    if source and asked.name != "inpainting":
+        report["photographs"] = on_photographs(asked.name, model, folder)
     if config["data"].get("unknown"):
         report["score_without_condition"] = score_in_the_dark(model, config["data"])
     attribution, license_, fails = SAID[asked.name]
