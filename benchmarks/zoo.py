@@ -98,7 +98,7 @@ SAID = {
         "It has learned from cyclegan_lines_emoji, one way alone, and fails where that one does; see its card.",
     ),
     "super_resolution_x2_mobile": (*PICTURES, "What super_resolution_x2 can't guess, it can't either; see its card."),
-    "denoising_mobile": (*PICTURES, "It knows Gaussian noise of sigma 0.1; other noise is removed in part."),
+    "denoising_mobile": (*PICTURES, "It knows Gaussian noise, the same in all colors; other noise is removed in part."),
 }
 # These learn from more than what comes with the libraries; their numbers are of what does.
 PHOTOGRAPHED = ("super_resolution_x2", "super_resolution_x4", "denoising", "enhancement", "inpainting")
