@@ -28,11 +28,6 @@ PHOTOS = (
     "Trained on china.jpg by danielbuechele and flower.jpg by vultilion, which come with scikit-learn.",
     "CC BY 2.0",
 )
-PICTURES = (
-    "Trained on pictures that come with scikit-image and matplotlib, which are free of known copyright restrictions, "
-    "and on flower.jpg by vultilion (CC BY 2.0), which comes with scikit-learn.",
-    "CC BY 2.0",
-)
 LOMIRI = (
     "Trained on photographs of Debian's packages lomiri-wallpapers-16.04 and -20.04 by Sander Klootwijk, Bolly, "
     "freespace, Jakub Mede, Aitzol Berasategi, Peter Nerlich, Clemens Engelhardt, Aury88 and Lukas Baubkus (CC BY "
@@ -97,8 +92,11 @@ SAID = {
         *OPENMOJI,
         "It has learned from cyclegan_lines_emoji, one way alone, and fails where that one does; see its card.",
     ),
-    "super_resolution_x2_mobile": (*PICTURES, "What super_resolution_x2 can't guess, it can't either; see its card."),
-    "denoising_mobile": (*PICTURES, "It knows Gaussian noise, the same in all colors; other noise is removed in part."),
+    "super_resolution_x2_mobile": (*LOMIRI, "What super_resolution_x2 can't guess, it can't either; see its card."),
+    "denoising_mobile": (
+        *LOMIRI,
+        "It knows Gaussian noise, the same in all colors; other noise is removed in part.",
+    ),
 }
 # These learn from more than what comes with the libraries; their numbers are of what does.
 PHOTOGRAPHED = ("super_resolution_x2", "super_resolution_x4", "denoising", "enhancement", "inpainting")
