@@ -5,7 +5,7 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, get_type_hints
@@ -44,6 +44,10 @@ Start = Annotated[
     str | None, typer.Option("--from", help="Begin with the weights of a run, a .keras file or a preset.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, to the bit.")]
+Condition = Annotated[
+    list[str] | None,
+    typer.Option(help="What is known of all pictures, as tone=dark: the files take pictures alone."),
+]
 Schedule = Annotated[str | None, typer.Option(help="With more epochs: restart or extend the learning rate's course.")]
 
 
@@ -470,6 +474,7 @@ def export(
     ] = None,
     label: Annotated[str, typer.Option(help="With --serving: what clients may call the version by.")] = "stable",
     page: Annotated[Path | None, typer.Option(help="Folder of a page that runs the model in browsers.")] = None,
+    condition: Condition = None,
     **options: str | int | None,
 ) -> None:
     """Export a trained model's networks, each artifact verified in a fresh process before it is published."""
@@ -480,7 +485,7 @@ def export(
         )
     value_range = None if range is None else values.pair("--range", range)
     if page is not None:
-        _export_page(model, page, images, size, value_range, license)
+        _export_page(model, page, images, size, value_range, license, condition or ())
     if output is None and serving is None:
         return
     wanted = _formats_and_variants(format, variant) if output else []
@@ -492,7 +497,7 @@ def export(
     written: list[Path] = []
     failed: dict[str, UserError] = {}
     with imported_once():
-        for shipment in shipments(model, images, size, floats, value_range):
+        for shipment in shipments(model, images, size, floats, value_range, condition=condition):
             if shipment.floats_said:
                 typer.echo(shipment.floats_said)
             if serving:
@@ -509,9 +514,17 @@ def export(
     if failed:
         _say_failed(failed, len(written))
     if written:
-        print_next(f"kerasgen verify {quote(str(written[0]))} --against {quote(str(model))} --images YOUR_PICTURES")
+        told = _told(condition)
+        print_next(
+            f"kerasgen verify {quote(str(written[0]))} --against {quote(str(model))} --images YOUR_PICTURES{told}"
+        )
     elif serving:
         print_next(f"kerasgen serving list {quote(str(serving))}", f"kerasgen serve {quote(str(serving))}")
+
+
+def _told(condition: list[str] | None) -> str:
+    """Return the options that tell a further command the same of the pictures."""
+    return "".join(f" --condition {quote(known)}" for known in condition or ())
 
 
 def _say_failed(failed: dict[str, UserError], written: int) -> None:
@@ -531,11 +544,12 @@ def _export_page(
     size: int | None,
     value_range: tuple[float, float] | None,
     license: str,
+    condition: Sequence[str],
 ) -> None:
     _import_tensorflow()
     from kerasgen.commands.page import export_page
 
-    folder = export_page(model, page, images, size, value_range, license)
+    folder = export_page(model, page, images, size, value_range, license, condition)
     typer.echo(f"The page is in {folder}; look at it by: python -m http.server --bind 127.0.0.1 --directory {folder}")
 
 
@@ -544,6 +558,7 @@ def verify(
     artifact: Annotated[Path, typer.Argument(help="What `kerasgen export` wrote.")],
     against: Annotated[Path, typer.Option(help="The run folder or .keras file that it was exported from.")],
     images: Annotated[Path | None, typer.Option(help="Your pictures; else the run's validation data.")] = None,
+    condition: Condition = None,
 ) -> None:
     """Compare an artifact with its Keras model on real pictures, and draw the three that differ most."""
     _check_artifacts([artifact])
@@ -551,7 +566,7 @@ def verify(
     from kerasgen.commands.ship import verify_artifact, worst_picture
     from kerasgen.drawing import save_png
 
-    report, spec = verify_artifact(artifact, against, images)
+    report, spec = verify_artifact(artifact, against, images, condition)
     for compared in report.comparisons:
         print_comparison(compared)
     picture = worst_picture(report, spec)
@@ -564,13 +579,14 @@ def verify(
         typer.echo(f"{artifact} is not equal to {against} ({'; '.join(failed)}).", err=True)
         raise typer.Exit(1)
     typer.echo(f"{artifact} passed: {'; '.join(check.found for check in report.checks if check.name == 'parity')}.")
-    print_next(f"kerasgen benchmark {quote(str(artifact))} --against {quote(str(against))}")
+    print_next(f"kerasgen benchmark {quote(str(artifact))} --against {quote(str(against))}{_told(condition)}")
 
 
 @_command("benchmark")
 def benchmark_artifacts(
     artifacts: Annotated[list[Path], typer.Argument(help="What `kerasgen export` wrote.")],
     against: Annotated[Path | None, typer.Option(help="The run or .keras file, for the parity.")] = None,
+    condition: Condition = None,
 ) -> None:
     """Measure artifacts of one network side by side: size, loading, latency, the graph's nodes."""
     _check_artifacts(artifacts)
@@ -578,7 +594,7 @@ def benchmark_artifacts(
     from kerasgen.commands.ship import measured_against
     from kerasgen.export import benchmark
 
-    print_benchmark(benchmark(artifacts) if against is None else measured_against(artifacts, against))
+    print_benchmark(benchmark(artifacts) if against is None else measured_against(artifacts, against, condition))
 
 
 @_command("import-torch")

@@ -28,6 +28,24 @@ def without_condition(
     Raises:
         UserError: something is given that the model doesn't take, or left out that it wasn't trained to do without.
     """
+    numbers = known_numbers(data, given)
+    if not numbers or data is None:
+        return model
+    from kerasgen.networks.told import told
+
+    return told(_generator(model, data.get("image_size")), numbers)
+
+
+def known_numbers(data: Mapping[str, Config] | None, given: Sequence[str] = ()) -> list[float]:
+    """Return the numbers that a model takes beside a picture's own channels; none for one without conditions.
+
+    Args:
+        data: the arguments of the loader that it was trained with; None where nobody knows them.
+        given: such as "tone=dark"; a fact that isn't given is unknown.
+
+    Raises:
+        UserError: as `without_condition`.
+    """
     facts = _facts(data or {})
     said = dict(_parted(text) for text in given)
     for name in said:
@@ -35,9 +53,7 @@ def without_condition(
             known = f"it takes {', '.join(facts)}" if facts else "it takes none"
             raise UserError(f"The condition {name!r} is not one of this model's: {known}.")
     if not facts or data is None:
-        return model
-    from kerasgen.networks.told import told
-
+        return []
     kind, _ = find_kind(data["source_a"])
     numbers: list[float] = []
     for name in facts:
@@ -52,7 +68,7 @@ def without_condition(
         if name in said and said[name] not in words:
             raise UserError(f"The condition {name} is {said[name]!r}: choose {_one_of(words)}.")
         numbers += words[said[name]] if name in said else [0.0] * len(next(iter(words.values())))
-    return told(_generator(model, data.get("image_size")), numbers)
+    return numbers
 
 
 def _facts(data: Mapping[str, Config]) -> list[str]:

@@ -24,6 +24,7 @@ def export_page(
     size: int | None = None,
     value_range: tuple[float, float] | None = None,
     license: str = "",
+    condition: Sequence[str] = (),
 ) -> Path:
     """Write a page that runs a model's networks in the browser: ONNX by ONNX Runtime Web, TFLite by LiteRT.js.
 
@@ -34,6 +35,7 @@ def export_page(
         size: pixels of the square pictures; None takes the model's own, or 256.
         value_range: what 0 and 255 are inside a model that isn't of this zoo.
         license: of the weights; "" takes what the preset says.
+        condition: what is known of all pictures, such as "tone=dark", for a model that can be told.
 
     Returns:
         The folder.
@@ -44,7 +46,7 @@ def export_page(
     Example:
         export_page("vae_digits", "page")
     """
-    ready = shipments(model, images, size, value_range=value_range, open_size=_OPEN_SIZE)
+    ready = shipments(model, images, size, value_range=value_range, open_size=_OPEN_SIZE, condition=condition)
     about, said = _about(Path(model), ready)
     license = license or said
     facts = dict(about.facts) | ({"License": license} if license else {})

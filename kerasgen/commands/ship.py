@@ -3,12 +3,13 @@
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from kerasgen.commands.conditions import known_numbers
 from kerasgen.commands.translate import ranges_of
 from kerasgen.errors import UserError
 from kerasgen.networks.unet import without_noise
@@ -66,6 +67,7 @@ def shipments(
     floats: bool = False,
     value_range: tuple[float, float] | None = None,
     open_size: int | None = None,
+    condition: Sequence[str] | None = None,
 ) -> list[Shipment]:
     """Return the networks of a trained model.
 
@@ -77,6 +79,8 @@ def shipments(
         floats: leaves pictures floats, instead of uint8 outside the artifact.
         value_range: what 0 and 255 are inside a model that isn't of this zoo; without it, its pictures stay floats.
         open_size: the size where neither `size` nor the model says one.
+        condition: what is known of all pictures, such as "tone=dark", so that the network takes pictures alone; what
+            isn't given is unknown. None leaves what is known among the inputs.
 
     Raises:
         UserError: there is no such model or folder, or an argument doesn't fit.
@@ -84,18 +88,21 @@ def shipments(
     from kerasgen.models import GenerativeModel
 
     model = load_model(path)
+    numbers = [] if condition is None else known_numbers(data_of(path), condition)
     if not isinstance(model, GenerativeModel):
         return [_foreign(Path(path), model, images, size, None if floats else value_range, floats)]
     if value_range is not None:
         raise UserError(f"A {type(model).__name__} has the range {model.image_range} of its own: leave --range out.")
+    if numbers:  # lines of another thickness are strange to what was told of drawings
+        size = size or (data_of(path) or {}).get("image_size")
     size = size or (open_size if model.picture_shape[0] is None else None)
     # What no picture file holds, such as seven bands, enters and leaves as floats.
-    floats = floats or model.picture_shape[2] not in (1, 3, 4)
+    floats = floats or model.picture_shape[2] - len(numbers) not in (1, 3, 4)
     spec = None if floats else _spec(size, model.image_range, model.image_multiple)
     examples, calibration = (
         {} if batch is None else model.example_inputs(batch) for batch in _batches(Path(path), model, images, size)
     )
-    return [
+    found = [
         Shipment(
             name,
             exported.network,
@@ -107,6 +114,18 @@ def shipments(
         )
         for name, exported in model.networks_to_export().items()
     ]
+    return [_told(shipment, numbers) for shipment in found] if numbers else found
+
+
+def _told(shipment: Shipment, numbers: Sequence[float]) -> Shipment:
+    """Return a shipment of the network that takes pictures alone, because all else is settled."""
+    from kerasgen.networks.told import told
+
+    def pictures(batch: Tensor) -> Tensor:
+        return None if batch is None else batch[..., : -len(numbers)]
+
+    inputs, calibration = pictures(shipment.inputs), pictures(shipment.calibration)
+    return replace(shipment, network=told(shipment.network, numbers), inputs=inputs, calibration=calibration)
 
 
 def export_each(
@@ -253,14 +272,17 @@ def read_pictures(
 
 
 def verify_artifact(
-    artifact: str | os.PathLike, against: str | os.PathLike, images: str | os.PathLike | None = None
+    artifact: str | os.PathLike,
+    against: str | os.PathLike,
+    images: str | os.PathLike | None = None,
+    condition: Sequence[str] | None = None,
 ) -> "tuple[Report, ImageSpec | None]":
     """Compare an artifact with the network of a trained model that it was exported from.
 
     Args:
         artifact: what `export_model` published.
         against: a run folder, or a `.keras` file.
-        images: as in `shipments`.
+        images, condition: as in `shipments`.
 
     Returns:
         The report, and how the artifact's pictures are to be read.
@@ -270,13 +292,15 @@ def verify_artifact(
     """
     from kerasgen.export import read_manifest, spec_of, verify
 
-    shipment = _origin(Path(artifact), against, images)
+    shipment = _origin(Path(artifact), against, images, condition)
     manifest = read_manifest(Path(artifact))
     calibration = shipment.calibration if manifest.get("calibration") else None
     return verify(artifact, shipment.network, shipment.inputs, calibration), spec_of(manifest)
 
 
-def measured_against(artifacts: Sequence[str | os.PathLike], against: str | os.PathLike) -> "list[Measurement]":
+def measured_against(
+    artifacts: Sequence[str | os.PathLike], against: str | os.PathLike, condition: Sequence[str] | None = None
+) -> "list[Measurement]":
     """Measure artifacts of one network beside the model that they were exported from.
 
     Raises:
@@ -284,11 +308,16 @@ def measured_against(artifacts: Sequence[str | os.PathLike], against: str | os.P
     """
     from kerasgen.export import benchmark
 
-    shipment = _origin(Path(artifacts[0]), against, None)
+    shipment = _origin(Path(artifacts[0]), against, None, condition)
     return benchmark(artifacts, shipment.network, shipment.inputs)
 
 
-def _origin(artifact: Path, against: str | os.PathLike, images: str | os.PathLike | None) -> Shipment:
+def _origin(
+    artifact: Path,
+    against: str | os.PathLike,
+    images: str | os.PathLike | None,
+    condition: Sequence[str] | None,
+) -> Shipment:
     """Return the network that an artifact was made from, with inputs of the artifact's size."""
     from kerasgen.export import read_manifest
 
@@ -296,13 +325,21 @@ def _origin(artifact: Path, against: str | os.PathLike, images: str | os.PathLik
     shape = next(iter(manifest["signatures"]["serving_default"]["inputs"].values()))["shape"]
     shape = [shape[axis] for axis in (0, 2, 3, 1)] if manifest["layout"] == "nchw" and len(shape) == 4 else shape
     size = shape[1] if len(shape) == 4 else None
-    named = {shipment.network.name: shipment for shipment in shipments(against, images, size, floats=True)}
+    known = shipments(against, images, size, floats=True, condition=condition)
+    named = {shipment.network.name: shipment for shipment in known}
     if manifest["network"] not in named:
         raise UserError(
             f"{artifact} was made from the network {manifest['network']!r}, but {against} has only "
             f"{', '.join(named)}: give the model that it was exported from."
         )
-    return named[manifest["network"]]
+    found = named[manifest["network"]]
+    (takes, *more), given = found.network.inputs, shape[-1]
+    if not more and takes.shape[-1] != given:
+        raise UserError(
+            f"{artifact} takes {given} channels, but the network of {against} takes {takes.shape[-1]}: give the "
+            "--condition that it was exported with, or none where there was none."
+        )
+    return found
 
 
 def worst_picture(report: "Report", spec: "ImageSpec | None", n: int = 3) -> np.ndarray | None:

@@ -19,7 +19,7 @@ from kerasgen.commands.page import export_page
 from kerasgen.errors import UserError
 from kerasgen.export.page import Page, write_page
 from kerasgen.export.page.runtimes import PACKAGES, cache_folder, checked_tarball
-from kerasgen.models import VAE
+from kerasgen.models import VAE, PairedTranslator
 from kerasgen.networks.resnet import resnet_generator
 from tests.browser import chromium
 
@@ -270,6 +270,35 @@ def test_a_gallery_of_digits(kerasgen, chrome, tmp_path):
         page.wait(lambda: (page.gallery() != first).any())
         assert page["seed"].get_attribute("value") == "1"
         assert "CC BY 4.0" in page["facts"].get_attribute("textContent")
+
+
+def test_a_drawn_sketch_is_colored(kerasgen, chrome, tmp_path):
+    """The preset for it, told a skin tone: the page and its files take the drawing alone."""
+    told = ("--condition", "tone=dark")
+    code, _, errors = kerasgen("export", "sketch_to_emoji", "--page", tmp_path / "page", *told)
+    assert code == 0, errors
+    with served(tmp_path / "page") as url:
+        page = Shown(chrome, url)
+        page["draw"].click()
+        paper = ActionChains(chrome).move_to_element(page["paper"]).click_and_hold()
+        for step in ((60, 0), (0, 60), (-60, 0), (0, -60)):
+            paper.move_by_offset(*step)
+        paper.release().perform()
+        page.wait(lambda: page["time"].text.endswith("ms"))
+        drawn, colored = page.pixels("input")[..., :3], page.pixels("output")[..., :3]
+    assert drawn.shape == colored.shape == (64, 64, 3)
+    dark = np.tile(np.float32([1.0, 1.0]), (64, 64, 1))
+    given = np.concatenate([drawn / np.float32(127.5) - 1, dark], axis=-1)
+    expected = np.round((PairedTranslator.from_preset("sketch_to_emoji").translate(given) + 1) * 127.5)
+    assert np.abs(colored - expected).max() <= 1
+    assert np.ptp(expected, axis=-1).max() > 20  # there is color
+    file = tmp_path / "page" / "models" / "generator_a2b.tflite"
+    code, said, errors = kerasgen("verify", file, "--against", "sketch_to_emoji", *told)
+    assert code == 0, errors
+    assert "--condition tone=dark" in said
+    code, _, errors = kerasgen("verify", file, "--against", "sketch_to_emoji")
+    assert code == 2
+    assert "takes 3 channels, but the network of sketch_to_emoji takes 5: give the --condition" in errors
 
 
 def test_a_folder_with_other_things_is_left_alone(folder, tmp_path):
