@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -168,22 +168,22 @@ def _named(setting: str, value: object) -> str:
 
 
 def _measured(setting: str, students: Sequence[tuple[object, RunFolder]]) -> Sweep:
+    from kerasgen.export import imported_once
     from kerasgen.export.gate.process import FreshProcess
 
     model = students[0][1].model()
     assert isinstance(model, Distiller)  # `distill` has just made it
     batches, truth = _held_out(model, students[0][1].data())
-    files = [(*student, variant) for student in students for variant in _VARIANTS]
-    paths, refused = _written(setting, files)
     points = []
     with ExitStack() as stack:
-        kept = [(*file, path) for file, path in zip(files, paths, strict=True) if path is not None]
-        processes = [stack.enter_context(FreshProcess("tflite", path, 1)) for *_, path in kept]
+        stack.enter_context(imported_once())
+        files, refused = _written(setting, students)
+        processes = [stack.enter_context(FreshProcess("tflite", file.path, 1)) for file in files]
         times = timed(processes, batches[0]["a"][:1], _ROUNDS)
-        for (value, run, variant, path), process, ms in zip(kept, processes, times, strict=True):
+        for file, process, ms in zip(files, processes, times, strict=True):
             psnr = TASKS[model.task].score(partial(_answers, process), batches)["psnr"]
-            macs = next(iter(run.model().costs().values())).macs
-            points.append(Point(value, variant, psnr, ms, path.stat().st_size, macs, str(run.path), str(path)))
+            size, run = file.path.stat().st_size, str(file.run.path)
+            points.append(Point(file.value, file.variant, psnr, ms, size, file.macs, run, str(file.path)))
     teacher_psnr = TASKS[model.task].score(model.teacher_answers, batches)["psnr"] if truth else None
     against = "the truth" if truth else "the teacher's answers"
     pictures = sum(len(batch["a"]) for batch in batches)
@@ -204,16 +204,27 @@ def _held_out(model: Distiller, arguments: Mapping[str, Config]) -> tuple[list[d
     return [{"a": batch["a"], "b": model.teacher_answers(batch["a"])} for batch in batches], False
 
 
-def _written(setting: str, files: Sequence[tuple[object, RunFolder, str]]) -> tuple[list[Path | None], list[str]]:
-    """Write each file; None and a sentence for one that the gate refuses."""
-    paths: list[Path | None] = []
-    refused = []
-    for value, run, variant in files:
+class _File(NamedTuple):
+    """A student in one variant."""
+
+    value: object
+    variant: str
+    macs: int
+    run: RunFolder
+    path: Path
+
+
+def _written(setting: str, students: Sequence[tuple[object, RunFolder]]) -> tuple[list[_File], list[str]]:
+    """Write the files of all students, and return a sentence for each that the gate refuses."""
+    files, refused = [], []
+    for value, run in students:
+        macs = next(iter(run.model().costs().values())).macs
         (shipment,) = shipments(run.path, floats=True)
-        written, failed = export_each(shipment, run.path / "files", [("tflite", variant)])
-        paths += written or [None]
-        refused += [f"{setting}={value}, {variant}: {error}" for error in failed.values()]
-    return paths, refused
+        for variant in _VARIANTS:
+            paths, failed = export_each(shipment, run.path / "files", [("tflite", variant)])
+            files += [_File(value, variant, macs, run, path) for path in paths]
+            refused += [f"{setting}={value}, {variant}: {error}" for error in failed.values()]
+    return files, refused
 
 
 def _answers(process: "FreshProcess", pictures: np.ndarray) -> np.ndarray:

@@ -54,6 +54,17 @@ def test_it_is_exported_as_its_teacher_is_but_small(student):
     assert ours.network.count_params() < 0.2 * theirs.network.count_params()
 
 
+def test_a_preset_that_names_its_teacher_is_trained_again_as_any_other(student):
+    run, config = RunFolder(student), RunFolder(student).config()
+    named = {
+        **config,
+        "preset": "sketch_to_emoji_mobile",
+        "config": {**config["config"], "teacher": "sketch_to_emoji"},
+    }
+    (command,) = repeating(run, named)
+    assert shlex.split(command)[:4] == ["kerasgen", "train", "sketch_to_emoji_mobile", "--config"]
+
+
 @pytest.mark.slow
 def test_it_goes_on_to_the_bit_and_its_command_repeats_it(student, kerasgen, tmp_path):
     folder = tmp_path / "run"
