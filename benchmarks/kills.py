@@ -7,14 +7,15 @@ foreign; what it makes equals what an undisturbed run makes.
 import argparse
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -60,23 +61,38 @@ def main() -> None:
         print(f"{name}: {given.tries} kills, {len(faults)} faults", *faults, sep="\n  ", flush=True)
 
 
-def killed(name: str, folder: Path, tries: int, seed: int) -> list[str]:
-    """Kill one kind of command so many times, and return what was wrong."""
+class Process(Protocol):
+    """A command that runs."""
+
+    def kill(self) -> None: ...
+    def wait(self) -> int: ...
+
+
+Begin = Callable[[list[str], dict[str, str]], Process]
+
+
+def killed(name: str, folder: Path, tries: int, seed: int, begin: Begin | None = None) -> list[str]:
+    """Kill one kind of command so many times, and return what was wrong.
+
+    `begin` starts a command, given what `python` is given and its environment; by default in a new Python, in which
+    the imports are what the first 0.4 of the time goes into.
+    """
+    begin, first = begin or in_new_python, 0.0 if begin else 0.4
     inputs, truth, moments = folder / "in", folder / "truth", random.Random(seed)
     make_inputs(inputs)
     began = time.monotonic()
-    run(name, inputs, truth, folder / "system")
+    start(begin, name, inputs, truth, folder / "system").wait()
     took, faults = time.monotonic() - began, []
     for number in range(tries):
         output, system = folder / f"out{number}", folder / f"system{number}"
         (output / "kept").mkdir(parents=True)
         (output / "kept" / ".tmp-foreign").write_text("foreign")
-        process = start(name, inputs, output, system)
-        time.sleep(moments.uniform(0.4, 1.0) * took)  # before that, it imports
-        process.send_signal(signal.SIGKILL)
+        process = start(begin, name, inputs, output, system)
+        time.sleep(moments.uniform(first, 1.0) * took)
+        process.kill()
         process.wait()
         faults += [f"after kill {number}: {fault}" for fault in differences(output, truth, whole=False)]
-        code = run(name, inputs, output, system)
+        code = start(begin, name, inputs, output, system).wait()
         faults += [f"kill {number}: the next run ended with {code}"] if code else []
         faults += [f"after the run after kill {number}: {f}" for f in differences(output, truth, name != "serving")]
         left = [*output.rglob(".kerasgen-tmp-*"), *system.iterdir()]
@@ -103,18 +119,18 @@ def make_inputs(folder: Path) -> None:
     )
 
 
-def start(name: str, inputs: Path, output: Path, system: Path) -> subprocess.Popen:
+def start(begin: Begin, name: str, inputs: Path, output: Path, system: Path) -> Process:
     system.mkdir(exist_ok=True)
     command = COMMANDS[name]
     argv = command.again if command.again and (output / "config.json").exists() else command.argv
     argv = [part.replace("{in}", str(inputs)).replace("{out}", str(output)) for part in argv]
     environment = {**os.environ, "TMPDIR": str(system), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return begin(["-m", "kerasgen.cli", *argv], environment)
+
+
+def in_new_python(arguments: list[str], environment: dict[str, str]) -> Process:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-    return subprocess.Popen([sys.executable, "-m", "kerasgen.cli", *argv], **quiet)
-
-
-def run(name: str, inputs: Path, output: Path, system: Path) -> int:
-    return start(name, inputs, output, system).wait()
+    return subprocess.Popen([sys.executable, *arguments], **quiet)
 
 
 def differences(output: Path, truth: Path, whole: bool) -> list[str]:

@@ -30,6 +30,15 @@ def runtimes_are_imported_once():
 
 
 @pytest.fixture(scope="session")
+def warm():
+    """A `WarmPython`: what `python` runs, without waiting for TensorFlow's import each time."""
+    from .warm import warm_python
+
+    with warm_python() as python:
+        yield python
+
+
+@pytest.fixture(scope="session")
 def digits() -> dict[str, np.ndarray]:
     """512 real handwritten digits: {"image": [512, 8, 8, 1] in [0, 1], "label": [512]}."""
     from sklearn.datasets import load_digits

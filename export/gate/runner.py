@@ -12,6 +12,7 @@ The second imports the runtime, runs nothing, and forks a process that does the 
 asks for: each begins with a runtime that no artifact has touched, without waiting for its import.
 """
 
+import atexit
 import contextlib
 import importlib
 import json
@@ -22,6 +23,7 @@ import sys
 import time
 import traceback
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -33,7 +35,7 @@ def main(format_name: str, *asked: str) -> None:
     format_module = importlib.import_module(f"raw_export.formats.{format_name}")
     if len(asked) == 1:
         format_module.import_runtime()
-        fork_for_each(format_module, int(asked[0]))
+        fork_for_each(lambda wanted: run(format_module, wanted["artifact"], wanted["threads"]), int(asked[0]))
     else:
         run(format_module, asked[0], int(asked[1]))
 
@@ -66,7 +68,7 @@ def answer(value: object) -> None:
     print("\x1e" + json.dumps(value), flush=True)
 
 
-def fork_for_each(format_module: types.ModuleType, number: int) -> None:
+def fork_for_each(serve: Callable[[dict], None], number: int) -> None:
     """Fork for each message of the socket, which brings the new process' files, until the other end is closed."""
     with socket.socket(fileno=number) as asking:
         while True:
@@ -76,19 +78,19 @@ def fork_for_each(format_module: types.ModuleType, number: int) -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that watch
             if os.fork() == 0:
                 asking.close()
-                watch(format_module, json.loads(message), files)
+                watch(serve, json.loads(message), files)
             for file in files:
                 os.close(file)
 
 
-def watch(format_module: types.ModuleType, asked: dict, files: list[int]) -> None:
-    """Fork the process of an artifact, and write to the last file its number, and how it ended; never return."""
+def watch(serve: Callable[[dict], None], asked: dict, files: list[int]) -> None:
+    """Fork the process that serves, and write to the last file its number, and how it ended; never return."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     *standard, status = files
     child = os.fork()
     if child == 0:
         os.close(status)
-        become(format_module, asked, standard)
+        become(serve, asked, standard)
     for file in standard:
         os.close(file)
     with contextlib.suppress(BrokenPipeError), open(status, "w") as said:
@@ -97,23 +99,27 @@ def watch(format_module: types.ModuleType, asked: dict, files: list[int]) -> Non
     os._exit(0)
 
 
-def become(format_module: types.ModuleType, asked: dict, standard: list[int]) -> None:
-    """Run an artifact as a new process would, and end."""
+def become(serve: Callable[[dict], None], asked: dict, standard: list[int]) -> None:
+    """Serve what is asked for as a new process would, and end."""
     for number, file in enumerate(standard):
         os.dup2(file, number)
         os.close(file)
     sys.stdin = os.fdopen(0, closefd=False)
     os.environ.clear()
     os.environ.update(asked["environment"])
-    code = 0
+    code: object = 0
     try:
-        run(format_module, asked["artifact"], asked["threads"])
+        serve(asked)
+    except SystemExit as ended:
+        code = ended.code
     except BaseException:
         traceback.print_exc()
         code = 1
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    # Not by Python's own end, where libraries wait for threads that a fork doesn't have.
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":

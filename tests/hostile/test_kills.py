@@ -6,6 +6,9 @@ from kills import COMMANDS, killed
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_killed_command_leaves_nothing(tmp_path, name):
-    faults = killed(name, tmp_path, tries=3, seed=1)
+def test_a_killed_command_leaves_nothing(warm, tmp_path, name):
+    def begin(arguments, environment):
+        return warm.start(*arguments, env=environment, silent=True)
+
+    faults = killed(name, tmp_path, tries=3, seed=1, begin=begin)
     assert not faults, "\n".join(faults)
