@@ -23,31 +23,39 @@ PRESETS = ("vae_digits", "cyclegan_digits_ink", "cyclegan_photo_dusk")
 
 
 def measure(model: Any, preset: str, folder: Path) -> list[dict]:
-    """Export the network that the preset is for (decoder, generator a2b) in every variant, and measure each."""
-    from kerasgen.export import GateError, available_formats, benchmark, export_model
+    """Export the network that the preset is for in every variant, and measure each."""
+    from kerasgen.export import benchmark
+
+    network, rows = exported(model, preset, folder)
+    passed = [row for row in rows if "refused" not in row]
+    paths = [row.pop("path") for row in passed]
+    measured = benchmark(paths, network, real_inputs(model, preset, "test", 32))
+    times = {str(row.path): row.median_ms for row in measured}
+    for row, path in zip(passed, paths, strict=True):
+        row["median_ms"] = times[str(path)]
+    return rows
+
+
+def exported(model: Any, preset: str, folder: Path) -> tuple[Any, list[dict]]:
+    """Export what the preset is for (decoder, generator a2b) in every variant; return the network and the rows."""
+    from kerasgen.export import GateError, available_formats, export_model
 
     name, exported = next(iter(model.networks_to_export().items()))
     network = exported.network
     calibration, inputs = real_inputs(model, preset, "train", 100), real_inputs(model, preset, "test", 32)
-    rows, paths = [], []
-    for format_name, variants in available_formats().items():
-        for variant in variants:
-            row = {"preset": preset, "network": name, "format": format_name, "variant": variant}
-            options = {"calibration": calibration} if variant.startswith("static") else {}
-            try:
-                artifact = export_model(network, folder / name, format_name, variant, inputs=inputs, **options)
-            except GateError as error:
-                rows.append(row | {"refused": str(error)})
-                continue
-            found = re.match(r"([\d.]+) dB", artifact.parity["checks"]["parity"])
-            row |= {"max_difference": artifact.parity["max_difference"], "psnr": found and float(found[1])}
-            rows.append(row | {"bytes": artifact.bytes})
-            paths.append(artifact.path)
-    times = {str(row.path): row.median_ms for row in benchmark(paths, network, inputs)}
-    passed = [row for row in rows if "refused" not in row]
-    for row, path in zip(passed, paths, strict=True):
-        row["median_ms"] = times[str(path)]
-    return rows
+    rows = []
+    for format_name, variant in [(f, v) for f, variants in available_formats().items() for v in variants]:
+        row = {"preset": preset, "network": name, "format": format_name, "variant": variant}
+        options = {"calibration": calibration} if variant.startswith("static") else {}
+        try:
+            artifact = export_model(network, folder / name, format_name, variant, inputs=inputs, **options)
+        except GateError as error:
+            rows.append(row | {"refused": str(error)})
+            continue
+        found = re.match(r"([\d.]+) dB", artifact.parity["checks"]["parity"])
+        row |= {"max_difference": artifact.parity["max_difference"], "psnr": found and float(found[1])}
+        rows.append(row | {"bytes": artifact.bytes, "path": artifact.path})
+    return network, rows
 
 
 def real_inputs(model: Any, preset: str, split: str, n: int) -> dict[str, np.ndarray]:

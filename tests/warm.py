@@ -72,7 +72,9 @@ def warm_python() -> Iterator[WarmPython]:
             command = [sys.executable, "-P", __file__, str(theirs.fileno())]
             process = subprocess.Popen(command, pass_fds=[theirs.fileno()], **quiet)
         try:
-            yield WarmPython(ours)
+            python = WarmPython(ours)
+            python.run("-c", "")  # nobody waits for the imports later, who measures
+            yield python
         finally:
             process.kill()
             process.wait()

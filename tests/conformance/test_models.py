@@ -1,8 +1,6 @@
 """Every model of `MODEL_MODULES` trains, is saved, goes on to the bit, and is one on two devices."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -125,10 +123,10 @@ def test_it_trains_in_mixed_precision(case):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_two_replicas_are_one(name, tmp_path):
+def test_two_replicas_are_one(name, warm, tmp_path):
     """Two logical processors stand for two devices."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.conformance.replicas", name, tmp_path / "result.npz"]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    command = ("-W", "ignore", "-m", "tests.conformance.replicas", name, tmp_path / "result.npz")
+    result = warm.run(*command, cwd=Path(__file__).parents[2])
     assert result.returncode == 0, result.stderr[-3000:]
     with np.load(tmp_path / "result.npz") as archive:
         found = {name: archive[name] for name in archive.files}

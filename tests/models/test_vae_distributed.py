@@ -1,7 +1,5 @@
 """Two replicas of tf.distribute train the VAE as one device does."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,15 +53,14 @@ print("equal", one_logs)
     ],
     ids=["bernoulli", "optimal-sigma", "learned-sigma-free-bits"],
 )
-def test_two_replicas_equal_one_device(options):
-    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, repr(options)]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+def test_two_replicas_equal_one_device(warm, options):
+    result = warm.run("-W", "ignore", "-c", SCRIPT, repr(options), cwd=Path(__file__).parent)
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout.startswith("equal")
 
 
 @pytest.mark.slow
-def test_replicas_draw_different_noise():
+def test_replicas_draw_different_noise(warm):
     script = """
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -79,5 +76,5 @@ draws = strategy.run(lambda: layer([tf.zeros([1, 3])] * 2)).values
 assert tf.reduce_all(draws[0] == alone), (draws, alone)
 assert tf.reduce_all(draws[0] != draws[1]), draws
 """
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True)
+    result = warm.run("-W", "ignore", "-c", script)
     assert result.returncode == 0, result.stderr[-3000:]

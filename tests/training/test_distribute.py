@@ -43,16 +43,16 @@ def start_workers(*arguments, **environment) -> list[subprocess.Popen]:
 
 
 @functools.cache
-def four_steps(model: str, devices: str, options: str) -> dict[str, np.ndarray]:
+def four_steps(warm, model: str, devices: str, options: str) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         arguments = (FOUR_STEPS, model, devices, options, Path(folder) / "result.npz")
         if devices == "workers":
             processes = start_workers(*arguments)
+            outputs = [process.communicate(timeout=200)[0] for process in processes]
+            assert [process.returncode for process in processes] == [0, 0], outputs[0][-3000:]
         else:
-            command = [sys.executable, "-W", "ignore", *map(str, arguments)]
-            processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)]
-        outputs = [process.communicate(timeout=200)[0] for process in processes]
-        assert [process.returncode for process in processes] == [0] * len(processes), outputs[0][-3000:]
+            result = warm.run("-W", "ignore", *arguments)
+            assert result.returncode == 0, result.stderr[-3000:]
         with np.load(Path(folder) / "result.npz") as archive:
             return {name: archive[name] for name in archive.files}
 
@@ -81,14 +81,14 @@ def far(a: np.ndarray, b: np.ndarray) -> bool:
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, list(value)[1:3])) or "plain",
 )
-def test_two_equal_one(model, devices, options):
-    one, two = four_steps(model, "one", repr(options)), four_steps(model, devices, repr(options))
+def test_two_equal_one(warm, model, devices, options):
+    one, two = four_steps(warm, model, "one", repr(options)), four_steps(warm, model, devices, repr(options))
     assert one.keys() == two.keys()
     # Workers share the examples of an evaluation otherwise, and its noise depends on their places.
     noisy = {f"log val_{name}" for name in ("loss", "reconstruction_loss", "elbo")} if devices == "workers" else set()
     assert [name for name in one if far(two[name], one[name]) and name not in noisy] == []
     if options != PLAIN:
-        plain = four_steps(model, "one", repr(PLAIN))
+        plain = four_steps(warm, model, "one", repr(PLAIN))
         assert any(name in plain and far(plain[name], one[name]) for name in one)
 
 
@@ -123,8 +123,8 @@ print("skipped")
 
 
 @pytest.mark.slow
-def test_an_infinity_on_one_replica_skips_the_step_on_all():
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", INFINITY], capture_output=True, text=True)
+def test_an_infinity_on_one_replica_skips_the_step_on_all(warm):
+    result = warm.run("-W", "ignore", "-c", INFINITY)
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stdout == "skipped\n"
 
