@@ -30,6 +30,14 @@ def runtimes_are_imported_once():
 
 
 @pytest.fixture(scope="session")
+def ink_run(tmp_path_factory):
+    """The folder of a cyclegan_digits_ink that was trained for an epoch; tests read it."""
+    from kerasgen.commands.train import train
+
+    return train("cyclegan_digits_ink", tmp_path_factory.mktemp("runs") / "ink", epochs=1, seed=0).folder
+
+
+@pytest.fixture(scope="session")
 def warm():
     """A `WarmPython`: what `python` runs, without waiting for TensorFlow's import each time."""
     from .warm import warm_python

@@ -6,7 +6,6 @@
 import importlib
 import pkgutil
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -93,12 +92,12 @@ def test_commands_are_real(page, known):
 
 
 @pytest.mark.slow
-def test_the_snippets(tmp_path):
+def test_the_snippets(warm, tmp_path):
     """Each page's snippets, in order, in a namespace of the page's own."""
     pages = {page: re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL) for page in PAGES[1:]}
     code = [f"exec({chr(10).join(snippets)!r}, {{'__name__': 'page'}})" for snippets in pages.values() if snippets]
     assert len(code) >= 5
-    result = subprocess.run([sys.executable, "-c", "\n".join(code)], cwd=tmp_path, capture_output=True, text=True)
+    result = warm.run("-c", "\n".join(code), cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     assert (tmp_path / "runs" / "digits" / "vae.keras").exists()
     assert (tmp_path / "saved_models" / "mine.onnx").exists()

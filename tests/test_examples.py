@@ -14,9 +14,8 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.mark.slow
-def test_train_vae(tmp_path):
-    command = [sys.executable, EXAMPLES / "train_vae.py", tmp_path, "1"]
-    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+def test_train_vae(warm, tmp_path):
+    warm.run(EXAMPLES / "train_vae.py", tmp_path, 1, cwd=tmp_path).check_returncode()
     names = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")}
     assert {"sevens.png", "vae.keras", "decoder.tflite", "pictures/epoch_0001.png"} <= names
 
@@ -33,14 +32,13 @@ def test_multi_worker(tmp_path):
 
 
 @pytest.mark.slow
-def test_train_cyclegan(tmp_path):
+def test_train_cyclegan(warm, tmp_path):
     for name, photo in (("a", "china.jpg"), ("b", "flower.jpg")):
         (tmp_path / name).mkdir()
         picture = Image.fromarray(load_sample_image(photo)).resize((160, 106))
         for i in range(4):
             picture.crop((20 * i, 5 * i, 20 * i + 62, 5 * i + 50)).save(tmp_path / name / f"{i}.png")
-    command = [sys.executable, EXAMPLES / "train_cyclegan.py", "a", "b", "out", "1", "32"]
-    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    warm.run(EXAMPLES / "train_cyclegan.py", "a", "b", "out", 1, 32, cwd=tmp_path).check_returncode()
     names = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*")}
     assert {"cyclegan.keras", "pictures/epoch_0001.png", "a2b/0.png", "b2a/3.png"} <= names
     with Image.open(tmp_path / "out" / "a2b" / "0.png") as image:
@@ -48,12 +46,9 @@ def test_train_cyclegan(tmp_path):
 
 
 @pytest.mark.slow
-def test_export_to_phone(tmp_path):
-    from kerasgen.commands.train import train
-
-    run = train("cyclegan_digits_ink", tmp_path / "run", epochs=1).folder
-    command = [sys.executable, EXAMPLES / "export_to_phone.py", run, "out"]
-    result = subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, text=True)
+def test_export_to_phone(warm, ink_run, tmp_path):
+    result = warm.run(EXAMPLES / "export_to_phone.py", ink_run, "out", cwd=tmp_path)
+    result.check_returncode()
     names = {p.name for p in (tmp_path / "out").iterdir()}
     files = {"generator_a2b.tflite", "generator_a2b.dynamic_int8.tflite"}
     assert names == files | {f"{name}.manifest.json" for name in files}
@@ -64,14 +59,12 @@ def test_export_to_phone(tmp_path):
 
 
 @pytest.mark.slow
-def test_serve(tmp_path):
+def test_serve(warm, ink_run, tmp_path):
     """Both scripts, and the page's commands in between, with the server as a process of its own."""
-    from kerasgen.commands.train import train
     from kerasgen.serve import Server
 
-    run = train("cyclegan_digits_ink", tmp_path / "run", epochs=1).folder
-    publish = [sys.executable, EXAMPLES / "serve" / "publish.py", run, "models"]
-    result = subprocess.run(publish, check=True, capture_output=True, cwd=tmp_path, text=True)
+    result = warm.run(EXAMPLES / "serve" / "publish.py", ink_run, "models", cwd=tmp_path)
+    result.check_returncode()
     *_, first, second = result.stdout.splitlines()
     assert first == "generator_a2b 1 ('stable',) default"
     assert second.strip() == "generator_a2b 2 not loaded"

@@ -84,9 +84,9 @@ def test_the_other_commands(own_pictures):
 
 
 @pytest.mark.slow
-def test_the_snippets(tmp_path):
+def test_the_snippets(warm, tmp_path):
     code = "\n".join(SNIPPETS)
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    result = warm.run("-c", code, cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
     assert (tmp_path / "saved_models" / "digits.onnx").exists()
 

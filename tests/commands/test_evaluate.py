@@ -151,13 +151,11 @@ def test_a_vae_that_is_conditional_on_attributes(small_vae, digits):
 
 
 @pytest.mark.slow
-def test_evaluation_of_a_translation(tmp_path):
+def test_evaluation_of_a_translation(ink_run):
     """Each direction beside the untouched input, by the truth and by the distance to the target."""
     from kerasgen.commands.evaluate import evaluate
-    from kerasgen.commands.train import train
 
-    folder = train("cyclegan_digits_ink", tmp_path / "ink", epochs=1, seed=0).folder
-    report = evaluate(folder)
+    report = evaluate(ink_run)
     rows = report["translation"]
     assert rows["a2b, untouched"]["psnr"] == pytest.approx(2.7, abs=0.3)
     assert rows["a2b"]["psnr"] > rows["a2b, untouched"]["psnr"]

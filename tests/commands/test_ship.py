@@ -20,11 +20,6 @@ def vae_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def gan_run(tmp_path_factory):
-    return train("cyclegan_digits_ink", tmp_path_factory.mktemp("runs") / "ink", epochs=1).folder
-
-
-@pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """Six photographs of different sizes, one of them gray."""
     from sklearn.datasets import load_sample_images
@@ -52,9 +47,9 @@ def test_a_run_ships_its_networks_on_its_own_data(vae_run):
 
 
 @pytest.mark.slow
-def test_export_verify_and_benchmark_a_generator(kerasgen, gan_run, pictures, tmp_path):
+def test_export_verify_and_benchmark_a_generator(kerasgen, ink_run, pictures, tmp_path):
     options = ["--format", "tflite,onnx", "--variant", "float32,dynamic_int8,static_int8", "--license", "CC-BY-4.0"]
-    code, said, errors = kerasgen("export", gan_run, "--output", tmp_path, *options)
+    code, said, errors = kerasgen("export", ink_run, "--output", tmp_path, *options)
     assert code == 0, errors
     names = {f"generator_{d}{v}{s}" for d in ("a2b", "b2a") for v in VARIANTS for s in (".tflite", ".onnx")}
     assert names == {p.name for p in tmp_path.iterdir() if "manifest" not in p.name}
@@ -64,13 +59,13 @@ def test_export_verify_and_benchmark_a_generator(kerasgen, gan_run, pictures, tm
     assert manifest["image"]["value_range"] == [-1.0, 1.0]
 
     artifact = tmp_path / "generator_a2b.onnx"
-    code, said, errors = kerasgen("verify", artifact, "--against", gan_run, "--images", pictures)
+    code, said, errors = kerasgen("verify", artifact, "--against", ink_run, "--images", pictures)
     assert code == 0, errors
     assert "6 examples" in said
     assert "SSIM" in said
     with Image.open(tmp_path / "generator_a2b.onnx.worst.png") as picture:
         assert picture.size[0] > picture.size[1] * 0.5
-    code, said, _ = kerasgen("benchmark", artifact, tmp_path / "generator_a2b.tflite", "--against", gan_run)
+    code, said, _ = kerasgen("benchmark", artifact, tmp_path / "generator_a2b.tflite", "--against", ink_run)
     assert code == 0
     assert "in 1" in said
     assert kerasgen("benchmark", artifact)[0] == 0
@@ -80,9 +75,9 @@ VARIANTS = ("", ".dynamic_int8", ".static_int8")
 
 
 @pytest.mark.slow
-def test_verify_finds_another_model(kerasgen, gan_run, vae_run, tmp_path):
-    assert kerasgen("export", gan_run, "--output", tmp_path, "--format", "onnx")[0] == 0
-    generator = load_model(gan_run).generator_a2b
+def test_verify_finds_another_model(kerasgen, ink_run, vae_run, tmp_path):
+    assert kerasgen("export", ink_run, "--output", tmp_path, "--format", "onnx")[0] == 0
+    generator = load_model(ink_run).generator_a2b
     generator.set_weights([w + 0.01 for w in generator.get_weights()])
     generator.save(tmp_path / "other.keras")
     code, _, errors = kerasgen("verify", tmp_path / "generator_a2b.onnx", "--against", tmp_path / "other.keras")

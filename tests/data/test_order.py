@@ -2,8 +2,6 @@
 
 import gc
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -81,8 +79,8 @@ print(json.dumps(epochs))
 
 
 @pytest.mark.slow
-def test_two_replicas_share_the_same_batches():
-    run = subprocess.run([sys.executable, "-c", _TWO_REPLICAS], capture_output=True, text=True, check=False)
+def test_two_replicas_share_the_same_batches(warm):
+    run = warm.run("-c", _TWO_REPLICAS)
     assert run.returncode == 0, run.stderr
     data = load("digits", batch_size=500, seed=2)
     for epoch in json.loads(run.stdout.splitlines()[-1]):
