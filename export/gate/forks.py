@@ -25,9 +25,12 @@ def imported_once() -> Iterator[None]:
     outside of Linux, where a fork isn't safe.
 
     Example:
+        from kerasgen.export import export_model
+
+        network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         with imported_once():
-            for format in available_formats():
-                export_model(network, "saved_models/digits", format)
+            for variant in ("float32", "float16"):
+                export_model(network, "saved_models/dense", "onnx", variant)
     """
     if _IMPORTED.get() is not None or sys.platform != "linux":
         yield
