@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
+
+from kerasgen.models import VQVAE, CodePrior
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -76,3 +80,23 @@ def test_serve(warm, ink_run, tmp_path):
             subprocess.run(ask, check=True, capture_output=True, cwd=tmp_path)
             with Image.open(tmp_path / url[:4] / "china.png") as image:
                 assert image.size == (33, 18)
+
+
+@pytest.mark.slow
+def test_generate_codes(kerasgen, tmp_path):
+    keras.utils.set_random_seed(0)
+    vqvae = VQVAE(1, codes=5, code_dim=3, architecture_options={"filters": (8,), "patch": 2})
+    random = np.random.default_rng(1)
+    vqvae.quantizer.codebook.assign(random.normal(0, 0.7, (5, 3)))
+    prior = CodePrior(vqvae, (4, 6, 1), filters=4, blocks=1, kernel=3, num_classes=2)
+    prior.network.set_weights([w + random.normal(0, 0.3, w.shape) for w in prior.network.get_weights()])
+    prior.save(tmp_path / "prior.keras")
+    code, _, errors = kerasgen("export", tmp_path / "prior.keras", "--output", tmp_path / "codes", "--format", "onnx")
+    assert code == 0, errors
+    command = [sys.executable, EXAMPLES / "generate_codes.py", "codes", "pictures", "2x3", "5", "1"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    expected = prior.generate(5, labels=1, seed=0)[..., 0] * 255
+    assert len(np.unique(expected.reshape(5, -1), axis=0)) > 1
+    for i, picture in enumerate(expected):
+        with Image.open(tmp_path / "pictures" / f"{i:04d}.png") as image:
+            np.testing.assert_allclose(np.asarray(image, float), picture, atol=0.51)
