@@ -70,6 +70,15 @@ def test_the_card_is_made_from_the_json_beside_it(name, tmp_path):
     assert said["attribution"] in made
 
 
+def test_a_first_stage_that_is_named_has_the_weights_it_was_trained_with():
+    configs = {name: json.loads(shipped(name).config_file.read_text())["config"] for name in NAMES}
+    named = {name: config["first_stage"] for name, config in configs.items() if config.get("first_stage")}
+    assert "prior_digits" in named
+    for name, first_stage in named.items():
+        preset, _, digest = first_stage.partition("@")
+        assert PresetFolder(shipped(preset).path).metadata()["sha256"] == digest, name
+
+
 def test_all_of_it_is_small_enough():
     assert sum(f.stat().st_size for name in NAMES for f in shipped(name).path.iterdir()) < MOST_BYTES
 

@@ -185,6 +185,9 @@ def loud_inputs(network: keras.Model, multiple: int) -> dict[str, np.ndarray]:
     """Return high-contrast pictures for inputs that are pictures, at a network's own size where it has one."""
     random, found = np.random.default_rng(0), {}
     for tensor in network.inputs:
+        if tensor.dtype == "int32":  # a map of codes, of which each codebook that ships has more
+            found[tensor.name] = random.integers(0, 16, (1, 8, 8)).astype("int32")
+            continue
         if len(tensor.shape) != 4:
             found[tensor.name] = random.normal(0, 1, (1, *tensor.shape[1:])).astype("float32")
             continue
