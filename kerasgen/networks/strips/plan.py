@@ -13,10 +13,11 @@ from kerasgen.networks.strips.windows import Window
 _THRESHOLDS = (0.0, 100.0, 300.0)
 # Rows of the picture by which a strip may be higher than what it makes, on each side: what lies deeper is kept.
 _MOST_REACH = 32.0
-_SHARE_OF_STRIPS = 0.4  # of the memory; the rest is for kept maps
-# What a strip takes, in terms of its tensors: C libraries keep about as much again of what was freed for a while.
-# With every tensor mapped by itself the peak is that of the tensors, within 2%, for twice the time in the system.
-_FREED_LATE = 2
+_SHARE_OF_STRIPS = 0.5  # of the memory, where not all kept maps fit beside them
+# What a strip takes, in terms of its tensors: C libraries keep what was freed for a while, up to 1.6 times as much
+# again where many small layers follow each other. With every tensor mapped by itself the peak is that of the tensors,
+# within 2%, for twice the time in the system.
+_FREED_LATE = 2.6
 
 
 @dataclass
@@ -233,29 +234,38 @@ def _pass(graph: Graph, levels: _Levels, level: int) -> Pass:
 
 def _placed(graph: Graph, passes: list[Pass], memory: int) -> Plan:
     """Divide passes into strips, and put kept maps into memory as long as they fit, or else on disk."""
-    for way in passes:
-        way.strips, way.memory = _divided(graph, way, int(memory * _SHARE_OF_STRIPS))
     plan = Plan(graph, passes)
     for number, way in enumerate(passes):
         plan.last_read |= dict.fromkeys(way.reads - set(graph.inputs), number)
+    _place(plan, None)
+    # Where all kept maps fit, strips take what is left: the higher they are, the less is computed twice.
+    for_strips = max(int(memory * _SHARE_OF_STRIPS), memory - plan.memory)
+    for way in passes:
+        way.strips, way.memory = _divided(graph, way, for_strips)
     strips = max(way.memory for way in passes)
-    in_memory, on_disk, most = 0, 0, 0
+    _place(plan, memory - strips)
+    plan.memory += strips
+    return plan
+
+
+def _place(plan: Plan, memory: int | None) -> None:
+    """Say which kept maps lie on disk, so that the others fit in `memory`, and what they take at most at a time."""
+    plan.on_disk, plan.memory, plan.disk = set(), 0, 0
+    in_memory, on_disk = 0, 0
     alive: dict[int, int] = {}
-    for number, way in enumerate(passes):
-        unfolded = [s.output for s in way.steps if s.output in graph.unfolded]
+    for number, way in enumerate(plan.passes):
+        unfolded = [s.output for s in way.steps if s.output in plan.graph.unfolded]
         for value in [*unfolded, *(v for v in way.writes if v in plan.last_read)]:
-            size = alive[value] = graph.values[value].size_bytes
-            if value not in graph.unfolded and in_memory + size + strips > memory:
+            size = alive[value] = plan.graph.values[value].size_bytes
+            if value not in plan.graph.unfolded and memory is not None and in_memory + size > memory:
                 plan.on_disk.add(value)
                 on_disk += size
             else:
                 in_memory += size
-        most, plan.disk = max(most, in_memory), max(plan.disk, on_disk)
+        plan.memory, plan.disk = max(plan.memory, in_memory), max(plan.disk, on_disk)
         for value in [v for v in alive if plan.last_read.get(v, number) <= number]:
             size = alive.pop(value)
             on_disk, in_memory = (on_disk - size, in_memory) if value in plan.on_disk else (on_disk, in_memory - size)
-    plan.memory = most + strips
-    return plan
 
 
 def _divided(graph: Graph, way: Pass, memory: int) -> tuple[int, int]:
@@ -328,7 +338,7 @@ def _strip_memory(graph: Graph, way: Pass, strips: int) -> int:
             most = max(most, sum(alive.values()) + _scratch(graph, way, step, rows, alive))
         for value in [v for v in alive if uses[v] <= number]:
             del alive[value]
-    return _FREED_LATE * most
+    return int(_FREED_LATE * most)
 
 
 def _scratch(graph: Graph, way: Pass, step: Step, rows: dict[int, tuple[int, int]], alive: dict[int, int]) -> int:
