@@ -119,9 +119,6 @@ def sweep(
 
     Raises:
         UserError: there are too few choices, two are the same, or as `distill`.
-
-    Example:
-        sweep("cyclegan_digits_ink", "runs/ink", "filters", [4, 8, 16])
     """
     folder, settings = values.path("The folder of the sweep", output), dict(settings or {})
     runs = [RunFolder(folder / _named(setting, value)) for value in choices]
