@@ -98,8 +98,14 @@ SAID = {
         "It knows Gaussian noise, the same in all colors; other noise is removed in part.",
     ),
 }
-# These learn from more than what comes with the libraries; their numbers are of what does.
-PHOTOGRAPHED = ("super_resolution_x2", "super_resolution_x4", "denoising", "enhancement", "inpainting")
+# These learn from more than what comes with the libraries, in batches of so many; their numbers are of what does.
+PHOTOGRAPHED = {
+    "super_resolution_x2": 16,
+    "super_resolution_x4": 8,
+    "denoising": 16,
+    "enhancement": 16,
+    "inpainting": 16,
+}
 
 
 def photographs_for(name: str, folder: Path) -> str | None:
@@ -225,7 +231,7 @@ def main() -> None:
     source = photographs_for(asked.name, folder)
     if not run.model_file.exists():
         options = {"resume": run.exists(), "epochs": stages, "schedule": stages and "extend"}
-        train(asked.name, run.path, source, seed=asked.seed, batch_size=source and 16, **options)
+        train(asked.name, run.path, source, seed=asked.seed, batch_size=PHOTOGRAPHED.get(asked.name), **options)
     config, model = run.config(), run.model()
     if source:
         config["data"]["source"] = "pictures"
