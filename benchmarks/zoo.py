@@ -132,7 +132,7 @@ def on_photographs(name: str, model: Any, folder: Path) -> dict[str, dict[str, f
     return found
 
 
-def artifacts_of(run: Path) -> list[dict[str, Any]]:
+def artifacts_of(trained: Path) -> list[dict[str, Any]]:
     """Every network in every format and variant: bytes, PSNR against Keras, and milliseconds with one thread.
 
     A machine that has other things to do gives no milliseconds.
@@ -142,7 +142,7 @@ def artifacts_of(run: Path) -> list[dict[str, Any]]:
 
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for shipment in shipments(run):
+        for shipment in shipments(trained):
             mine, paths = [], []
             for format_name, variants in available_formats().items():
                 for variant in variants:
@@ -220,10 +220,10 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/zoo"))
     asked = parser.parse_args()
     from kerasgen.commands.card import ARTIFACTS, EVALUATION, STRIP, write_card
-    from kerasgen.commands.evaluate import evaluate, save_report
+    from kerasgen.commands.evaluate import save_report
     from kerasgen.commands.train import train
     from kerasgen.drawing import save_png
-    from kerasgen.runs import RunFolder, write_json
+    from kerasgen.runs import RunFolder, load_model, write_json
 
     run = RunFolder(asked.runs / asked.name)
     stages = [int(end) for end in asked.epochs.split(",")] if asked.epochs else None
@@ -232,30 +232,41 @@ def main() -> None:
     if not run.model_file.exists():
         options = {"resume": run.exists(), "epochs": stages, "schedule": stages and "extend"}
         train(asked.name, run.path, source, seed=asked.seed, batch_size=PHOTOGRAPHED.get(asked.name), **options)
-    config, model = run.config(), run.model()
+    config, target = run.config(), SAVED / asked.name
     if source:
         config["data"]["source"] = "pictures"
-    report = evaluate(run.path, data=source and "pictures")
-    del report["run"]
-    if source and asked.name != "inpainting":
-        report["photographs"] = on_photographs(asked.name, model, folder)
-    if config["data"].get("unknown"):
-        report["score_without_condition"] = score_in_the_dark(model, config["data"])
     attribution, license_, fails = SAID[asked.name]
-    target = SAVED / asked.name
     metadata = {name: config[name] for name in ("preset", "data", "seed", "recipe")}
-    metadata |= {"recipe": {"epochs": config["epochs"], **config["recipe"]}, "numbers": report}
-    metadata["headline"] = headline_of(report)
-    metadata["caption"] = "Pictures from noise." if model.generates else "Held-out pictures, drawn by lot."
+    metadata |= {"recipe": {"epochs": config["epochs"], **config["recipe"]}}
     longer = f" --epochs {asked.epochs}" if asked.epochs else ""
     metadata |= {"command": f"python benchmarks/zoo.py {asked.name} --seed {asked.seed}{longer}", "fails": fails}
-    model.save_to_preset(target, metadata | {"license": license_, "attribution": attribution})
+    metadata |= {"license": license_, "attribution": attribution}
+    # What is measured is what ships: the rounded weights.
+    run.model().save_to_preset(target, metadata, half=True)
+    model, report = load_model(target), measured(target, config["data"], source and folder)
+    metadata |= {"numbers": report, "headline": headline_of(report)}
+    metadata["caption"] = "Pictures from noise." if model.generates else "Held-out pictures, drawn by lot."
+    model.save_to_preset(target, metadata, half=True)
     save_report(report, target / EVALUATION)
     save_png(target / STRIP, strip_of(model, config["data"]))
     write_card(target)
     # The longest part comes last: without it there is a card already.
-    write_json(target / ARTIFACTS, artifacts_of(run.path))
+    write_json(target / ARTIFACTS, artifacts_of(target))
     print(f"Look at {write_card(target)}.")
+
+
+def measured(target: Path, data: dict[str, Any], photographs: Path | None) -> dict[str, Any]:
+    """What `kerasgen evaluate` says of trained weights, and what this zoo adds to it."""
+    from kerasgen.commands.evaluate import evaluate
+    from kerasgen.runs import load_model
+
+    report = evaluate(target)
+    del report["run"]
+    if photographs and target.name != "inpainting":
+        report["photographs"] = on_photographs(target.name, load_model(target), photographs)
+    if data.get("unknown"):
+        report["score_without_condition"] = score_in_the_dark(load_model(target), data)
+    return report
 
 
 if __name__ == "__main__":

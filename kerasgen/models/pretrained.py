@@ -76,7 +76,9 @@ class Pretrained:
         config = {**config, **overrides}
         return _trained(cls, config, folder) if load_weights else cls.from_config(config)
 
-    def save_to_preset(self, folder: str | os.PathLike, metadata: Mapping[str, Config] | None = None) -> None:
+    def save_to_preset(
+        self, folder: str | os.PathLike, metadata: Mapping[str, Config] | None = None, half: bool = False
+    ) -> None:
         """Write config.json, model.weights.h5 and metadata.json, which `from_preset` reads.
 
         The optimizer is left out. A folder of that name is replaced as a whole.
@@ -84,6 +86,8 @@ class Pretrained:
         Args:
             folder: the folder to write.
             metadata: what a reader should know: any of the optional entries of `kerasgen.presets.Metadata`.
+            half: store weights in float16, in half the bytes: each is rounded by 1/2048 of itself at most. Keras
+                reads such a file into float32 again.
 
         Raises:
             UserError: the folder can't be written.
@@ -105,7 +109,30 @@ class Pretrained:
             temporary.mkdir()
             written = PresetFolder(temporary)
             twin.save_weights(written.weights_file)
+            if half:
+                _halve(written.weights_file)
             written.write(type(self).__name__, config, known | dict(metadata or {}))
+
+
+def _halve(file: Path) -> None:
+    """Write a file of weights anew, in float16 what is float32 and not too large for it."""
+    import h5py
+
+    fresh = file.with_name("half.h5")
+    with h5py.File(file) as whole, h5py.File(fresh, "w") as halved:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Group):
+                copied = halved.require_group(name)
+            else:
+                values = item[()]
+                fits = values.dtype == np.float32 and np.abs(values).max(initial=0) <= np.finfo(np.float16).max
+                copied = halved.create_dataset(name, data=values.astype(np.float16) if fits else values)
+            copied.attrs.update(item.attrs)
+
+        copy("/", whole)
+        whole.visititems(copy)
+    fresh.replace(file)
 
 
 def trained(preset: str) -> Pretrained:

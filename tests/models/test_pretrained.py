@@ -68,6 +68,25 @@ def test_a_folder_of_that_name_is_replaced_as_a_whole(trained, tmp_path):
     ]
 
 
+def test_half_stores_each_weight_rounded_once(trained, tmp_path):
+    vae, folder = trained
+    vae.log_sigma.assign(1e6)  # more than float16 holds: it stays as it is
+    vae.save_to_preset(tmp_path / "half", half=True)
+    stored = []
+    with h5py.File(tmp_path / "half" / "model.weights.h5") as file:
+        file.visititems(lambda _, item: stored.append(item.dtype) if isinstance(item, h5py.Dataset) else None)
+    assert [dtype for dtype in stored if dtype == np.float32] == [np.float32]
+    assert stored.count(np.float16) > 5
+    again = VAE.from_preset(tmp_path / "half")
+    for found, kept in zip(again.get_weights(), vae.get_weights(), strict=True):
+        assert found.dtype == kept.dtype
+        rounded = (
+            kept.astype(np.float16).astype(kept.dtype) if kept.dtype == np.float32 and kept.max() < 1e5 else kept
+        )
+        np.testing.assert_array_equal(found, rounded)
+    vae.set_weights(VAE.from_preset(folder).get_weights())
+
+
 def damaged(folder):
     data = bytearray((folder / "model.weights.h5").read_bytes())
     data[len(data) // 2] ^= 1
