@@ -2,8 +2,11 @@
 
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 from keras import layers
+
+from kerasgen.export import export_model
 
 from .compare import assert_equal_in
 
@@ -48,3 +51,22 @@ def test_a_transposed_convolution_reaches_beyond_its_kernels(padding, output_pad
     enlarged = layers.Conv2DTranspose(2, 4, 3, padding, output_padding, bias_initializer="ones")
     model = keras.Model(image, enlarged(unknown(image)))
     assert_equal_in(["onnx"], model, pictures(5, 7), tmp_path)
+
+
+def test_a_slice_of_a_size_that_is_open_holds_in_16_bits(tmp_path):
+    """Its end is compared with a billion, of which float16 makes infinity, and the slice is empty."""
+    image = keras.Input((None, None, 3), name="image")
+
+    class Twice(layers.Layer):
+        def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+            larger = keras.ops.repeat(keras.ops.average_pool(x, 2, 2, padding="same"), 2, axis=1)
+            return larger[:, : keras.ops.shape(x)[1]]
+
+        def compute_output_shape(self, shape: tuple) -> tuple:
+            return (*shape[:2], shape[2] and (shape[2] + 1) // 2, shape[3])
+
+    model = keras.Model(image, layers.Conv2D(2, 1)(Twice()(image)))
+    given = pictures(7, 10)
+    path = export_model(model, tmp_path / "sliced", "onnx", "float16", inputs=given).path
+    found = onnxruntime.InferenceSession(path).run(None, {"image": given["image"][:, :5]})[0]
+    np.testing.assert_allclose(found, model(given["image"][:, :5]), atol=2e-2)

@@ -5,10 +5,17 @@ import onnx
 
 from ..resize import nearest_places
 
+_WHOLE = (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+
 
 def mend(model: onnx.ModelProto) -> None:
-    """Mend the graph in place: its resizes reach their sizes, and no transposed convolution is padded below 0."""
+    """Mend the graph in place.
+
+    Its resizes reach their sizes, no transposed convolution is padded below 0, and whole numbers are compared as
+    such.
+    """
     shapes = _known_shapes(model)
+    _compare_whole_numbers(model)
     nodes = []
     for node in model.graph.node:
         if node.op_type == "ConvTranspose":
@@ -72,3 +79,44 @@ def _reach_beyond_the_kernels(node: onnx.NodeProto) -> None:
     beyond = [max(-before - after, 0) for before, after in pairs]
     pads.ints[:] = [before for before, _ in kept] + [after for _, after in kept]
     node.attribute.append(onnx.helper.make_attribute("output_padding", beyond))
+
+
+def _compare_whole_numbers(model: onnx.ModelProto) -> None:
+    """Take the larger of whole numbers as whole numbers.
+
+    A slice's ends are compared with a billion in float32, which no variant of 16 bits can hold.
+    """
+    graph = model.graph
+    infos = [*onnx.shape_inference.infer_shapes(model).graph.value_info, *graph.input]
+    types = {info.name: info.type.tensor_type.elem_type for info in infos}
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    makers = {output: node for node in graph.node for output in node.output}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+
+    def whole(name: str) -> bool:
+        if name in constants:
+            return bool(np.all(constants[name] == np.rint(constants[name])))
+        return name in makers and makers[name].op_type == "Cast" and types.get(makers[name].input[0]) in _WHOLE
+
+    for node in [node for node in graph.node if node.op_type == "Max" and all(map(whole, node.input))]:
+        read_as = {_cast_to(reader) for reader in readers.get(node.output[0], [])}
+        if not read_as or not read_as <= {*_WHOLE}:
+            continue
+        for i, name in enumerate(node.input):
+            node.input[i] = f"{node.name}_whole_{i}"
+            if name in constants:
+                number = onnx.numpy_helper.from_array(constants[name].astype(np.int64), node.input[i])
+                graph.initializer.append(number)
+                continue
+            cast = onnx.helper.make_node(
+                "Cast", [makers[name].input[0]], [node.input[i]], node.input[i], to=onnx.TensorProto.INT64
+            )
+            graph.node.insert(list(graph.node).index(node), cast)
+
+
+def _cast_to(node: onnx.NodeProto) -> int | None:
+    """Return the type that a node casts to; None if it does something else."""
+    return onnx.helper.get_attribute_value(node.attribute[0]) if node.op_type == "Cast" else None
