@@ -81,7 +81,8 @@ class ImportedRuntime:
         Raises:
             OSError: this process has ended, as after an import that failed.
         """
-        asked = {"artifact": str(path), "threads": threads, "environment": dict(environment)}
+        # Absolute: this process stays in the folder that it was started in.
+        asked = {"artifact": str(path.absolute()), "threads": threads, "environment": dict(environment)}
         return Fork(self._asking, json.dumps(asked).encode(), errors)
 
     def close(self) -> None:
