@@ -114,7 +114,7 @@ def _noisy(model: RectifiedFlow) -> RectifiedFlow:
 
 def _flow_halfway_from_nothing(model: RectifiedFlow) -> None:
     def draws(inputs: dict[str, tf.Tensor]) -> Draws:
-        ends = model._ends(inputs["image"])
+        ends = model._places(inputs["image"])
         return Draws(tf.zeros_like(ends), ends, tf.fill([tf.shape(ends)[0], 1], 0.5), {"label": inputs["label"]})
 
     model.draws = draws
