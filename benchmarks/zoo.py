@@ -105,6 +105,8 @@ PHOTOGRAPHED = {
     "denoising": 16,
     "enhancement": 16,
     "inpainting": 16,
+    "super_resolution_x2_mobile": 16,
+    "denoising_mobile": 16,
 }
 
 
@@ -124,11 +126,11 @@ def on_photographs(name: str, model: Any, folder: Path) -> dict[str, dict[str, f
     import tasks
     from PIL import Image
 
-    found = {}
+    task, found = name.removesuffix("_mobile"), {}
     for path in sorted((folder / "test").glob("*.png")):
         with Image.open(path) as image:
             truth = np.asarray(image, np.float32) / 255
-        found[path.stem], _ = tasks.numbers(name, model, truth)
+        found[path.stem], _ = tasks.numbers(task, model, truth)
     return found
 
 
@@ -223,6 +225,7 @@ def main() -> None:
     from kerasgen.commands.evaluate import save_report
     from kerasgen.commands.train import train
     from kerasgen.drawing import save_png
+    from kerasgen.presets import PresetFolder
     from kerasgen.runs import RunFolder, load_model, write_json
 
     run = RunFolder(asked.runs / asked.name)
@@ -243,10 +246,11 @@ def main() -> None:
     metadata |= {"license": license_, "attribution": attribution}
     # What is measured is what ships: the rounded weights.
     run.model().save_to_preset(target, metadata, half=True)
-    model, report = load_model(target), measured(target, config["data"], source and folder)
-    metadata |= {"numbers": report, "headline": headline_of(report)}
-    metadata["caption"] = "Pictures from noise." if model.generates else "Held-out pictures, drawn by lot."
-    model.save_to_preset(target, metadata, half=True)
+    model, preset = load_model(target), PresetFolder(target)
+    report = measured(model, target, config["data"], source and folder)
+    told = {"numbers": report, "headline": headline_of(report)}
+    told["caption"] = "Pictures from noise." if model.generates else "Held-out pictures, drawn by lot."
+    preset.write(type(model).__name__, preset.config(type(model).__name__), {**preset.metadata(), **told})
     save_report(report, target / EVALUATION)
     save_png(target / STRIP, strip_of(model, config["data"]))
     write_card(target)
@@ -255,17 +259,16 @@ def main() -> None:
     print(f"Look at {write_card(target)}.")
 
 
-def measured(target: Path, data: dict[str, Any], photographs: Path | None) -> dict[str, Any]:
+def measured(model: Any, target: Path, data: dict[str, Any], photographs: Path | None) -> dict[str, Any]:
     """What `kerasgen evaluate` says of trained weights, and what this zoo adds to it."""
     from kerasgen.commands.evaluate import evaluate
-    from kerasgen.runs import load_model
 
     report = evaluate(target)
     del report["run"]
     if photographs and target.name != "inpainting":
-        report["photographs"] = on_photographs(target.name, load_model(target), photographs)
+        report["photographs"] = on_photographs(target.name, model, photographs)
     if data.get("unknown"):
-        report["score_without_condition"] = score_in_the_dark(load_model(target), data)
+        report["score_without_condition"] = score_in_the_dark(model, data)
     return report
 
 

@@ -88,13 +88,14 @@ def shipments(
     from kerasgen.models import GenerativeModel
 
     model = load_model(path)
-    numbers = [] if condition is None else known_numbers(data_of(path), condition)
+    trained_on = None if condition is None else data_of(path)
+    numbers = [] if condition is None else known_numbers(trained_on, condition)
     if not isinstance(model, GenerativeModel):
         return [_foreign(Path(path), model, images, size, None if floats else value_range, floats)]
     if value_range is not None:
         raise UserError(f"A {type(model).__name__} has the range {model.image_range} of its own: leave --range out.")
     if numbers:  # lines of another thickness are strange to what was told of drawings
-        size = size or (data_of(path) or {}).get("image_size")
+        size = size or (trained_on or {}).get("image_size")
     size = size or (open_size if model.picture_shape[0] is None else None)
     # What no picture file holds, such as seven bands, enters and leaves as floats.
     floats = floats or model.picture_shape[2] - len(numbers) not in (1, 3, 4)

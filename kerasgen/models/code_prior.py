@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from kerasgen import values
 from kerasgen.models.declarations import ExportedNetwork, Labels, Reported
-from kerasgen.models.first_stage import FirstStage
 from kerasgen.models.from_noise import FromNoise, in_batches
 from kerasgen.models.vq_vae import VQVAE
 from kerasgen.networks.macs import Cost, cost
@@ -73,11 +72,8 @@ class CodePrior(FromNoise):
         **kwargs: Config,
     ):
         super().__init__(**kwargs)
-        self.first_stage = FirstStage(first_stage, VQVAE)
-        self._arguments["first_stage"] = self.first_stage.recorded
+        self.first_stage = self._held(first_stage, VQVAE)
         vqvae = self.first_stage.model
-        if vqvae is self.first_stage.recorded:
-            self.autoencoder = vqvae  # as an attribute, so that files and checkpoints hold it
         height, width, channels = values.shape("image_shape", image_shape, "height, width, channels")
         self.image_shape = (height, width, channels)
         self.num_classes, self.num_attributes = num_classes, num_attributes

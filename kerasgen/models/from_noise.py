@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import keras
 import numpy as np
@@ -14,8 +14,11 @@ from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import check_labels, check_pictures
 from kerasgen.models.declarations import LatentSampler, Moments
+from kerasgen.models.first_stage import FirstStage
 from kerasgen.training.schedules import Stage, staged
 from kerasgen.typing import Batch, Config, Tensor
+
+M = TypeVar("M", bound=GenerativeModel)
 
 BATCH = 256  # examples that go through a network at once
 
@@ -46,6 +49,14 @@ class FromNoise(GenerativeModel):
     def encode(self, images: Tensor, labels: Tensor = None) -> Moments:
         """Return the posterior of images [n, height, width, channels] in [0, 1]; labels for a conditional model."""
         raise UserError(f"A {type(self).__name__} encodes no pictures: give a model that does, such as a VAE.")
+
+    def _held(self, given: keras.Model | str, wanted: type[M]) -> FirstStage[M]:
+        """Return the first stage, as the configuration and files hold it from now on."""
+        found = FirstStage(given, wanted)
+        self._arguments["first_stage"] = found.recorded
+        if found.model is found.recorded:
+            self.autoencoder = found.model  # as an attribute, so that files and checkpoints hold it
+        return found
 
     # -- inputs ---------------------------------------------------------------------------------------------
 

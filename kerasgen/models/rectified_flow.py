@@ -16,7 +16,7 @@ from kerasgen.models.averages import averaged_copy, follow
 from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.change_of_variables import log_density
 from kerasgen.models.declarations import ExportedNetwork, Reported
-from kerasgen.models.first_stage import FirstStage, same, stored
+from kerasgen.models.first_stage import same, stored
 from kerasgen.models.from_noise import FromNoise, in_batches
 from kerasgen.models.gradients import inner
 from kerasgen.networks.ode import SOLVERS, integrate
@@ -120,7 +120,7 @@ class RectifiedFlow(FromNoise):
         super().__init__(**kwargs)
         height, width, channels = values.shape("image_shape", image_shape, "height, width, channels")
         self.image_shape = (height, width, channels)
-        self.first_stage = None if first_stage is None else self._held(first_stage)
+        self.first_stage = None if first_stage is None else self._held(first_stage, AutoencoderKL)
         self.latent_shape = self._latent_shape()
         self.latent_dim = math.prod(self.latent_shape)
         self.num_classes, self.num_attributes, self.label_dropout = num_classes, num_attributes, label_dropout
@@ -150,14 +150,6 @@ class RectifiedFlow(FromNoise):
                 f"guidance is {self.guidance}, but the model is conditional on nothing: leave it at 1, or give "
                 "num_classes."
             )
-
-    def _held(self, given: keras.Model | str) -> FirstStage[AutoencoderKL]:
-        """Return the first stage, as the configuration and files hold it from now on."""
-        found = FirstStage(given, AutoencoderKL)
-        self._arguments["first_stage"] = found.recorded
-        if found.model is found.recorded:
-            self.autoencoder = found.model  # as an attribute, so that files and checkpoints hold it
-        return found
 
     def _latent_shape(self) -> tuple[int, int, int]:
         if self.first_stage is None:
