@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasgen.layers import Cropping2D, InstanceNormalization, ReflectionPadding2D, SyncBatchNormalization
+from kerasgen.layers import (
+    Cropping2D,
+    GroupNormalization,
+    InstanceNormalization,
+    ReflectionPadding2D,
+    SyncBatchNormalization,
+)
 
 IMAGES = np.random.default_rng(0).normal(3, 2, (3, 6, 5, 4)).astype("float32")
 
@@ -59,13 +65,36 @@ def test_a_dynamic_batch_takes_the_formula():
     np.testing.assert_allclose(call(IMAGES), normalized(IMAGES), atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}])
+@pytest.mark.parametrize("groups", [1, 2, -1])
+def test_group_norm_is_that_of_keras(groups, options):
+    def values_and_gradients(kind):
+        layer = kind(groups, **options)
+        layer.build(IMAGES.shape)
+        layer.set_weights([np.linspace(0.5, 2, 4)] * len(layer.weights))
+        with tf.GradientTape() as tape:
+            images = tf.constant(IMAGES)
+            tape.watch(images)
+            values = layer(images)
+            loss = tf.reduce_sum(tf.sin(values))
+        return values, *tape.gradient(loss, [images, *layer.trainable_variables])
+
+    both = zip(
+        values_and_gradients(GroupNormalization), values_and_gradients(keras.layers.GroupNormalization), strict=True
+    )
+    for own, kerases in both:
+        np.testing.assert_allclose(own, kerases, rtol=1e-4, atol=1e-5)
+
+
 def test_reflection_padding_is_numpys():
     padded = ReflectionPadding2D(2)(IMAGES)
     np.testing.assert_array_equal(padded, np.pad(IMAGES, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="reflect"))
     assert ReflectionPadding2D(2).compute_output_shape((None, None, 5, 4)) == (None, None, 9, 4)
 
 
-@pytest.mark.parametrize("layer", [ReflectionPadding2D(3), InstanceNormalization(1e-3), SyncBatchNormalization()])
+@pytest.mark.parametrize(
+    "layer", [ReflectionPadding2D(3), GroupNormalization(2), InstanceNormalization(1e-3), SyncBatchNormalization()]
+)
 def test_config_round_trip(layer):
     config = keras.saving.serialize_keras_object(layer)
     assert "synchronized" not in config["config"]

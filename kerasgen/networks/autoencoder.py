@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from kerasgen.errors import UserError
+from kerasgen.layers import GroupNormalization
 from kerasgen.losses import LOG_VAR_RANGE
 from kerasgen.networks.norms import check_channels, check_layout
 
@@ -191,13 +192,13 @@ def _residual_block(x: keras.KerasTensor, filters: int, name: str) -> keras.Kera
 
 
 def _normed(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    x = layers.GroupNormalization(_GROUPS, name=f"{name}_norm")(x)
+    x = GroupNormalization(_GROUPS, name=f"{name}_norm")(x)
     return layers.Activation("silu", name=f"{name}_silu")(x)
 
 
 def _attention(x: keras.KerasTensor) -> keras.KerasTensor:
     """Let each place look at all others."""
-    places = layers.GroupNormalization(_GROUPS, name="attention_norm")(x)
+    places = GroupNormalization(_GROUPS, name="attention_norm")(x)
     attended = layers.MultiHeadAttention(1, x.shape[-1], attention_axes=(1, 2), name="attention")
     return layers.Add(name="attention_sum")([x, attended(places, places)])
 

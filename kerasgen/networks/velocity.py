@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 from kerasgen.errors import UserError
+from kerasgen.layers import GroupNormalization
 from kerasgen.networks.norms import check_channels, check_layout
 
 _TIME_FEATURES = 32
@@ -65,7 +66,7 @@ def velocity_unet(
         x = layers.UpSampling2D(2, name=f"double{i}")(x)
         x = layers.Concatenate(name=f"skip{i}")([x, skips[i]])
         x = _block(x, filters[i], condition, f"up{i}")
-    x = layers.Activation("silu", name="last_silu")(layers.GroupNormalization(8, name="last_norm")(x))
+    x = layers.Activation("silu", name="last_silu")(GroupNormalization(8, name="last_norm")(x))
     last = {"padding": "same", "kernel_initializer": "zeros", "dtype": "float32", "name": "velocity"}
     if patch == 1:
         velocity = layers.Conv2D(channels, 3, **last)(x)
@@ -92,13 +93,13 @@ def _block(x: keras.KerasTensor, filters: int, condition: keras.KerasTensor, nam
     kept = x
     if x.shape[-1] != filters:
         kept = layers.Conv2D(filters, 1, name=f"{name}_kept")(x)
-    x = layers.Activation("silu", name=f"{name}_silu1")(layers.GroupNormalization(8, name=f"{name}_norm1")(x))
+    x = layers.Activation("silu", name=f"{name}_silu1")(GroupNormalization(8, name=f"{name}_norm1")(x))
     x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv1")(x)
     told = layers.Reshape((1, 1, filters), name=f"{name}_told")(
         layers.Dense(filters, name=f"{name}_condition")(condition)
     )
     x = layers.Add(name=f"{name}_with_condition")([x, told])
-    x = layers.Activation("silu", name=f"{name}_silu2")(layers.GroupNormalization(8, name=f"{name}_norm2")(x))
+    x = layers.Activation("silu", name=f"{name}_silu2")(GroupNormalization(8, name=f"{name}_norm2")(x))
     x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros", name=f"{name}_conv2")(x)
     return layers.Add(name=f"{name}_sum")([kept, x])
 
@@ -106,7 +107,7 @@ def _block(x: keras.KerasTensor, filters: int, condition: keras.KerasTensor, nam
 def _attention(x: keras.KerasTensor, heads: int) -> keras.KerasTensor:
     """Let each place look at all others."""
     height, width, filters = x.shape[1:]
-    places = layers.GroupNormalization(8, name="attention_norm")(x)
+    places = GroupNormalization(8, name="attention_norm")(x)
     places = layers.Reshape((height * width, filters), name="places")(places)
     found = layers.MultiHeadAttention(heads, filters // heads, name="attention")(places, places)
     return layers.Add(name="attention_sum")([x, layers.Reshape((height, width, filters), name="unplaced")(found)])

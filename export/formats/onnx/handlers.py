@@ -60,6 +60,7 @@ LAYERS: dict[type, Handler] = {
     k.UpSampling2D: resizing.upsampling,
     k.ZeroPadding2D: layers.zero_padding,
     own.Cropping2D: layers.cropping,
+    own.GroupNormalization: norms.group_norm,
     own.InstanceNormalization: norms.instance_norm,
     own.ReflectionPadding2D: layers.reflection_padding,
     own.SyncBatchNormalization: norms.batch_norm,

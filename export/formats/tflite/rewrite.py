@@ -48,7 +48,7 @@ def rewritten(signature: "Signature", half: bool = False) -> "Signature":
 def _replacement(operation: "keras.Operation", half: bool) -> "keras.Operation":
     import keras
 
-    from kerasgen.layers import InstanceNormalization, ReflectionPadding2D
+    from kerasgen.layers import GroupNormalization, InstanceNormalization, ReflectionPadding2D
 
     # Exact classes: a subclass may compute something else.
     kind = type(operation)
@@ -62,7 +62,7 @@ def _replacement(operation: "keras.Operation", half: bool) -> "keras.Operation":
         return _as_layer(operation, norms.instance_norm)
     if half and kind is keras.layers.LayerNormalization and not operation.rms_scaling:
         return _as_layer(operation, norms.layer_norm)
-    picture = kind is keras.layers.GroupNormalization and len(operation.input.shape) == 4
+    picture = kind in (keras.layers.GroupNormalization, GroupNormalization) and len(operation.input.shape) == 4
     if picture and operation.axis in (-1, 3):
         return _as_layer(operation, norms.group_norm_in_half if half else norms.group_norm)
     return operation

@@ -22,7 +22,7 @@ from kerasgen.export.formats.onnx.traversal import emit
 from kerasgen.export.formats.registry import Request
 from kerasgen.export.formats.tflite.rewrite import rewritten
 from kerasgen.export.gate.gate import psnr
-from kerasgen.layers import InstanceNormalization
+from kerasgen.layers import GroupNormalization, InstanceNormalization
 from kerasgen.models import presets
 from kerasgen.networks.macs import macs
 from kerasgen.presets import shipped
@@ -86,7 +86,7 @@ def network(norm) -> keras.Model:
 
 NORMS = {
     "instance": InstanceNormalization,
-    "group": lambda: layers.GroupNormalization(4),
+    "group": lambda: GroupNormalization(4),
     "channels": lambda: layers.GroupNormalization(-1),
     "layer": lambda: layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False),
     "pixels": layers.LayerNormalization,

@@ -15,7 +15,14 @@ from kerasgen.export.formats.onnx.activations import FUNCTIONS
 from kerasgen.export.formats.onnx.graph import Unsupported
 from kerasgen.export.formats.onnx.handlers import LAYERS as HANDLERS
 from kerasgen.export.formats.onnx.traversal import emit
-from kerasgen.layers import Cropping2D, InstanceNormalization, ReflectionPadding2D, Sampling, SyncBatchNormalization
+from kerasgen.layers import (
+    Cropping2D,
+    GroupNormalization,
+    InstanceNormalization,
+    ReflectionPadding2D,
+    Sampling,
+    SyncBatchNormalization,
+)
 from kerasgen.networks import conv_decoder, conv_encoder, resnet_generator, unet_generator
 
 
@@ -53,6 +60,7 @@ LAYERS = {
     "instance_norm": lambda: InstanceNormalization(),
     "group_norm_channels": lambda: layers.GroupNormalization(-1),
     "group_norm": lambda: layers.GroupNormalization(2),
+    "own_group_norm": lambda: GroupNormalization(2),
     "group_norm_bare": lambda: layers.GroupNormalization(2, scale=False, center=False),
     "batch_norm": lambda: layers.BatchNormalization(),
     "sync_batch_norm": lambda: SyncBatchNormalization(scale=False),
