@@ -2,7 +2,8 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import ClassVar, Self
 
 import keras
@@ -118,7 +119,7 @@ class GenerativeModel(Pretrained, keras.Model):
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
         """Every optimizer of the compiled model, for checkpoints; empty before `compile`."""
-        return [] if self.optimizer is None else [self.optimizer]
+        return [self.optimizer] if self.compiled and self.optimizer is not None else []
 
     def compile(
         self,
@@ -155,6 +156,30 @@ class GenerativeModel(Pretrained, keras.Model):
                 )
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self._accumulation_steps, self._accumulators = gradient_accumulation_steps, []
+
+    def save(self, filepath: str | os.PathLike, *args: Config, **kwargs: Config) -> None:
+        """Write a file as Keras does; the optimizers of a model that was never fitted get their state before.
+
+        Without it the file would hold none, of which Keras complains when it reads the file.
+        """
+        self.prepare_optimizers()
+        super().save(filepath, *args, **kwargs)
+
+    # Keras leaves a generator's state out of files: a training that goes on from one would repeat its draws.
+    def save_own_variables(self, store: MutableMapping[str, np.ndarray]) -> None:
+        super().save_own_variables(store)
+        for name, state in self._seed_states().items():
+            store[name] = keras.ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store: Mapping[str, np.ndarray]) -> None:
+        states, found = self._seed_states(), {name: store[name] for name in store.keys()}  # noqa: SIM118
+        super().load_own_variables({name: value for name, value in found.items() if name not in states})
+        for name in states.keys() & found.keys():  # an earlier file has none
+            states[name].assign(found[name])
+
+    def _seed_states(self) -> dict[str, keras.Variable]:
+        own = [value for value in vars(self).values() if isinstance(value, ReplicaSeedGenerator)]
+        return {"seed_state": generator.state for generator in own}
 
     def get_compile_config(self) -> dict[str, Config] | None:
         config = super().get_compile_config()

@@ -446,14 +446,6 @@ class RectifiedFlow(FromNoise):
         labels = self._label_input(self._labels_like(batch))
         return {"generator": {"z": z, **{name: np.asarray(value) for name, value in labels.items()}}}
 
-    # Keras doesn't save a generator's state: without it, training from a file would repeat its noise.
-    def save_own_variables(self, store: dict[str, Tensor]) -> None:
-        super().save_own_variables(store)
-        store["seed_state"] = ops.convert_to_numpy(self.random.state)
-
-    def load_own_variables(self, store: dict[str, Tensor]) -> None:
-        self.random.state.assign(store["seed_state"])
-
 
 MODEL = RectifiedFlow
 PRESETS = {

@@ -66,12 +66,24 @@ def test_what_it_declares_fits_together(case):
 
 
 @every_model
-def test_its_arguments_are_recorded_once_and_give_it_again(case):
+def test_its_arguments_are_recorded_once_and_give_it_again(case, tmp_path):
+    """By its configuration and by a file, though it was never fitted: its optimizers and seeds come too."""
     model = case.make()
     config = model.get_config()
     again = type(model).from_config(config)
     assert again.get_config() == config
     assert [v.shape for v in again.variables] == [v.shape for v in model.variables]
+    with pytest.raises(ValueError, match="call `compile"):
+        model.fit(batches(case))
+    model.compile_for_recipe(2, 2)
+    for variable in model.variables:
+        if variable.dtype == "uint32":  # a seed
+            variable.assign(variable + 3)
+    model.save(tmp_path / "model.keras")
+    before, after = model.training_variables, keras.models.load_model(tmp_path / "model.keras").training_variables
+    assert {group: len(found) for group, found in after.items()} == {g: len(found) for g, found in before.items()}
+    for one, two in zip(keras.tree.flatten(before), keras.tree.flatten(after), strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=one.path)
 
 
 @pytest.mark.slow
