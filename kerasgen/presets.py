@@ -17,6 +17,7 @@ from kerasgen.untrusted import read_json
 
 # Raise it when a folder of today can't be read by yesterday's code, and teach `PresetFolder` the old layout.
 LAYOUT = 1
+FILES = ("config.json", "model.weights.h5", "metadata.json")  # what is read of a folder
 # Of multiply-accumulates, as `kerasgen.networks.macs` counts them.
 CONVENTION = "multiply-accumulates of convolutions and dense layers; transposed ones at their input's resolution"
 
@@ -101,15 +102,15 @@ class PresetFolder:
 
     @property
     def config_file(self) -> Path:
-        return self.path / "config.json"
+        return self.path / FILES[0]
 
     @property
     def weights_file(self) -> Path:
-        return self.path / "model.weights.h5"
+        return self.path / FILES[1]
 
     @property
     def metadata_file(self) -> Path:
-        return self.path / "metadata.json"
+        return self.path / FILES[2]
 
     @property
     def card_file(self) -> Path:
@@ -118,6 +119,15 @@ class PresetFolder:
     def exists(self) -> bool:
         """Return whether there are weights."""
         return self.weights_file.is_file()
+
+    def is_of_keras(self) -> bool:
+        """Return whether Keras wrote the folder, as `model.save` does on Hugging Face.
+
+        Raises:
+            UserError: config.json can't be read.
+        """
+        file = self.config_file
+        return file.is_file() and "class_name" in read_json(file, {}, "a model's own", "save the model again")
 
     def summary(self) -> str:
         """Return how large the weights are and what they are worth, in a few words; "" if there are none."""

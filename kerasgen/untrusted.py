@@ -15,6 +15,7 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
@@ -32,6 +33,8 @@ _SMALL = 64 * 2**20  # bytes that may be taken for any file
 _RATIO = 20  # times its own size that a larger file may take: weights hardly compress
 _MOST_NAME = 1000  # characters of a name in a file
 _MOST_NESTED = 50  # dots in the name of a tensor
+_KERAS_PARTS = ("config.json", "model.weights.h5")  # of a .keras file
+_SAVE_AGAIN = "save the model again with model.save"
 _BUILDING = threading.RLock()
 
 
@@ -274,23 +277,51 @@ def load_keras(path: str | os.PathLike) -> "keras.Model":
     Raises:
         UserError: see `reading`; it brings code of its own, is larger than it may be, or holds NaN or infinity.
     """
+    with reading(path, "a Keras model", _SAVE_AGAIN) as file:
+        model = _built(path, _declared_elements(file))
+    return _with_finite_weights(model, path)
+
+
+def load_keras_folder(folder: Path) -> "keras.Model":
+    """Return the model of a folder that holds what a .keras file does, as Keras puts it on Hugging Face.
+
+    Raises:
+        UserError: see `load_keras`; its files are other ones.
+    """
+    config, weights = (folder / name for name in _KERAS_PARTS)
+    kind = "the configuration of a Keras model"
+    read_json(config, {"class_name": str}, kind, _SAVE_AGAIN)
+    elements = count_weights(weights)
+    with reading(config, kind, _SAVE_AGAIN):
+        model = _built(folder, elements)
+    return _with_finite_weights(model, folder)
+
+
+def _built(path: str | os.PathLike, elements: int) -> "keras.Model":
+    """Let Keras make the model of a file or a folder that holds so many numbers."""
     import keras
 
-    with reading(path, "a Keras model", "save the model again with model.save") as file:
-        elements = _declared_elements(file)
-        with bounded_weights(elements):
-            try:
-                model = keras.models.load_model(path, safe_mode=True)
-            except UserError:
-                raise
-            except (TypeError, ValueError) as error:
-                raise Fault(_said_by_keras(error)) from error
-        if not isinstance(model, keras.Model):
-            raise Fault(f"it holds a {type(model).__name__}")
-    with reading(path, "a trained model", "take the one of an earlier epoch"):
+    with bounded_weights(elements):
+        try:
+            model = keras.models.load_model(path, safe_mode=True)
+        except UserError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise Fault(_said_by_keras(error)) from error
+    if not isinstance(model, keras.Model):
+        raise Fault(f"it holds a {type(model).__name__}")
+    return model
+
+
+def _with_finite_weights(model: "keras.Model", path: str | os.PathLike) -> "keras.Model":
+    import keras
+
+    arrays = [(variable.path, keras.ops.convert_to_numpy(variable)) for variable in model.weights]
+    try:
         # Two networks of a model may have weights of one path.
-        arrays = [(variable.path, keras.ops.convert_to_numpy(variable)) for variable in model.weights]
         check_finite({f"weight {i}, {name}": array for i, (name, array) in enumerate(arrays)})
+    except Fault as fault:
+        raise UserError(f"{path} can't be used ({fault}): take the model of an earlier epoch.") from fault
     return model
 
 
@@ -332,7 +363,7 @@ def _declared_elements(file: BinaryIO) -> int:
         with h5py.File(file, "r") as weights:
             return _elements(weights, size)
     with _checked_zip(file) as archive:
-        for name in ("config.json", "model.weights.h5"):
+        for name in _KERAS_PARTS:
             if name not in archive.namelist():
                 raise Fault(f"it holds no {name}")
         if archive.getinfo("config.json").file_size > MOST_TEXT:

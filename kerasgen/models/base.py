@@ -178,8 +178,8 @@ class GenerativeModel(Pretrained, keras.Model):
             states[name].assign(found[name])
 
     def _seed_states(self) -> dict[str, keras.Variable]:
-        own = [value for value in vars(self).values() if isinstance(value, ReplicaSeedGenerator)]
-        return {"seed_state": generator.state for generator in own}
+        own = next((value for value in vars(self).values() if isinstance(value, ReplicaSeedGenerator)), None)
+        return {} if own is None else {"seed_state": own.state}
 
     def get_compile_config(self) -> dict[str, Config] | None:
         config = super().get_compile_config()

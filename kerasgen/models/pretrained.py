@@ -14,11 +14,12 @@ import numpy as np
 
 from kerasgen.errors import UserError, reason
 from kerasgen.files import atomic_write
-from kerasgen.presets import Preset, PresetFolder, shipped
+from kerasgen.presets import FILES, Preset, PresetFolder, shipped
 from kerasgen.typing import Config
-from kerasgen.untrusted import Fault, bounded_weights, check_finite, count_weights
+from kerasgen.untrusted import Fault, bounded_weights, check_finite, count_weights, load_keras_folder
 
 _PACKAGES = ("kerasgen", "keras", "tensorflow")
+_HUB = "hf://"
 P = TypeVar("P", bound="Pretrained")
 
 
@@ -46,8 +47,8 @@ class Pretrained:
         """Make a model of a preset's configuration, with its trained weights.
 
         Args:
-            preset: a name that `kerasgen list` shows, a folder that `save_to_preset` wrote, or "hf://USER/NAME", a
-                model on Hugging Face that `model.save` put there (Keras' own loader reads it).
+            preset: a name that `kerasgen list` shows, a folder that `save_to_preset` wrote, or "hf://USER/NAME" for
+                such a folder on Hugging Face, or for a model that `model.save` put there.
             load_weights: False makes a new, untrained model.
             **overrides: constructor arguments to replace; those that change the networks need `load_weights=False`.
 
@@ -58,13 +59,13 @@ class Pretrained:
             vae = VAE.from_preset("vae_digits")
             images = vae.generate(16, labels=7)
         """
-        if str(preset).startswith("hf://"):
-            return _from_hugging_face(cls, str(preset), load_weights, overrides)
         name = str(preset)
         if name in cls.presets:
             config, folder = cls.presets[name].config, shipped(name)
-        elif Path(preset).is_dir():
-            folder = PresetFolder(preset)
+        elif name.startswith(_HUB) or Path(preset).is_dir():
+            folder = PresetFolder(_downloaded(name) if name.startswith(_HUB) else preset)
+            if folder.is_of_keras():
+                return _saved_by_keras(cls, folder.path, load_weights, overrides)
             config = folder.config(cls.__name__)
         else:
             raise UserError(_no_preset(cls, name))
@@ -176,20 +177,27 @@ def _trained(cls: type[P], config: Mapping[str, Config], folder: PresetFolder) -
     return model
 
 
-def _from_hugging_face(
-    cls: type["Pretrained"], address: str, load_weights: bool, overrides: Mapping[str, Config]
-) -> keras.Model:
-    if overrides or not load_weights:
-        raise UserError(f"{address} is a whole model with its weights: leave the other arguments out.")
+def _downloaded(address: str) -> Path:
+    """Return the folder of a model on Hugging Face, with none but the files that are read."""
     try:
-        model = keras.saving.load_model(address)
-    except (ImportError, OSError, ValueError, KeyError, TypeError) as error:
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(address.removeprefix(_HUB), allow_patterns=list(FILES)))
+    except ImportError as error:
+        raise UserError(f"{address} is on Hugging Face: run `pip install huggingface_hub` to load it.") from error
+    except Exception as error:  # those of the Hub and of the connection are of two dozen types
         raise UserError(
-            f"{address} can't be loaded ({reason(error)}): `pip install huggingface_hub`, and give hf://USER/NAME of "
-            "a model that `model.save` put there."
+            f"{address} can't be downloaded ({reason(error)}): give hf://USER/NAME of a model there, and look at "
+            "your connection."
         ) from error
+
+
+def _saved_by_keras(cls: type[P], folder: Path, load_weights: bool, overrides: Mapping[str, Config]) -> P:
+    if overrides or not load_weights:
+        raise UserError(f"{folder} is a whole model with its weights: leave the other arguments out.")
+    model = load_keras_folder(folder)
     if not isinstance(model, cls):
-        raise UserError(f"{address} holds a {type(model).__name__}, not a {cls.__name__}: load it by its own class.")
+        raise UserError(f"{folder} holds a {type(model).__name__}, not a {cls.__name__}: load it by its own class.")
     return model
 
 

@@ -1,10 +1,13 @@
 """Trained weights by name and by folder: what comes back is what was saved, and what doesn't exist is refused."""
 
 import json
+import shutil
+import zipfile
 
 import h5py
 import numpy as np
 import pytest
+from huggingface_hub import constants
 
 from kerasgen.errors import UserError
 from kerasgen.models import VAE, CycleGAN
@@ -21,6 +24,35 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("presets") / "mine"
     vae.save_to_preset(folder, {"license": "CC0", "numbers": {"elbo": -1.5}})
     return vae, folder
+
+
+@pytest.fixture
+def hub(trained, tmp_path, monkeypatch):
+    """Hugging Face without its network: what huggingface_hub has downloaded before."""
+    vae, folder = trained
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    def downloaded(name):
+        kept = tmp_path / f"models--user--{name}"
+        (kept / "refs").mkdir(parents=True)
+        (kept / "refs" / "main").write_text("0" * 40)
+        return kept / "snapshots" / ("0" * 40)
+
+    shutil.copytree(folder, downloaded("preset"))
+    vae.save(tmp_path / "vae.keras")
+    config = {}
+    for name in ("saved", "code", "huge", "deep"):
+        with zipfile.ZipFile(tmp_path / "vae.keras") as parts:
+            parts.extractall(downloaded(name))
+        config[name] = tmp_path / f"models--user--{name}" / "snapshots" / ("0" * 40) / "config.json"
+    said = json.loads(config["saved"].read_text())
+    wide = {**said, "config": {**said["config"], "hidden_units": 10**6}}
+    config["huge"].write_text(json.dumps(wide))
+    config["deep"].write_text("[" * 100_000)
+    code = {"class_name": "Lambda", "module": "keras.layers", "config": {"function": {"class_name": "__lambda__"}}}
+    config["code"].write_text(json.dumps(code))
+    return tmp_path
 
 
 def test_a_folder_gives_the_same_model(trained):
@@ -137,10 +169,24 @@ def test_what_cannot_be_loaded_is_said(trained, tmp_path, spoil, options, senten
         (VAE, "vae_64", {}, "has no trained weights: train it by `kerasgen train vae_64`"),
         (VAE, "nowhere", {}, "There is no preset 'nowhere', and no folder of that name"),
         (VAE, "cyclegan_digits_ink", {}, "is a CycleGAN, not a VAE"),
-        (CycleGAN, "hf://user/name", {"load_weights": False}, "leave the other arguments out"),
-        (CycleGAN, "hf://user/name", {}, "can't be loaded"),
+        (VAE, "hf://user/preset", {"latent_dim": 6}, "don't fit this configuration"),
+        (VAE, "hf://user/saved", {"load_weights": False}, "leave the other arguments out"),
+        (CycleGAN, "hf://user/saved", {}, "holds a VAE, not a CycleGAN"),
+        (VAE, "hf://user/code", {}, "its Lambda layer is code"),
+        (VAE, "hf://user/huge", {}, "its layers have more weights than"),
+        (VAE, "hf://user/deep", {}, "nested too deeply"),
+        (VAE, "hf://user/nowhere", {}, "can't be downloaded"),
+        (VAE, "hf://../..", {}, "can't be downloaded"),
     ],
 )
-def test_random_weights_are_never_handed_out(model, name, options, sentence):
+def test_random_weights_are_never_handed_out(hub, model, name, options, sentence):
     with pytest.raises(UserError, match=sentence):
         model.from_preset(name, **options)
+
+
+def test_what_hugging_face_gives_is_read_as_a_folder_is(hub, trained):
+    """A preset's folder, and what `model.save` puts there."""
+    for name in ("preset", "saved"):
+        again = VAE.from_preset(f"hf://user/{name}")
+        for found, kept in zip(again.get_weights(), trained[0].get_weights(), strict=True):
+            np.testing.assert_array_equal(found, kept)
