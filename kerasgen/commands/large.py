@@ -1,5 +1,7 @@
-"""A picture that is too large for the memory: read whole as it is, translated strip by strip, written row by row."""
+"""A picture that is too large for the memory: read, translated and written a few rows at a time."""
 
+import math
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -7,34 +9,38 @@ import numpy as np
 
 from kerasgen.data.deep import to_numbers
 from kerasgen.data.png import PngWriter
-from kerasgen.data.reading import PictureHead, to_float
+from kerasgen.data.reading import read_bands, to_float
+from kerasgen.data.scanning import PictureFile
 from kerasgen.files import atomic_write
 
 if TYPE_CHECKING:
     import keras
 
+    from kerasgen.networks.strips import OnDisk
+
 _Range = tuple[float, float] | None
 
 
 def translate_large(
-    generator: "keras.Model", picture: np.ndarray, target: Path, head: PictureHead, value_range: _Range, memory: int
+    generator: "keras.Model", picture: PictureFile, target: Path, ranges: tuple[_Range, _Range], memory: int
 ) -> None:
-    """Translate a picture into a file, atomically; temporary files lie beside it for a while.
+    """Translate a picture's file into another, atomically; temporary files lie beside that for a while.
 
     Args:
         generator: of this zoo.
-        picture: as `read_picture` gave it, [height, width, channels].
+        picture: its file.
         target: the file: PNG of 8 bits, or as deep as the picture was and of its kind.
-        head: of the picture.
-        value_range: black and white of a deep file.
-        memory: bytes that may be taken, the picture's own included.
+        ranges: black and white of a deep picture, and of what it becomes.
+        memory: bytes that may be taken.
 
     Raises:
+        PictureError: the picture can't be read.
         NoPlan: a layer can't be computed strip by strip, or the memory is too small.
         UserError: the disk is full, or the target can't be written.
     """
     from kerasgen.models.translation import large_picture
 
+    head = picture.head
     flat = not head.kind and generator.output_shape[-1] not in (1, 3)
     kind, dtype = ("npy", np.dtype(np.float32)) if flat else (head.kind, np.dtype(head.dtype))
     target = target.with_suffix(".npy") if flat else target
@@ -42,20 +48,48 @@ def translate_large(
 
         def sink(shape: tuple[int, int, int]) -> "_Png | _Raw":
             writer = _Raw if kind in ("tiff", "npy") else _Png
-            return writer(file, temporary, shape, dtype, value_range if head.kind else None)
+            return writer(file, temporary, shape, dtype, ranges[1] if head.kind else None)
 
-        large_picture(generator, _Pixels(picture), memory - picture.nbytes, sink, temporary.parent).close()
+        with closing(_Unpacked(picture, generator.input_shape[-1], ranges[0], temporary.parent)) as rows:
+            large_picture(generator, rows, memory, sink, temporary.parent, rows.disk).close()
 
 
-class _Pixels:
-    """A picture as it was read, by rows in [-1, 1]."""
+class _Unpacked:
+    """A picture by rows in [-1, 1], of which each pass over it reads all.
 
-    def __init__(self, picture: np.ndarray):
-        self.shape = picture.shape
-        self._picture = picture
+    So it is decoded once, into a temporary file, when the first rows are wanted.
+    """
+
+    def __init__(self, picture: PictureFile, channels: int, value_range: _Range, folder: Path):
+        self._picture, self._range, self._folder = picture, value_range, folder
+        self._dtype = np.dtype("float32" if picture.head.kind else "uint8")
+        self._store: OnDisk | None = None
+        self.shape = (picture.head.height, picture.head.width, channels)
+
+    @property
+    def disk(self) -> int:
+        """How many bytes the temporary file has."""
+        return math.prod(self.shape) * self._dtype.itemsize
 
     def read(self, low: int, high: int) -> np.ndarray:
-        return to_float(self._picture[low:high]) * 2.0 - 1.0
+        store = self._store or self._unpack()
+        return to_float(store.read(low, high)) * 2.0 - 1.0
+
+    def _unpack(self) -> "OnDisk":
+        from kerasgen.models.memory import give_back
+        from kerasgen.networks.strips import OnDisk
+
+        self._store = OnDisk(self.shape, self._dtype, self._folder)
+        low = 0
+        for rows in read_bands(self._picture.path, self.shape[-1], self._range):
+            self._store.write(low, rows)
+            low += len(rows)
+        give_back()
+        return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
 
 
 class _Png:

@@ -157,12 +157,12 @@ def _translated(
     memory = usable_memory(memory)
     height, width = file.head.height, file.head.width
     try:
-        picture = read_picture(file.path, Fit("natural"), generator.input_shape[-1], ranges[0])
         if goes_whole(generator, height, width, memory):
+            picture = read_picture(file.path, Fit("natural"), generator.input_shape[-1], ranges[0])
             translated = translate_images(generator, to_float(picture) * 2.0 - 1.0, memory=memory)
             _write(target, translated * 0.5 + 0.5, file.head, ranges[1])
         else:
-            translate_large(generator, picture, target, file.head, ranges[1], memory)
+            translate_large(generator, file, target, ranges, memory)
     except PictureError as error:
         warnings.warn(f"{error} It is skipped.", stacklevel=3)
         return False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_CHANNELS = 32
 _PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by its color type
 # Of TIFF: what every tifffile decodes, and what zlib decodes, which a hostile file may make endless.
-_PLAIN, _DEFLATED = (1, 32773), (8, 32946)
+PLAIN, DEFLATED = (1, 32773), (8, 32946)
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,9 @@ def _tiff_pixels(file: BinaryIO) -> np.ndarray:
 
     with tifffile.TiffFile(file, name="picture.tif") as tiff:
         page = tiff.pages.first
-        if int(page.compression) in (*_PLAIN, *_DEFLATED):
-            if int(page.compression) in _DEFLATED:
-                _check_inflation(file, page)
+        if int(page.compression) in (*PLAIN, *DEFLATED):
+            if int(page.compression) in DEFLATED:
+                _check_pieces(file, page)
             pieces = page.asarray(squeeze=False, maxworkers=1)[:, 0]  # [planes, height, width, samples beside others]
             pixels = pieces[0] if len(pieces) == 1 else np.moveaxis(pieces[..., 0], 0, -1)
         else:
@@ -169,17 +169,22 @@ def _tiff_pixels(file: BinaryIO) -> np.ndarray:
         return np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 and pixels.dtype.kind == "u" else pixels
 
 
-def _check_inflation(file: BinaryIO, page: "tifffile.TiffPage") -> None:
+def _check_pieces(file: BinaryIO, page: "tifffile.TiffPage") -> None:
     """Raise `ValueError` if a compressed piece would become larger than the picture that it is a part of."""
     most = page.imagelength * page.imagewidth * page.samplesperpixel * page.dtype.itemsize
     # A tile may reach over the picture's edge.
-    most = max(most, int(np.prod(page.chunks)) * page.dtype.itemsize) + 1
+    most = max(most, int(np.prod(page.chunks)) * page.dtype.itemsize)
     for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):
         file.seek(offset)
-        inflater = zlib.decompressobj()
-        inflater.decompress(file.read(size), most)
-        if inflater.unconsumed_tail:
-            raise ValueError("a part of it is larger than the whole")
+        check_inflation(file.read(size), most)
+
+
+def check_inflation(content: bytes, most: int) -> None:
+    """Raise `ValueError` if what zlib compressed would become more than `most` bytes."""
+    inflater = zlib.decompressobj()
+    inflater.decompress(content, most + 1)
+    if inflater.unconsumed_tail:
+        raise ValueError("a part of it is larger than the whole")
 
 
 def _by_libtiff(file: BinaryIO, page: "tifffile.TiffPage") -> np.ndarray:

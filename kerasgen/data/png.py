@@ -1,14 +1,17 @@
-"""A PNG file written row by row, for pictures that aren't in memory as a whole."""
+"""A PNG file read and written row by row, for pictures that aren't in memory as a whole."""
 
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 
-_COLOR_TYPES = {1: 0, 3: 2, 4: 6}  # gray, RGB, RGBA
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # gray, gray and alpha, RGB, RGBA
 _LEVEL = 6
 _AT_ONCE = 2**20  # bytes of rows; choosing a filter takes twenty times as many
+_MOST_ROWS = 256  # that are read at once: more take more memory, fewer more time
 
 
 class PngWriter:
@@ -29,7 +32,7 @@ class PngWriter:
         self._pixel = channels * self.dtype.itemsize
         self._above = np.zeros((1, width * self._pixel), np.uint8)
         self._rows = 0
-        file.write(b"\x89PNG\r\n\x1a\n")
+        file.write(_SIGNATURE)
         head = struct.pack(">IIBBBBB", width, height, 8 * self.dtype.itemsize, _COLOR_TYPES[channels], 0, 0, 0)
         self._chunk(b"IHDR", head)
 
@@ -61,6 +64,107 @@ class PngWriter:
     def _chunk(self, kind: bytes, content: bytes) -> None:
         check = zlib.crc32(kind + content)
         self._file.write(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check))
+
+
+def png_rows(file: BinaryIO) -> Iterator[np.ndarray] | None:
+    """Give a picture's rows from the top down, [n, width, channels] of uint8 or uint16.
+
+    Args:
+        file: a binary file that begins with a PNG's signature and header.
+
+    Returns:
+        None for what isn't laid out row by row with 8 or 16 bits a channel (palettes, fewer bits, Adam7), or has
+        something more to be done with it (a transparent color, EXIF data).
+
+    Raises:
+        ValueError: it is damaged; `zlib.error` likewise.
+    """
+    file.seek(16)
+    width, height, bits, color, _, _, interlaced = struct.unpack(">IIBBBBB", file.read(13))
+    channels = {number: count for count, number in _COLOR_TYPES.items()}.get(color)
+    chunks = _chunks(file)
+    if bits not in (8, 16) or channels is None or interlaced or {b"tRNS", b"eXIf"} & {kind for kind, *_ in chunks}:
+        return None
+    data = [(at, length) for kind, at, length in chunks if kind == b"IDAT"]
+    return _rows(_inflated(file, data, height, 1 + width * channels * bits // 8), width, channels, bits // 8)
+
+
+def _chunks(file: BinaryIO) -> list[tuple[bytes, int, int]]:
+    """Return the kind of each chunk, where its content begins, and its length."""
+    found: list[tuple[bytes, int, int]] = []
+    at = len(_SIGNATURE)
+    while not found or found[-1][0] != b"IEND":
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8:
+            raise ValueError("it is cut short")
+        length, kind = struct.unpack(">I4s", head)
+        found.append((kind, at + 8, length))
+        at += 12 + length
+    return found
+
+
+def _inflated(file: BinaryIO, chunks: list[tuple[int, int]], height: int, line: int) -> Iterator[np.ndarray]:
+    """Give the lines of a picture, [n, line], each behind the number of its filter."""
+    inflater, rows = zlib.decompressobj(), min(max(1, 8 * _AT_ONCE // line), _MOST_ROWS)
+    lines = bytearray()
+    for piece in _pieces(file, chunks):
+        while piece and height:
+            lines += inflater.decompress(piece, min(rows, height) * line - len(lines))
+            piece = inflater.unconsumed_tail
+            if len(lines) == min(rows, height) * line:
+                yield np.frombuffer(bytes(lines), np.uint8).reshape(-1, line)
+                height -= len(lines) // line
+                lines.clear()
+    if height:
+        raise ValueError("it is cut short")
+
+
+def _pieces(file: BinaryIO, chunks: list[tuple[int, int]]) -> Iterator[bytes]:
+    """Give what chunks hold, in pieces of a bounded length, and check it."""
+    for at, length in chunks:
+        file.seek(at)
+        check, left = zlib.crc32(b"IDAT"), length
+        while left:
+            piece = file.read(min(left, _AT_ONCE))
+            if not piece:
+                raise ValueError("it is cut short")
+            check, left = zlib.crc32(piece, check), left - len(piece)
+            yield piece
+        if file.read(4) != struct.pack(">I", check):
+            raise ValueError("a checksum is wrong")
+
+
+def _rows(parts: Iterator[np.ndarray], width: int, channels: int, size: int) -> Iterator[np.ndarray]:
+    above = np.zeros((width, channels * size), np.uint8)
+    for lines in parts:
+        rows = _unfiltered(lines[:, 0], lines[:, 1:].reshape(len(lines), width, -1), above)
+        above = rows[-1]
+        yield rows.reshape(len(rows), -1).view(f">u{size}").astype(f"u{size}").reshape(len(rows), width, channels)
+
+
+def _unfiltered(filters: np.ndarray, rows: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """Undo the filters of rows [n, width, bytes of a pixel], given the row above them.
+
+    A pixel follows from those on its left, above and between. So all rows are gone through at once, each a pixel
+    behind the one above: `skewed[1 + x + y, y]` is the pixel x of row y, of which the first is the one above.
+    """
+    if filters.max() > 4:
+        raise ValueError(f"it has a filter {filters.max()}, which PNG doesn't know")
+    count, width, pixel = rows.shape
+    skewed = np.zeros((1 + width + count, 1 + count, pixel), np.uint8)
+    skewed[1 : 1 + width, 0] = above
+    along, down, _ = skewed.strides
+    straight = np.lib.stride_tricks.as_strided(skewed[2:, 1:], rows.shape, (along + down, along, 1))
+    straight[...] = rows
+    kinds = filters[:, None]
+    between, last = skewed[0], skewed[1]
+    for now in skewed[2:]:
+        left, up, corner = last[1:], last[:-1], between[:-1]
+        half = (left & up) + ((left ^ up) >> 1)  # of the sum, which may be 256 and more
+        now[1:] += np.choose(kinds, (np.uint8(0), left, up, half, _paeth(left, up, corner)))
+        between, last = last, now
+    return straight.copy()
 
 
 def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from kerasgen.data.bands import bands
 from kerasgen.data.deep import DeepHead, deep_head, deep_pixels
 from kerasgen.data.sources.source import Fit
 from kerasgen.drawing import LUMA
@@ -155,6 +156,41 @@ def read_picture(
     return _read_shallow(path, fit, channels)
 
 
+def read_bands(path: Path, channels: int, value_range: tuple[float, float] | None = None) -> Iterator[np.ndarray]:
+    """Give what `read_picture` gives of a picture at its own size, a few rows at a time from the top down.
+
+    No more of it is in memory at once, unless its file can only be decoded whole (`kerasgen.data.bands`).
+
+    Args:
+        path: a file.
+        channels: as for `read_picture`.
+        value_range: the same.
+
+    Raises:
+        PictureError: as there, with the first rows or later.
+    """
+    with _opened(path) as file:
+        deep = deep_head(file)
+        found = None if deep is not None and deep.orientation != 1 else bands(file, deep)
+        if found is None:
+            yield read_picture(path, Fit("natural"), channels, value_range)
+        elif deep is None:
+            _check_channels(path, channels)
+            for rows in found:
+                yield _shallow_rows(rows, channels)
+        else:
+            black_and_white = _black_and_white(deep, value_range)
+            for rows in found:
+                yield _deep_rows(rows, deep, channels, black_and_white)
+
+
+def _shallow_rows(rows: np.ndarray, channels: int) -> np.ndarray:
+    from PIL import Image
+
+    image = _flat(Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows), channels)
+    return np.asarray(image, np.uint8).reshape(*rows.shape[:2], channels)
+
+
 def to_float(picture: np.ndarray) -> np.ndarray:
     """Return what `read_picture` gave as float32 in [0, 1]."""
     return picture.astype(np.float32) / np.float32(255) if picture.dtype == np.uint8 else picture
@@ -188,23 +224,33 @@ def _read_deep(
     value_range: tuple[float, float] | None,
 ) -> np.ndarray:
     _check_pixels(*deep.shape[:2])
+    pixels = _deep_rows(deep_pixels(file, deep), deep, channels, _black_and_white(deep, value_range))
+    orientation = deep.orientation
+    if deep.kind == "png":
+        with open_picture(path) as image:
+            orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
+    return fitted(_upright(pixels, orientation), fit)
+
+
+def _black_and_white(deep: DeepHead, value_range: tuple[float, float] | None) -> tuple[float, float]:
     if value_range is None:
         if deep.white is None:
             raise ValueError(f"its {deep.dtype} have no known black and white: say which, as folder:PATH?range=0..1")
-        value_range = (0.0, deep.white)
-    low, high = value_range
-    pixels = deep_pixels(file, deep).astype(np.float64)
+        return 0.0, deep.white
+    return value_range
+
+
+def _deep_rows(rows: np.ndarray, deep: DeepHead, channels: int, black_and_white: tuple[float, float]) -> np.ndarray:
+    """Return [n, width, channels] in [0, 1] of rows as they are in the file."""
+    low, high = black_and_white
+    pixels = rows.astype(np.float64)
     if not np.isfinite(pixels).all():
         raise ValueError("some of its numbers are infinite or not a number")
     if deep.alpha and channels != deep.shape[-1]:
         share = np.clip(pixels[..., -1:] / (deep.white or 1.0), 0.0, 1.0)
         pixels = pixels[..., :-1] * share + high * (1.0 - share)
-    orientation = deep.orientation
-    if deep.kind == "png":
-        with open_picture(path) as image:
-            orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
-    pixels = _upright(_with_channels((pixels - low) / (high - low), channels), orientation)
-    return fitted(np.clip(pixels, 0.0, 1.0).astype(np.float32), fit)
+    pixels = _with_channels((pixels - low) / (high - low), channels)
+    return np.clip(pixels, 0.0, 1.0).astype(np.float32)
 
 
 def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -251,8 +297,7 @@ def fitted(pixels: np.ndarray, fit: Fit) -> np.ndarray:
 def _read_shallow(path: Path | BinaryIO, fit: Fit, channels: int) -> np.ndarray:
     from PIL import Image
 
-    if channels not in (1, 3, 4):
-        raise PictureError(f"{path} is gray or RGB, not of {channels} channels.")
+    _check_channels(path, channels)
     with open_picture(path) as image:
         width, height = image.size
         if fit.rule not in ("natural", "fours"):
@@ -274,6 +319,11 @@ def _read_shallow(path: Path | BinaryIO, fit: Fit, channels: int) -> np.ndarray:
     if turn is not None:
         picture = picture.transpose(turn)
     return np.asarray(picture, np.uint8).reshape(*picture.size[::-1], channels)
+
+
+def _check_channels(path: Path | BinaryIO, channels: int) -> None:
+    if channels not in (1, 3, 4):
+        raise PictureError(f"{path} is gray or RGB, not of {channels} channels.")
 
 
 def _flat(image: "Image.Image", channels: int) -> "Image.Image":

@@ -15,7 +15,7 @@ from kerasgen.models.checks import check_pictures
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.models.memory import usable_memory
 from kerasgen.models.strips import Enlarged, maps_by_strips
-from kerasgen.models.translation import whole_memory
+from kerasgen.models.translation import traced, whole_memory
 from kerasgen.networks.registration import registration_network
 from kerasgen.networks.strips import InMemory
 from kerasgen.presets import Preset
@@ -165,7 +165,7 @@ class Registration(GenerativeModel):
         multiple = self.image_multiple
         margins = [(0, 0), (0, -height % multiple), (0, -width % multiple), (0, 0)]
         moving, fixed = (np.pad(picture.astype("float32"), margins, mode="edge") for picture in (moving, fixed))
-        out = self.network({"moving": moving, "fixed": fixed}, training=False)
+        out = traced(self.network)({"moving": moving, "fixed": fixed})
         return tuple(out[name].numpy()[:, :height, :width] for name in ("warped", "flow"))
 
     def _align_by_strips(self, moving: np.ndarray, fixed: np.ndarray, memory: int) -> list[np.ndarray]:

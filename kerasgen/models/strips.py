@@ -60,8 +60,16 @@ def run_plan(
     inputs: Sequence[Rows | np.ndarray],
     sinks: Sequence[Sink | None],
     folder: str | os.PathLike | None = None,
+    unpacked: int = 0,
 ) -> list[Tensor | None]:
     """Carry out a plan as `execute` does; show a bar, and say first how much of the disk is used.
+
+    Args:
+        plan: by `make_plan`.
+        inputs: as for `execute`.
+        sinks: the same.
+        folder: the same.
+        unpacked: bytes of the folder that inputs take once they are read.
 
     Raises:
         UserError: the disk has too little room.
@@ -70,14 +78,15 @@ def run_plan(
 
     folder = folder or tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
-    if plan.disk > free:
+    disk = plan.disk + unpacked
+    if disk > free:
         raise UserError(
-            f"{plan.disk / 1e9:.1f} GB of {folder} are needed for a while, but {free / 1e9:.1f} GB are free: "
+            f"{disk / 1e9:.1f} GB of {folder} are needed for a while, but {free / 1e9:.1f} GB are free: "
             "make room there, or give more memory."
         )
     with Progress(TextColumn("strips"), BarColumn(), TimeRemainingColumn()) as progress:
-        if plan.disk:
-            progress.console.print(f"{plan.disk / 1e9:.1f} GB of {folder} are used for a while.")
+        if disk:
+            progress.console.print(f"{disk / 1e9:.1f} GB of {folder} are used for a while.")
         task = progress.add_task("strips", total=plan.strips)
 
         def on_strip() -> None:

@@ -14,7 +14,7 @@ from kerasgen.keras_hooks import functional_nodes
 from kerasgen.models.checks import check_pictures
 from kerasgen.models.memory import free_memory, usable_memory
 from kerasgen.models.strips import Clipped, Enlarged, run_plan
-from kerasgen.networks.strips import InMemory, Rows, Sink, UnknownLayer, make_graph, make_plan
+from kerasgen.networks.strips import InMemory, Rows, Sink, UnknownLayer, make_graph, make_plan, memory_at_once
 from kerasgen.typing import Tensor
 
 # What generators take and give.
@@ -81,14 +81,18 @@ def goes_whole(generator: keras.Model, height: int, width: int, memory: int) -> 
 
 
 def whole_memory(generator: keras.Model, height: int, width: int) -> float:
-    """Return about the bytes that a picture at once takes; 0 for a model that isn't functional and doesn't tell.
-
-    The networks of this zoo were measured to take 3 to 6.5 times what their largest layer gives, 4 to 11 with
-    TensorFlow's own kernels.
-    """
+    """Return about the bytes that a picture at once takes; 0 for a model that isn't functional and doesn't tell."""
     if generator not in _BYTES_PER_PIXEL:
-        _BYTES_PER_PIXEL[generator] = 7 * _largest_layer(generator) / _PROBE**2
+        _BYTES_PER_PIXEL[generator] = _memory_of_probe(generator) / _PROBE**2
     return _BYTES_PER_PIXEL[generator] * height * width
+
+
+def _memory_of_probe(generator: keras.Model) -> float:
+    try:
+        shapes: list[tuple[int, ...]] = [(_PROBE, _PROBE, tensor.shape[-1]) for tensor in generator.inputs]
+        return memory_at_once(make_graph(generator, shapes))
+    except UnknownLayer:
+        return 7 * _largest_layer(generator)  # as most networks of this zoo
 
 
 def _largest_layer(generator: keras.Model) -> float:
@@ -176,6 +180,7 @@ def large_picture(
     memory: int,
     make_sink: Callable[[tuple[int, int, int]], S],
     folder: str | os.PathLike | None = None,
+    unpacked: int = 0,
 ) -> S:
     """Put a picture through a generator strip by strip: the same numbers, in bounded memory.
 
@@ -185,6 +190,7 @@ def large_picture(
         memory: bytes that may be taken.
         make_sink: takes the shape of the result, and gives what takes its rows, in [-1, 1].
         folder: of temporary files; None is the system's.
+        unpacked: bytes of `folder` that the picture itself takes once it is read.
 
     Returns:
         What `make_sink` gave, filled.
@@ -199,7 +205,7 @@ def large_picture(
     scale = full_height // size[0]  # a generator for super-resolution enlarges
     shape = (scale * height, scale * width, out_channels)
     sink = make_sink(shape)
-    run_plan(plan, [Enlarged(picture, *size)], [Clipped(sink, shape)], folder)
+    run_plan(plan, [Enlarged(picture, *size)], [Clipped(sink, shape)], folder, unpacked)
     return sink
 
 

@@ -8,8 +8,20 @@ are kept and which are computed again, `execute.py` does it.
 
 from kerasgen.networks.strips.execute import Sink, execute
 from kerasgen.networks.strips.graph import make_graph
-from kerasgen.networks.strips.plan import Plan, make_plan
+from kerasgen.networks.strips.plan import Plan, make_plan, memory_at_once
 from kerasgen.networks.strips.rules import NoPlan, UnknownLayer
-from kerasgen.networks.strips.stores import InMemory, Rows
+from kerasgen.networks.strips.stores import InMemory, OnDisk, Rows
 
-__all__ = ["InMemory", "NoPlan", "Plan", "Rows", "Sink", "UnknownLayer", "execute", "make_graph", "make_plan"]
+__all__ = [
+    "InMemory",
+    "NoPlan",
+    "OnDisk",
+    "Plan",
+    "Rows",
+    "Sink",
+    "UnknownLayer",
+    "execute",
+    "make_graph",
+    "make_plan",
+    "memory_at_once",
+]

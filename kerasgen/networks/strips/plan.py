@@ -18,6 +18,7 @@ _SHARE_OF_STRIPS = 0.5  # of the memory, where not all kept maps fit beside them
 # again where many small layers follow each other. With every tensor mapped by itself the peak is that of the tensors,
 # within 2%, for twice the time in the system.
 _FREED_LATE = 2.6
+_FREED_LATE_AT_ONCE = 1.7  # the same for a whole picture: larger tensors, of which fewer were made before
 
 
 @dataclass
@@ -86,6 +87,14 @@ def make_plan(network: keras.Model, shapes: list[tuple[int, ...]], memory: int) 
             f"give {_megabytes(plan.memory)} at least, or shrink it."
         )
     return plan
+
+
+def memory_at_once(graph: Graph) -> int:
+    """Return about the bytes that a graph takes at most at a time when all rows of its maps go through together."""
+    maps = {number: (0, value.height) for number, value in enumerate(graph.values) if value.is_map}
+    steps = [step for step in graph.steps if step.gather is None]  # a norm gathers as it is applied
+    way = Pass(steps, [v for v in graph.outputs if v in maps], set(graph.inputs))
+    return int(_FREED_LATE_AT_ONCE * _peak(graph, way, maps))
 
 
 def _megabytes(count: float) -> str:
@@ -327,7 +336,12 @@ def last_uses(graph: Graph, way: Pass) -> dict[int, int]:
 def _strip_memory(graph: Graph, way: Pass, strips: int) -> int:
     """Return about what the middle one of so many strips takes at most at a time."""
     trial = Pass(way.steps, way.writes, way.reads, strips)
-    rows, uses = rows_of_strip(graph, trial, strips // 2), last_uses(graph, trial)
+    return int(_FREED_LATE * _peak(graph, trial, rows_of_strip(graph, trial, strips // 2)))
+
+
+def _peak(graph: Graph, way: Pass, rows: dict[int, tuple[int, int]]) -> int:
+    """Return what tensors of these rows and what their kernels work with take at most at a time."""
+    uses = last_uses(graph, way)
     alive: dict[int, int] = {}
     most = 0
     for number, step in enumerate(way.steps):
@@ -338,7 +352,7 @@ def _strip_memory(graph: Graph, way: Pass, strips: int) -> int:
             most = max(most, sum(alive.values()) + _scratch(graph, way, step, rows, alive))
         for value in [v for v in alive if uses[v] <= number]:
             del alive[value]
-    return int(_FREED_LATE * most)
+    return most
 
 
 def _scratch(graph: Graph, way: Pass, step: Step, rows: dict[int, tuple[int, int]], alive: dict[int, int]) -> int:
