@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,9 +11,10 @@ import tensorflow as tf
 from kerasgen import values
 from kerasgen.models.declarations import ExportedNetwork, Labels, Reported
 from kerasgen.models.from_noise import FromNoise, in_batches
+from kerasgen.models.translation import traced
 from kerasgen.models.vq_vae import VQVAE
 from kerasgen.networks.macs import Cost, cost
-from kerasgen.networks.pixelcnn import pixelcnn
+from kerasgen.networks.pixelcnn import by_place, pixelcnn
 from kerasgen.presets import Preset
 from kerasgen.training.health import Comparable, Sign
 from kerasgen.typing import Batch, Config, Tensor
@@ -37,7 +39,6 @@ class CodePrior(FromNoise):
         num_attributes: makes it conditional on so many attributes at once, a vector of 0 and 1.
         temperature: by which logits are divided when pictures are made: below 1, codes are more typical.
         top_k: only the k most probable codes of each place are taken; None takes all.
-        network: your own instead of the PixelCNN, with its inputs and outputs.
 
     Raises:
         UserError: an argument doesn't fit.
@@ -68,7 +69,6 @@ class CodePrior(FromNoise):
         num_attributes: int | None = None,
         temperature: float = 1.0,
         top_k: int | None = None,
-        network: keras.Model | None = None,
         **kwargs: Config,
     ):
         super().__init__(**kwargs)
@@ -84,10 +84,10 @@ class CodePrior(FromNoise):
         values.number("temperature", temperature, above=0)
         if top_k is not None:
             values.whole("top_k", top_k, most=vqvae.codes)
-        self.network = network or pixelcnn(
+        self.network = pixelcnn(
             vqvae.codes, filters=filters, blocks=blocks, kernel=kernel, label_size=self.label_size
         )
-        self._compiled = tf.function(lambda inputs: self.network(inputs, training=False), reduce_retracing=True)
+        self._steps = by_place(self.network, self.map_shape[1])
         self.built = True
 
     # -- losses ---------------------------------------------------------------------------------------------
@@ -149,14 +149,28 @@ class CodePrior(FromNoise):
         """Return maps of codes, int32 [batch, h, w], of {"z": [batch, latent_dim] (, "label")}."""
         height, width = self.map_shape
         quantiles = np.reshape(0.5 + 0.5 * tf.math.erf(inputs["z"] / math.sqrt(2)), (-1, height, width))
-        codes = np.zeros(quantiles.shape, np.int32)
         told = {"label": inputs["label"]} if self.conditional else {}
+        codes = np.zeros(quantiles.shape, np.int32)
+        above, rows = np.full((len(codes), width), -1, np.int32), _nothing(self._steps.row.input["rows"], len(codes))
         for row in range(height):
-            for column in range(width):
-                # What lies below isn't looked at.
-                logits = self._compiled({"codes": tf.constant(codes[:, : row + 1]), **told})["logits"]
-                codes[:, row, column] = self._taken(logits[:, row, column].numpy(), quantiles[:, row, column])
+            known = traced(self._steps.row)({"above": tf.constant(above), "rows": rows, **told})
+            rows = known["rows_next"]
+            codes[:, row] = self._codes_of_row(known["context"], quantiles[:, row], told)
+            above = codes[:, row]
         return tf.constant(codes)
+
+    def _codes_of_row(self, context: Tensor, quantiles: np.ndarray, told: dict[str, Tensor]) -> np.ndarray:
+        """Return a row's codes [batch, w] by quantiles [batch, w] and by what the rows above say of it."""
+        codes = np.zeros(quantiles.shape, np.int32)
+        place = self._steps.place
+        left, places = np.full((len(codes), 1), -1, np.int32), _nothing(place.input["places"], len(codes))
+        for column in range(codes.shape[1]):
+            here = {"left": tf.constant(left), "context": context[:, :, column : column + 1], "places": places}
+            found = traced(place)({**here, **told})
+            places = found["places_next"]
+            codes[:, column] = self._taken(found["logits"].numpy(), quantiles[:, column])
+            left = codes[:, column : column + 1]
+        return codes
 
     def _taken(self, logits: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
         """Return the codes [batch] at quantiles [batch] of their distributions."""
@@ -185,22 +199,46 @@ class CodePrior(FromNoise):
         return (Comparable("loss"),)
 
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
-        """Return the prior (codes to the logits of each, given those before it) and the first stage's decoder."""
+        """Return the prior's step, in two, and the first stage's decoder.
+
+        "row" is asked once for each row and "place" for each place; see `kerasgen.networks.pixelcnn.ByPlace`.
+        """
         says: Labels = "attributes" if self.num_attributes else "classes"
+        row, place = ({*network.input, *network.output} for network in (self._steps.row, self._steps.place))
         return {
-            "prior": ExportedNetwork(self.network, not_pictures=("logits",), labels=says),
+            "row": ExportedNetwork(self._steps.row, not_pictures=tuple(row), labels=says),
+            "place": ExportedNetwork(self._steps.place, not_pictures=tuple(place), labels=says),
             "decoder": self.first_stage.model.networks_to_export()["decoder"],
         }
 
     def costs(self, height: int | None = None, width: int | None = None) -> dict[str, Cost]:
-        return {name: cost(exported.network, *self.map_shape) for name, exported in self.networks_to_export().items()}
+        """Return what a whole picture costs in each network: as often as each is asked."""
+        height, width = self.map_shape
+        times = {"row": height, "place": height * width, "decoder": 1}
+        networks = {name: exported.network for name, exported in self.networks_to_export().items()}
+        of_one = {name: cost(network, height, width) for name, network in networks.items()}
+        return {name: replace(found, macs=times[name] * found.macs) for name, found in of_one.items()}
 
     def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the codes of the batch's images, with its labels or classes in turn."""
+        """Return the codes of the batch's images, and what is asked in the middle of them, with its labels."""
         codes = self.first_stage.model.encode(np.asarray(batch["image"], np.float32))
-        labels = self._label_input(self._labels_like(batch))
-        given = {"codes": codes, **{name: np.asarray(value) for name, value in labels.items()}}
-        return {"prior": given, "decoder": codes}
+        told = self._label_input(self._labels_like(batch))
+        steps, count = self._steps, len(codes)
+        row = {"above": np.full_like(codes[:, 0], -1), "rows": _nothing(steps.row.input["rows"], count), **told}
+        first = traced(steps.row)({name: tf.constant(value) for name, value in row.items()})
+        row |= {"above": codes[:, 0], "rows": first["rows_next"]}
+        context = traced(steps.row)({name: tf.constant(value) for name, value in row.items()})["context"]
+        places = _nothing(steps.place.input["places"], count)
+        place = {"left": codes[:, 1, :1], "context": context[:, :, 1:2], "places": places, **told}
+        asked = {"row": row, "place": place}
+        return {name: {k: np.asarray(v) for k, v in given.items()} for name, given in asked.items()} | {
+            "decoder": codes
+        }
+
+
+def _nothing(kept: keras.KerasTensor, count: int) -> Tensor:
+    """Return what is kept of a map's border: zeros."""
+    return tf.zeros((count, *kept.shape[1:]))
 
 
 MODEL = CodePrior

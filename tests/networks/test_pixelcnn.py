@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kerasgen.errors import UserError
 from kerasgen.networks import pixelcnn
+from kerasgen.networks.pixelcnn import by_place
 
 SIDE = 5
 
@@ -43,6 +44,28 @@ def test_the_label_is_told(network):
     codes = np.zeros((2, SIDE, SIDE), "int32")
     one, two = network({"codes": codes, "label": np.float32([[1, 0], [0, 1]])})["logits"]
     assert np.abs(one - two).max() > 1e-4
+
+
+@pytest.mark.parametrize("label_size", [0, 2])
+def test_place_by_place_it_says_what_it_says_of_the_whole_map(label_size):
+    keras.utils.set_random_seed(1)
+    network, random = pixelcnn(3, filters=4, blocks=3, kernel=5, label_size=label_size), np.random.default_rng(2)
+    network.set_weights([w + random.normal(0, 0.3, w.shape) for w in network.get_weights()])
+    codes = random.integers(0, 3, (2, 4, SIDE)).astype("int32")
+    told = {"label": np.float32([[1, 0], [0, 1]])} if label_size else {}
+    steps = by_place(network, SIDE)
+    rows, above = np.zeros((2, *steps.row.input["rows"].shape[1:]), "float32"), np.full((2, SIDE), -1, "int32")
+    said = np.zeros((2, 4, SIDE, 3))
+    for row in range(4):
+        known = steps.row.predict_on_batch({"above": above, "rows": rows, **told})
+        places, left = np.zeros((2, *steps.place.input["places"].shape[1:]), "float32"), np.full((2, 1), -1, "int32")
+        for column in range(SIDE):
+            context = known["context"][:, :, column : column + 1]
+            found = steps.place.predict_on_batch({"left": left, "context": context, "places": places, **told})
+            said[:, row, column], places = found["logits"], found["places_next"]
+            left = codes[:, row, column : column + 1]
+        above, rows = codes[:, row], known["rows_next"]
+    np.testing.assert_allclose(said, network.predict_on_batch({"codes": codes, **told})["logits"], atol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{"codes": 1}, {"kernel": 4}, {"kernel": 1}, {"blocks": 0}, {"filters": 0}])
