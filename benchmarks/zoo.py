@@ -51,7 +51,7 @@ SAID = {
     ),
     "flow_emoji_64": (*OPENMOJI, f"Rare kinds of drawings come out as mixtures of others. {SMEARED}"),
     "vq_digits": (*DIGITS, "It knows 16-pixel digits and nothing else."),
-    "prior_digits": (*DIGITS, "It makes a digit code by code: 64 runs of its network, and a slip is never mended."),
+    "prior_digits": (*DIGITS, "It makes a digit code by code, and a slip is never mended."),
     "kl_emoji_64": (*OPENMOJI, SMEARED),
     "kl_tiny": (*OPENMOJI, SMEARED),
     "vq_emoji_64": (

@@ -24,6 +24,7 @@ from kerasgen.export.formats.tflite.rewrite import rewritten
 from kerasgen.export.gate.gate import psnr
 from kerasgen.layers import GroupNormalization, InstanceNormalization
 from kerasgen.models import presets
+from kerasgen.models.declarations import ExportedNetwork
 from kerasgen.networks.macs import macs
 from kerasgen.presets import shipped
 from kerasgen.runs import load_model
@@ -181,15 +182,16 @@ def largest_side(network: keras.Model, multiple: int) -> int:
     return next(side for side in sides if macs(network, side, side) <= _MOST_MACS or side == sides[-1])
 
 
-def loud_inputs(network: keras.Model, multiple: int) -> dict[str, np.ndarray]:
+def loud_inputs(exported: ExportedNetwork, multiple: int) -> dict[str, np.ndarray]:
     """Return high-contrast pictures for inputs that are pictures, at a network's own size where it has one."""
-    random, found = np.random.default_rng(0), {}
+    network, random, found = exported.network, np.random.default_rng(0), {}
     for tensor in network.inputs:
-        if tensor.dtype == "int32":  # a map of codes, of which each codebook that ships has more
-            found[tensor.name] = random.integers(0, 16, (1, 8, 8)).astype("int32")
+        shape = (1, *(size or 8 for size in tensor.shape[1:]))
+        if tensor.dtype == "int32":  # codes, of which each codebook that ships has more
+            found[tensor.name] = random.integers(0, 16, shape).astype("int32")
             continue
-        if len(tensor.shape) != 4:
-            found[tensor.name] = random.normal(0, 1, (1, *tensor.shape[1:])).astype("float32")
+        if len(tensor.shape) != 4 or tensor.name in exported.not_pictures:
+            found[tensor.name] = random.normal(0, 1, shape).astype("float32")
             continue
         side = tensor.shape[1] or largest_side(network, multiple)
         rows = np.arange(side) * 8 // side
@@ -206,7 +208,7 @@ def test_what_ships_holds_in_16_bits(name, tmp_path):
     model = load_model(name)
     for title, exported_network in model.networks_to_export().items():
         network = exported_network.network
-        inputs = loud_inputs(network, model.image_multiple)
+        inputs = loud_inputs(exported_network, model.image_multiple)
         signature = model_signature(network)
         wanted = Request({"serving_default": signature}, "float16", inputs)
         onnx_format.export(wanted, tmp_path / f"{title}.onnx")
