@@ -151,7 +151,7 @@ class CodePrior(FromNoise):
         quantiles = np.reshape(0.5 + 0.5 * tf.math.erf(inputs["z"] / math.sqrt(2)), (-1, height, width))
         told = {"label": inputs["label"]} if self.conditional else {}
         codes = np.zeros(quantiles.shape, np.int32)
-        above, rows = np.full((len(codes), width), -1, np.int32), _nothing(self._steps.row.input["rows"], len(codes))
+        above, rows = np.full_like(codes[:, 0], -1), _nothing(self._steps.row.input["rows"], len(codes))
         for row in range(height):
             known = traced(self._steps.row)({"above": tf.constant(above), "rows": rows, **told})
             rows = known["rows_next"]
@@ -163,12 +163,12 @@ class CodePrior(FromNoise):
         """Return a row's codes [batch, w] by quantiles [batch, w] and by what the rows above say of it."""
         codes = np.zeros(quantiles.shape, np.int32)
         place = self._steps.place
-        left, places = np.full((len(codes), 1), -1, np.int32), _nothing(place.input["places"], len(codes))
-        for column in range(codes.shape[1]):
-            here = {"left": tf.constant(left), "context": context[:, :, column : column + 1], "places": places}
+        left, places = np.full_like(codes[:, :1], -1), _nothing(place.input["places"], len(codes))
+        for column, quantile in enumerate(quantiles.T):
+            here = {"left": tf.constant(left), "context": context[:, :, column, None], "places": places}
             found = traced(place)({**here, **told})
             places = found["places_next"]
-            codes[:, column] = self._taken(found["logits"].numpy(), quantiles[:, column])
+            codes[:, column] = self._taken(found["logits"].numpy(), quantile)
             left = codes[:, column : column + 1]
         return codes
 
