@@ -1,11 +1,13 @@
 """Large pictures: time and peak memory by strips and at once, and what overlapping tiles get wrong.
 
-    python benchmarks/large.py [--json FILE] [--small] [--only NAME ...]
+    python benchmarks/large.py [--json FILE] [--small] [--only NAME ...] [--sizes N] [--float64]
 
 Each row is a process of its own, with one photograph through one generator: strip by strip in a quarter of the memory
 that the whole is reckoned to take, at once where that fits, and in tiles of 256 pixels that overlap by 32, of which
 each is translated by itself. Peaks are what the process takes beyond what it had before; errors are in levels of 256,
-against the whole, or against strips where the whole doesn't fit. Linux alone tells peaks so.
+against the whole, or against strips where the whole doesn't fit. Linux alone tells peaks so. Processor seconds, of
+all threads together, depend less on what else runs than seconds do. `--float64` computes the network in float64 too,
+which takes long, and says how far from that strips and whole are.
 """
 
 import argparse
@@ -83,6 +85,25 @@ def tiled(translate: Callable[[np.ndarray], np.ndarray], picture: np.ndarray) ->
     return result
 
 
+def in_float64(network: "keras.Model", picture: np.ndarray) -> np.ndarray:
+    """What a network of float32 would give if it computed in float64."""
+    import keras
+
+    from kerasgen.models.translation import padded_size
+
+    def copy(layer: keras.Layer) -> keras.Layer:
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float64"})
+
+    exact = keras.models.clone_model(network, clone_function=copy)
+    exact.set_weights(network.get_weights())
+    height, width, _ = picture.shape
+    full = padded_size(network, height, width)
+    picture = np.pad(picture, [(0, full[0] - height), (0, full[1] - width), (0, 0)], mode="symmetric")
+    output = exact(picture[None].astype("float64"), training=False)[0]
+    scale = output.shape[0] // full[0]
+    return np.clip(output[: scale * height, : scale * width], -1.0, 1.0)
+
+
 def error(found: np.ndarray, exact: np.ndarray) -> dict[str, float]:
     """Largest and mean difference of two pictures in [-1, 1], in levels of 256, and how many values differ."""
     levels = [np.round((picture + 1.0) * 127.5) for picture in (found, exact)]
@@ -96,9 +117,10 @@ def taken(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, dict[str, float]]
 
     give_back()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, start = _memory("VmRSS"), time.perf_counter()
+    before, start, worked = _memory("VmRSS"), time.perf_counter(), time.process_time()
     result = work()
-    return result, {"seconds": time.perf_counter() - start, "peak": _memory("VmHWM") - before}
+    seconds = {"seconds": time.perf_counter() - start, "processor": time.process_time() - worked}
+    return result, {**seconds, "peak": _memory("VmHWM") - before}
 
 
 def _memory(name: str) -> int:
@@ -107,7 +129,7 @@ def _memory(name: str) -> int:
     return 1024 * int(found[1])
 
 
-def row(name: str, height: int, width: int, small: bool) -> dict[str, object]:
+def row(name: str, height: int, width: int, small: bool, float64: bool) -> dict[str, object]:
     """Measure one generator at one size."""
     from kerasgen.models.translation import translate_images, whole_memory
 
@@ -122,14 +144,17 @@ def row(name: str, height: int, width: int, small: bool) -> dict[str, object]:
         by_strips = exact
         exact, found["whole"] = taken(lambda: translate_images(network, picture, memory=2 * needed))
         strips |= error(by_strips, exact)
+        if float64:
+            truth = in_float64(network, picture)
+            found["against float64"] = {"strips": error(by_strips, truth), "whole": error(exact, truth)}
     tiles, of_tiles = taken(lambda: tiled(lambda tile: translate_images(network, tile), picture))
     found["tiles"] = of_tiles | error(tiles, exact)
     return found
 
 
-def measured(name: str, height: int, width: int, small: bool) -> dict[str, object]:
+def measured(name: str, height: int, width: int, *options: str) -> dict[str, object]:
     """Measure in a new process."""
-    command = [sys.executable, __file__, "--row", name, str(height), str(width), *["--small"] * small]
+    command = [sys.executable, __file__, "--row", name, str(height), str(width), *options]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         return {"failed": done.stderr.strip().splitlines()[-1:]}
@@ -142,16 +167,17 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="small networks and one small picture")
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", default=NAMES, help=", ".join(NAMES))
     parser.add_argument("--sizes", type=int, default=len(SIZES), help="how many of the sizes, the smallest first")
+    parser.add_argument("--float64", action="store_true", help="compare with float64 where the whole fits")
     parser.add_argument("--row", nargs=3, metavar=("NAME", "HEIGHT", "WIDTH"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.row:
         name, height, width = given.row
-        print(json.dumps(row(name, int(height), int(width), given.small), default=float))
+        print(json.dumps(row(name, int(height), int(width), given.small, given.float64), default=float))
         return
-    rows = []
+    rows, options = [], [*["--small"] * given.small, *["--float64"] * given.float64]
     for name in given.only:
         for height, width in SMALL_SIZES if given.small else SIZES[: given.sizes]:
-            found = measured(name, height, width, given.small)
+            found = measured(name, height, width, *options)
             rows.append({"network": name, "pixels": height * width, **found})
             print(json.dumps(rows[-1]), flush=True)
     write_json(given.json, small=given.small, rows=rows)

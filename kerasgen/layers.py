@@ -56,8 +56,8 @@ class Cropping2D(keras.layers.Cropping2D):
 class InstanceNormalization(keras.layers.Layer):
     """Normalize every channel of every image by its own mean and variance (Ulyanov et al. 2016, 1607.08022).
 
-    Input and output `[batch, height, width, channels]`. The statistics are computed in float32 whatever the layer's
-    precision.
+    Input and output `[batch, height, width, channels]`. The statistics are computed in float32 even where the layer's
+    precision is lower, and in float64 if it is that.
 
     Args:
         epsilon: added to the variance.
@@ -92,12 +92,13 @@ class InstanceNormalization(keras.layers.Layer):
         # because no exporter converts a batch normalization in training mode.
         if training and inputs.shape[0] == 1 and keras.backend.backend() == "tensorflow":
             return _fused_batch_norm(inputs, self.epsilon, self.gamma, self.beta)
-        x = ops.cast(inputs, "float32")
+        dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        x = ops.cast(inputs, dtype)
         centered = x - ops.mean(x, axis=(1, 2), keepdims=True)
         variance = ops.mean(centered * centered, axis=(1, 2), keepdims=True)
         x = centered * ops.rsqrt(variance + self.epsilon)
         if self.affine:
-            x = x * ops.cast(self.gamma, "float32") + ops.cast(self.beta, "float32")
+            x = x * ops.cast(self.gamma, dtype) + ops.cast(self.beta, dtype)
         return ops.cast(x, inputs.dtype)
 
     def compute_output_shape(self, input_shape):

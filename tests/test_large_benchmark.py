@@ -35,10 +35,21 @@ def test_what_looks_no_further_than_the_overlap_is_right_in_tiles_and_a_mean_is_
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak memory so")
 def test_it_runs_at_a_small_size(tmp_path):
-    command = [sys.executable, SCRIPT, "--small", "--only", "resnet_9", "--json", tmp_path / "large.json"]
+    command = [
+        sys.executable,
+        SCRIPT,
+        "--small",
+        "--only",
+        "resnet_9",
+        "--float64",
+        "--json",
+        tmp_path / "large.json",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     [row] = json.loads((tmp_path / "large.json").read_text())["rows"]
     assert row["pixels"] == 300 * 410
     assert row["strips"]["max"] <= 1
     assert row["strips"]["share"] < 0.01 < 1 < row["tiles"]["mean"] < row["tiles"]["max"]
+    # Strips gather a norm's statistics in float64, and the whole in float32.
+    assert row["against float64"]["strips"]["share"] <= min(1e-4, row["against float64"]["whole"]["share"])
     assert 0 < row["strips"]["peak"] < row["whole"]["peak"]

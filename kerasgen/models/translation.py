@@ -14,7 +14,16 @@ from kerasgen.keras_hooks import functional_nodes
 from kerasgen.models.checks import check_pictures
 from kerasgen.models.memory import free_memory, usable_memory
 from kerasgen.models.strips import Clipped, Enlarged, run_plan
-from kerasgen.networks.strips import InMemory, Rows, Sink, UnknownLayer, make_graph, make_plan, memory_at_once
+from kerasgen.networks.strips import (
+    InMemory,
+    Rows,
+    Sink,
+    UnknownLayer,
+    make_graph,
+    make_plan,
+    memory_at_once,
+    tensors_at_once,
+)
 from kerasgen.typing import Tensor
 
 # What generators take and give.
@@ -23,7 +32,7 @@ _RANGE = (-1.0, 1.0)
 _LEAST_SIDE = 64
 _MULTIPLES = sorted(2**i * odd for i in range(11) for odd in (1, 3, 5, 9, 15, 25, 27) if 2**i * odd <= 1024)
 _TRACED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-_BYTES_PER_PIXEL: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_TENSORS_PER_PIXEL: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _SIZE_MULTIPLE: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _PROBE = 256  # pixels of a size that every generator of this zoo can divide
 
@@ -82,17 +91,17 @@ def goes_whole(generator: keras.Model, height: int, width: int, memory: int) -> 
 
 def whole_memory(generator: keras.Model, height: int, width: int) -> float:
     """Return about the bytes that a picture at once takes; 0 for a model that isn't functional and doesn't tell."""
-    if generator not in _BYTES_PER_PIXEL:
-        _BYTES_PER_PIXEL[generator] = _memory_of_probe(generator) / _PROBE**2
-    return _BYTES_PER_PIXEL[generator] * height * width
+    if generator not in _TENSORS_PER_PIXEL:
+        _TENSORS_PER_PIXEL[generator] = _tensors_of_probe(generator) / _PROBE**2
+    return memory_at_once(_TENSORS_PER_PIXEL[generator] * height * width)
 
 
-def _memory_of_probe(generator: keras.Model) -> float:
+def _tensors_of_probe(generator: keras.Model) -> float:
     try:
         shapes: list[tuple[int, ...]] = [(_PROBE, _PROBE, tensor.shape[-1]) for tensor in generator.inputs]
-        return memory_at_once(make_graph(generator, shapes))
+        return tensors_at_once(make_graph(generator, shapes))
     except UnknownLayer:
-        return 7 * _largest_layer(generator)  # as most networks of this zoo
+        return 5 * _largest_layer(generator)  # as most networks of this zoo
 
 
 def _largest_layer(generator: keras.Model) -> float:

@@ -8,7 +8,7 @@ are kept and which are computed again, `execute.py` does it.
 
 from kerasgen.networks.strips.execute import Sink, execute
 from kerasgen.networks.strips.graph import make_graph
-from kerasgen.networks.strips.plan import Plan, make_plan, memory_at_once
+from kerasgen.networks.strips.plan import Plan, make_plan, memory_at_once, tensors_at_once
 from kerasgen.networks.strips.rules import NoPlan, UnknownLayer
 from kerasgen.networks.strips.stores import InMemory, OnDisk, Rows
 
@@ -24,4 +24,5 @@ __all__ = [
     "make_graph",
     "make_plan",
     "memory_at_once",
+    "tensors_at_once",
 ]

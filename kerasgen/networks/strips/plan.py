@@ -18,7 +18,9 @@ _SHARE_OF_STRIPS = 0.5  # of the memory, where not all kept maps fit beside them
 # again where many small layers follow each other. With every tensor mapped by itself the peak is that of the tensors,
 # within 2%, for twice the time in the system.
 _FREED_LATE = 2.6
-_FREED_LATE_AT_ONCE = 1.7  # the same for a whole picture: larger tensors, of which fewer were made before
+# The same for a whole picture: tensors from 32 MB on are mapped by themselves, and of smaller ones no more is kept
+# than a heap becomes large.
+_AT_ONCE, _KEPT_AT_ONCE, _MOST_KEPT = 1.4, 1.2, 8e7
 
 
 @dataclass
@@ -89,12 +91,16 @@ def make_plan(network: keras.Model, shapes: list[tuple[int, ...]], memory: int) 
     return plan
 
 
-def memory_at_once(graph: Graph) -> int:
-    """Return about the bytes that a graph takes at most at a time when all rows of its maps go through together."""
+def tensors_at_once(graph: Graph) -> int:
+    """Return the bytes of a graph's tensors, at most at a time, when all rows of its maps go through together."""
     maps = {number: (0, value.height) for number, value in enumerate(graph.values) if value.is_map}
     steps = [step for step in graph.steps if step.gather is None]  # a norm gathers as it is applied
-    way = Pass(steps, [v for v in graph.outputs if v in maps], set(graph.inputs))
-    return int(_FREED_LATE_AT_ONCE * _peak(graph, way, maps))
+    return _peak(graph, Pass(steps, [v for v in graph.outputs if v in maps], set(graph.inputs)), maps)
+
+
+def memory_at_once(tensors: float) -> float:
+    """Return about what a process takes for a whole picture whose tensors have so many bytes."""
+    return _AT_ONCE * tensors + min(_KEPT_AT_ONCE * tensors, _MOST_KEPT)
 
 
 def _megabytes(count: float) -> str:
