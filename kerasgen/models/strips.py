@@ -81,12 +81,12 @@ def run_plan(
     disk = plan.disk + unpacked
     if disk > free:
         raise UserError(
-            f"{disk / 1e9:.1f} GB of {folder} are needed for a while, but {free / 1e9:.1f} GB are free: "
+            f"{_said(disk)} of {folder} are needed for a while, but {_said(free)} are free: "
             "make room there, or give more memory."
         )
     with Progress(TextColumn("strips"), BarColumn(), TimeRemainingColumn()) as progress:
         if disk:
-            progress.console.print(f"{disk / 1e9:.1f} GB of {folder} are used for a while.")
+            progress.console.print(f"{_said(disk)} of {folder} are used for a while.")
         task = progress.add_task("strips", total=plan.strips)
 
         def on_strip() -> None:
@@ -94,6 +94,10 @@ def run_plan(
             give_back()
 
         return execute(plan, inputs, sinks, folder, on_strip)
+
+
+def _said(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{-(-count // 10**6)} MB"
 
 
 def maps_by_strips(network: keras.Model, inputs: Sequence[Rows], memory: int) -> list[np.ndarray]:

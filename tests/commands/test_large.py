@@ -16,6 +16,7 @@ from kerasgen.commands.translate import translate_folder
 from kerasgen.data.deep import write_deep
 from kerasgen.data.reading import read_picture
 from kerasgen.data.sources.source import Fit
+from kerasgen.errors import UserError
 from kerasgen.models.translation import translate_images, whole_memory
 from kerasgen.networks import resnet_generator
 
@@ -93,6 +94,23 @@ def test_the_command_line_takes_the_memory(kerasgen, tmp_path):
     code, _, errors = kerasgen(*arguments, tmp_path / "out", "--memory", "much")
     assert code != 0
     assert "The memory 'much' is not a size: write it as 2GB, 800MB or 1.5GiB." in errors
+
+
+def test_the_disk_is_said_first_and_a_full_one_is_one_sentence(tmp_path, capsys):
+    resource = pytest.importorskip("resource")
+    (tmp_path / "in").mkdir()
+    CHINA.save(tmp_path / "in" / "china.png")
+    network, out = generator(), tmp_path / "out"
+    memory = enough_for_strips(network)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # a file can't become larger, as on a full disk
+    try:
+        with pytest.raises(UserError, match=r"A temporary file of .* can't be written to .*: make room there"):
+            translate_folder(network, tmp_path / "in", out, memory=memory)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "1 MB of" in capsys.readouterr().out
+    assert list(out.iterdir()) == []
 
 
 LARGE = """

@@ -81,8 +81,8 @@ class OnDisk:
         self._file.close()
 
     def _full(self, error: OSError) -> UserError:
-        gigabytes = np.prod(self.shape, dtype=float) * self._dtype.itemsize / 1e9
+        size = np.prod(self.shape, dtype=float) * self._dtype.itemsize / 1e6
         return UserError(
-            f"A temporary file of {gigabytes:.1f} GB can't be written to {self._folder} ({error.strerror or error}): "
+            f"A temporary file of {size:,.0f} MB can't be written to {self._folder} ({error.strerror or error}): "
             "make room there, or give more memory."
         )
