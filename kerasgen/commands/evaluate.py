@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kerasgen.commands.generate import Encoded
     from kerasgen.data.sources.source import Origin
     from kerasgen.metrics.features import Extractor
-    from kerasgen.models import VAE, CycleGAN, FromNoise, GenerativeModel
+    from kerasgen.models import VAE, CycleGAN, FromNoise, GenerativeModel, PairedTranslator
 
 _LARGEST = 10_000  # test pictures at most
 
@@ -40,8 +40,8 @@ def evaluate(
     beside the same measures of real training pictures ("real"); a `RectifiedFlow` by its pictures alone. A model
     declares which of these
     measures it: a CycleGAN is measured by the kernel distance of its translations from the target domain, and
-    by PSNR and SSIM where the truth is known, each beside the untouched input's; the others by their own
-    `score(dataset)`.
+    by PSNR and SSIM where the truth is known, each beside the untouched input's; a `PairedTranslator` by its own
+    `score(dataset)`, by SSIM and by the kernel distance to the truth; the others by `score(dataset)` alone.
 
     Args:
         run: a run folder, or a .keras file.
@@ -296,10 +296,40 @@ def _score(model: "GenerativeModel", run: str | os.PathLike, data: str | None, s
     return {"data": ",".join(sources.values()), "split": "test", "score": model.score(batches)}
 
 
+def _pairs(model: "PairedTranslator", run: str | os.PathLike, data: str | None, settings: Settings) -> Report:
+    """Return what a model says of itself and, where the truth is known, how alike its answers look."""
+    from kerasgen.models.pair_tasks import untouched
+
+    dataset, sources = _test_split(model, run, data)
+    batches = [{name: np.asarray(value) for name, value in batch.items()} for batch in dataset]
+    report = {"data": ",".join(sources.values()), "split": "test", "score": model.score(batches)}
+    if not batches or "b" not in batches[0]:
+        return report
+    answers, given = [], []
+    for batch in batches:
+        answers.append(model.translate(batch["a"]))
+        given.append(untouched(batch["a"], batch["b"]).numpy())
+    truth = np.concatenate([batch["b"] for batch in batches]) / 2 + 0.5
+    rows = {name: np.concatenate(found) / 2 + 0.5 for name, found in (("answers", answers), ("untouched", given))}
+    return report | {"likeness": {name: _likeness(pictures.clip(0, 1), truth) for name, pictures in rows.items()}}
+
+
+def _likeness(pictures: np.ndarray, truth: np.ndarray) -> Row:
+    """Return SSIM, and the kernel distance in the answers of fixed filters, where pictures are large enough."""
+    from kerasgen.metrics.distances import kernel_distance
+    from kerasgen.metrics.filter_bank import filter_bank_features, takes
+
+    kernel = None
+    if takes(truth.shape) and len(truth) > 1:
+        kernel = kernel_distance(filter_bank_features(truth), filter_bank_features(pictures)).mean
+    return {"n": len(pictures), "ssim": _fidelity(pictures, truth)["ssim"], "kernel": kernel}
+
+
 # By what models declare; a new kind of evaluation is a function, and its line here.
 _EVALUATIONS: dict[str, Callable[..., Report]] = {
     "generation": _generation,
     "pictures": _made_pictures,
     "translation": _translation,
+    "pairs": _pairs,
     "score": _score,
 }

@@ -486,7 +486,7 @@ class GenerativeModel(Pretrained, keras.Model):
         return None
 
     def score(self, dataset: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
-        """Return measures of the whole test split by name, for a model whose `evaluation` is "score"."""
+        """Return measures of the whole test split by name, for a model whose `evaluation` is "pairs" or "score"."""
         raise NotImplementedError(f"{type(self).__name__} has no score.")
 
     @classmethod

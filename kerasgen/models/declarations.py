@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Better = Literal["lower", "higher"]
 # How `kerasgen evaluate` measures a model; `kerasgen.commands.evaluate` has a function for each.
-Evaluation = Literal["generation", "pictures", "translation", "score"]
+Evaluation = Literal["generation", "pictures", "translation", "pairs", "score"]
 # What an input `label` says: one of several classes, or 0/1 attributes at once.
 Labels = Literal["classes", "attributes"]
 

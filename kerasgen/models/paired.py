@@ -92,6 +92,7 @@ class PairedTranslator(Discriminated):
         Reported("psnr_input", None, validation_only=True),
     )
     seeded = True
+    evaluation = "pairs"
     preview_file = "restorations.png"
     image_range = (-1.0, 1.0)
     former_arguments: ClassVar = {"generator": "generator_type"}

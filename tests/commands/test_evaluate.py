@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.metrics import structural_similarity
 
 from kerasgen import metrics
+from kerasgen.models import PairedTranslator
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "009280b"
 
@@ -160,6 +162,31 @@ def test_evaluation_of_a_translation(ink_run):
     assert rows["a2b, untouched"]["psnr"] == pytest.approx(2.7, abs=0.3)
     assert rows["a2b"]["psnr"] > rows["a2b, untouched"]["psnr"]
     assert rows["b2a"].keys() == {"n", "psnr", "ssim", "kernel"}
+
+
+def test_pairs_are_compared_by_their_looks_too(tmp_path):
+    """By SSIM, as scikit-image has it, and by the distance of looks, of which a truth has none from itself."""
+    from kerasgen.commands.evaluate import evaluate
+    from kerasgen.data import load_paired
+
+    data = {"source": "pictures", "image_size": 32, "batch_size": 64, "degradation": [{"kind": "low_light"}]}
+    restorer = PairedTranslator("restorer", generator_options={"filters": 4, "blocks": 1})  # leaves all as it is
+    restorer.save_to_preset(tmp_path / "restorer", {"data": data})
+    looks = evaluate(tmp_path / "restorer")["likeness"]
+    batches = load_paired(**data, split="test")
+    pairs = [pair for batch in batches for pair in zip(batch["a"] + 1, batch["b"] + 1, strict=True)]
+    options = {
+        "data_range": 1,
+        "channel_axis": -1,
+        "gaussian_weights": True,
+        "sigma": 1.5,
+        "use_sample_covariance": False,
+    }
+    expected = np.mean([structural_similarity(np.asarray(a) / 2, np.asarray(b) / 2, **options) for a, b in pairs])
+    for row in looks.values():
+        assert row["ssim"] == pytest.approx(expected, abs=0.01)
+        assert row["kernel"] > 0.1
+    assert looks["answers"] == pytest.approx(looks["untouched"], rel=1e-3)
 
 
 def test_a_model_that_scores_itself(kerasgen, tmp_path):

@@ -94,11 +94,12 @@ def is_measured(kerasgen, folder, case: PresetCase, features, kind: str) -> None
         "generation": ("likelihood", "pictures"),
         "pictures": ("pictures",),
         "translation": ("translation",),
+        "pairs": ("score", "likeness"),
         "score": ("score",),
     }[kind]
     for table in tables:
         assert table in said
-        rows = report[table] if kind != "score" else {"score": report[table]}
+        rows = report[table] if table != "score" else {"score": report[table]}
         numbers = [value for row in rows.values() for value in row.values() if isinstance(value, float | int)]
         assert numbers
         assert np.isfinite(numbers).all()
