@@ -56,7 +56,12 @@ def reflow(folder: Path, seed: int) -> Path:
 
 
 def latent(folder: Path, seed: int) -> Path:
-    settings = {"channels": 1, "architecture_options": {"filters": [32, 64], "patch": 2}, "image_size": 16, "data.channels": 1}
+    settings = {
+        "channels": 1,
+        "architecture_options": {"filters": [32, 64], "patch": 2},
+        "image_size": 16,
+        "data.channels": 1,
+    }
     first = run("kl_emoji_64", folder / "kl", seed, "digits", epochs=40, batch_size=32, settings=settings)
     settings = {"first_stage": str(first), "patch": 1}
     return run("flow_digits", folder / "latent", seed, epochs=200, settings=settings)
