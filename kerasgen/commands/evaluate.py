@@ -302,7 +302,7 @@ def _pairs(model: "PairedTranslator", run: str | os.PathLike, data: str | None, 
 
     dataset, sources = _test_split(model, run, data)
     batches = [{name: np.asarray(value) for name, value in batch.items()} for batch in dataset]
-    report = {"data": ",".join(sources.values()), "split": "test", "score": model.score(batches)}
+    report: Report = {"data": ",".join(sources.values()), "split": "test", "score": model.score(batches)}
     if not batches or "b" not in batches[0]:
         return report
     answers, given = [], []
