@@ -1,5 +1,6 @@
 """Shared by all tests: quiet TensorFlow, real digits, a VAE small enough to train in a second."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -27,6 +28,15 @@ def runtimes_are_imported_once():
 
     with imported_once():
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def garbage_is_looked_for_among_what_is_new():
+    """What was imported or kept before isn't walked through again: each conversion to TFLite collects garbage."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
