@@ -86,6 +86,8 @@ def serve(asked: dict) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.close(nowhere)
+    # A text stream remembers whether its file could seek: these are other files now.
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     first, *rest = asked["argv"]
     while first == "-W":
         warnings.simplefilter(rest[0])

@@ -1,5 +1,6 @@
 """A training that is killed and resumed, again and again, ends to the bit as an undisturbed one."""
 
+import functools
 import json
 import random
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from kerasgen.export.gate.forks import Fork
 
 # argv: preset, folder, replicas, "resume" or "". One strategy a process; two logical CPUs stand for two devices.
 TRAINING = """
@@ -27,15 +30,32 @@ train(preset, folder, epochs=2, batch_size=64, seed=3, resume=bool(resume), opti
 """
 
 
-def start(preset: str, folder: Path, replicas: int, resume: bool = False, warn: bool = False) -> subprocess.Popen:
-    warnings = "default" if warn else "ignore"
-    command = [sys.executable, "-W", warnings, "-c", TRAINING, preset, folder, str(replicas), "yes" * resume]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def start(warm, preset: str, folder: Path, replicas: int, resume: bool = False, warn: bool = False) -> Fork:
+    """A training in a process of its own; `said` gives what it printed as errors."""
+    command = ["-W", "default" if warn else "ignore", "-c", TRAINING, preset, folder, replicas, "yes" * resume]
+    with open(folder.with_suffix(".errors"), "wb") as errors:
+        return warm.start(*command, errors=errors, silent=True)
 
 
-def finish(process: subprocess.Popen) -> None:
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors[-3000:]
+def said(folder: Path) -> str:
+    return folder.with_suffix(".errors").read_text()
+
+
+def finish(process: Fork, folder: Path) -> None:
+    assert process.wait() == 0, said(folder)[-3000:]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(warm, tmp_path_factory):
+    """Gives the folder of a training that nothing disturbed."""
+
+    @functools.cache
+    def trained(preset: str, replicas: int) -> Path:
+        folder = tmp_path_factory.mktemp("undisturbed") / preset
+        finish(start(warm, preset, folder, replicas), folder)
+        return folder
+
+    return trained
 
 
 def newest(folder: Path) -> int:
@@ -43,30 +63,34 @@ def newest(folder: Path) -> int:
     return max(steps, default=0)
 
 
-def kill_after(process: subprocess.Popen, folder: Path, step: int, delay: float) -> None:
-    """SIGKILL as soon as a checkpoint of `step` or later stands, and `delay` seconds more have passed."""
+def wait_for(process: Fork, folder: Path, step: int) -> None:
+    """Return as soon as a checkpoint of `step` or later stands."""
     while newest(folder) < step:
-        assert process.poll() is None, process.stderr.read()[-3000:]
+        assert Path(f"/proc/{process.pid}").exists(), said(folder)[-3000:]
         time.sleep(0.005)
+
+
+def kill_after(process: Fork, folder: Path, step: int, delay: float) -> None:
+    """SIGKILL as soon as a checkpoint of `step` or later stands, and `delay` seconds more have passed."""
+    wait_for(process, folder, step)
     time.sleep(delay)
     process.kill()
-    process.wait()
-    process.stderr.close()
+    assert process.wait() == -signal.SIGKILL, said(folder)[-3000:]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("preset", "replicas"), [("vae_digits", 1), ("cyclegan_digits_ink", 2)])
-def test_killed_three_times_and_resumed_it_ends_to_the_bit(preset, replicas, tmp_path):
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    finish(start(preset, undisturbed, replicas))
+def test_killed_three_times_and_resumed_it_ends_to_the_bit(preset, replicas, warm, undisturbed, tmp_path):
+    undisturbed, killed = undisturbed(preset, replicas), tmp_path / "killed"
     total = newest(undisturbed)
     chance = random.Random(f"{preset} {replicas}")
     # Three places in the order in which they come.
     places = sorted(chance.sample(range(1, total - 7), 3))
     for i, place in enumerate(places):
-        kill_after(start(preset, killed, replicas, resume=i > 0), killed, place, chance.uniform(0, 0.05))
+        process = start(warm, preset, killed, replicas, resume=i > 0)
+        kill_after(process, killed, place, chance.uniform(0, 0.05))
         assert newest(killed) < total
-    finish(start(preset, killed, replicas, resume=True))
+    finish(start(warm, preset, killed, replicas, resume=True), killed)
     configs = [json.loads((folder / "config.json").read_text()) for folder in (killed, undisturbed)]
     for config in configs:
         del config["git_commit"]  # somebody may edit the clone meanwhile
@@ -151,17 +175,14 @@ def test_after_a_full_disk_the_training_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_folder_that_is_removed_meanwhile_is_written_anew(tmp_path):
-    removed, undisturbed = tmp_path / "removed", tmp_path / "undisturbed"
-    finish(start("vae_digits", undisturbed, 1))
-    process = start("vae_digits", removed, 1, warn=True)
-    while newest(removed) < 14:
-        assert process.poll() is None, process.stderr.read()[-3000:]
-        time.sleep(0.005)
-    shutil.rmtree(removed)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors[-3000:]
-    assert f"{removed} was removed during the training" in errors
+def test_a_run_folder_that_is_removed_meanwhile_is_written_anew(warm, undisturbed, tmp_path):
+    removed, undisturbed = tmp_path / "removed", undisturbed("vae_digits", 1)
+    process = start(warm, "vae_digits", removed, 1, warn=True)
+    wait_for(process, removed, 14)
+    removed.rename(tmp_path / "gone")  # at once: a checkpoint may be written meanwhile
+    shutil.rmtree(tmp_path / "gone")
+    finish(process, removed)
+    assert f"{removed} was removed during the training" in said(removed)
     for name in (
         "config.json",
         "log.csv",
