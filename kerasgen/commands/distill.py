@@ -52,7 +52,7 @@ def distill(
         UserError: there is no such teacher or direction, or an argument doesn't fit; see `train`.
 
     Example:
-        distill("cyclegan_digits_ink", "runs/small_ink", settings={"filters": 8})
+        distill("cyclegan_digits_ink", "runs/small_ink", epochs=1, settings={"filters": 8})
     """
     RunFolder(output).check(resume, overwrite)
     model = load_model(teacher)

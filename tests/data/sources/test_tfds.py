@@ -275,10 +275,11 @@ def test_a_preset_trains_an_epoch_on_a_named_set(preset, data, tmp_path):
     from kerasgen.runs import load_model
 
     count = 2 if preset == "style_transfer" else 32
+    settings = {"generator_options": {"filters": 8, "blocks": 1}} if preset == "style_transfer" else None
     # The library's own mock gives COCO's objects lists of unequal lengths, which its own features refuse.
     own = {"as_data_source_fn": lambda self, split, **_: [coco_example([0, 2])] * count} if "coco" in data else {}
     with tfds.testing.mock_data(num_examples=count, **own):
-        run = train(preset, tmp_path / "run", data=data, epochs=1, download=True)
+        run = train(preset, tmp_path / "run", data=data, epochs=1, download=True, settings=settings)
     assert all(np.isfinite(values[-1]) for values in run.history.values())
     assert (tmp_path / "run" / "curves.png").exists()
     assert type(load_model(tmp_path / "run")) is type(run.model)
