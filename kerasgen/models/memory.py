@@ -4,7 +4,8 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from kerasgen.keras_hooks import gpu_memory
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _GROUPS = Path("/sys/fs/cgroup")
 _UNKNOWN = 4 * 10**9  # of systems that don't tell
+# glibc's numbers of what it can be told: how many tensors are mapped by themselves, from which size on, and how much
+# may be free at the end of the heap. Afterwards, they are as if it had learned them from large tensors.
+_MOST_MAPPED, _LEAST_MAPPED, _MOST_FREE = -4, -3, -1
+_REUSE = (_MOST_MAPPED, 0), (_MOST_FREE, 2**30)
+_LEARNED = (_MOST_MAPPED, 65536), (_LEAST_MAPPED, 2**25), (_MOST_FREE, 2**26)
 
 
 def free_memory() -> int:
@@ -40,15 +46,56 @@ def give_back() -> None:
     It learns from the first large tensor that is freed that such sizes are to be kept for the next one, and strips
     come in many sizes.
     """
-    trim = _malloc_trim()
+    trim = _of_c_library("malloc_trim")
     if trim is not None:
         trim(0)
 
 
-@cache
-def _malloc_trim() -> Callable[[int], int] | None:
+@contextmanager
+def reused_memory(most: float) -> Iterator[Callable[[], None]]:
+    """Let the C library keep what is freed for what is next, up to a size; Linux with glibc only.
+
+    Otherwise it has tensors from 32 MB on from the system, each time anew, and the system takes as long to fill pages
+    with zeros as strips take to be computed.
+
+    Args:
+        most: bytes beyond what the process has now, from which on what was freed is returned.
+
+    Returns:
+        What to call now and then.
+    """
+    mallopt = _of_c_library("mallopt")
+    resident = _resident()
+    if mallopt is None or resident is None:
+        yield give_back
+        return
+    for parameter, value in _REUSE:
+        mallopt(parameter, value)
+
+    def give_back_beyond() -> None:
+        if (_resident() or 0) - resident > most:
+            give_back()
+
     try:
-        return ctypes.CDLL(None).malloc_trim
+        yield give_back_beyond
+    finally:
+        for parameter, value in _LEARNED:
+            mallopt(parameter, value)
+        give_back()
+
+
+def _resident() -> int | None:
+    if sys.platform != "linux":
+        return None
+    import resource
+
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@cache
+def _of_c_library(name: str) -> Callable[..., object] | None:
+    try:
+        return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):  # another C library, another system
         return None
 

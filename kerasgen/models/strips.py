@@ -10,9 +10,12 @@ import keras
 import numpy as np
 
 from kerasgen.errors import UserError
-from kerasgen.models.memory import give_back
+from kerasgen.models.memory import reused_memory
 from kerasgen.networks.strips import InMemory, Plan, Rows, Sink, execute, make_plan
 from kerasgen.typing import Tensor
+
+# What a strip takes is counted with what the C library keeps meanwhile: before the next one, so much must be free.
+_OF_A_STRIP = 0.5
 
 
 class Enlarged:
@@ -84,7 +87,11 @@ def run_plan(
             f"{_said(disk)} of {folder} are needed for a while, but {_said(free)} are free: "
             "make room there, or give more memory."
         )
-    with Progress(TextColumn("strips"), BarColumn(), TimeRemainingColumn()) as progress:
+    strips = max(way.memory for way in plan.passes)
+    with (
+        Progress(TextColumn("strips"), BarColumn(), TimeRemainingColumn()) as progress,
+        reused_memory(plan.memory - _OF_A_STRIP * strips) as give_back,
+    ):
         if disk:
             progress.console.print(f"{_said(disk)} of {folder} are used for a while.")
         task = progress.add_task("strips", total=plan.strips)
