@@ -1,14 +1,14 @@
 """Digits by flows and by codes, in one table: what `kerasgen evaluate` says against the 297 test digits.
 
-    python benchmarks/flows_digits.py [--seeds 0,1,2] [--runs runs/flows] [--rows "reflow, 4 steps"]
+    python benchmarks/flows_digits.py [--seeds 0,1,2] [--runs runs/flows] [--rows codes]
 
 Seed 0 of the flow and of the prior are the weights that ship, which are trained so; all else is trained into the
 folder, where a run that is there already is measured as it is. Each row is one training with the seed:
 
 - flow, pixels: `flow_digits`, 8 steps of Heun's way.
-- reflow, 4 steps: learns where the flow above takes noise, and goes there by 4 steps of Euler's way.
-- flow, pixels, 4 steps: the flow above by 4 steps of Euler's way, for comparison.
 - flow, latents: the same kind of flow in latents of 4×4×4, which an `AutoencoderKL` of the digits gives.
+- reflow, latents, 4 steps: learns where the flow in latents takes noise, and goes there by 4 steps of Euler's way.
+- …, 4 steps: the same weights as the flow above, by 4 steps of Euler's way, for comparison.
 - codes: `prior_digits` over the codes of `vq_digits`.
 """
 
@@ -40,31 +40,28 @@ def flow(folder: Path, seed: int) -> str | Path:
     return run("flow_digits", folder / "flow", seed) if seed else "flow_digits"
 
 
-def hasty(folder: Path, seed: int) -> Path:
-    """The flow's weights as they are, in a model that takes few steps."""
-    given = load_model(flow(folder, seed))
-    model = type(given).from_config({**given.get_config(), **FEW_STEPS})
-    model.set_weights(given.get_weights())
-    model.save_to_preset(folder / "hasty", {"preset": "flow_digits", "data": PRESETS["flow_digits"].data})
-    return folder / "hasty"
-
-
-def reflow(folder: Path, seed: int) -> Path:
-    teacher = str(flow(folder, seed))
-    settings = {**FEW_STEPS, "guidance": 1.0, "ema": 0.99, "recipe.teacher": teacher, "recipe.learning_rate": 5e-4}
-    return run("flow_digits", folder / "reflow", seed, epochs=20, settings=settings, start=teacher)
-
-
 def latent(folder: Path, seed: int) -> Path:
-    settings = {
-        "channels": 1,
-        "architecture_options": {"filters": [32, 64], "patch": 2},
-        "image_size": 16,
-        "data.channels": 1,
-    }
+    options = {"filters": [32, 64], "patch": 2}
+    settings = {"channels": 1, "architecture_options": options, "image_size": 16, "data.channels": 1}
     first = run("kl_emoji_64", folder / "kl", seed, "digits", epochs=40, batch_size=32, settings=settings)
     settings = {"first_stage": str(first), "patch": 1}
     return run("flow_digits", folder / "latent", seed, epochs=200, settings=settings)
+
+
+def hasty(path: str | Path, target: Path) -> Path:
+    """A flow's weights as they are, in a model that takes few steps."""
+    given = load_model(path)
+    model = type(given).from_config({**given.get_config(), **FEW_STEPS})
+    model.set_weights(given.get_weights())
+    model.save_to_preset(target, {"preset": "flow_digits", "data": PRESETS["flow_digits"].data})
+    return target
+
+
+def reflow(folder: Path, seed: int) -> Path:
+    teacher = str(latent(folder, seed))
+    settings = {**FEW_STEPS, "first_stage": str(folder / "kl"), "patch": 1, "guidance": 1.0, "ema": 0.99}
+    settings |= {"recipe.teacher": teacher, "recipe.learning_rate": 5e-4}
+    return run("flow_digits", folder / "reflow", seed, epochs=20, settings=settings, start=teacher)
 
 
 def codes(folder: Path, seed: int) -> str | Path:
@@ -76,9 +73,10 @@ def codes(folder: Path, seed: int) -> str | Path:
 
 ROWS: dict[str, Callable[[Path, int], str | Path]] = {
     "flow, pixels": flow,
-    "flow, pixels, 4 steps": hasty,
-    "reflow, 4 steps": reflow,
+    "flow, pixels, 4 steps": lambda folder, seed: hasty(flow(folder, seed), folder / "flow_hasty"),
     "flow, latents": latent,
+    "flow, latents, 4 steps": lambda folder, seed: hasty(latent(folder, seed), folder / "latent_hasty"),
+    "reflow, latents, 4 steps": reflow,
     "codes": codes,
 }
 

@@ -52,7 +52,8 @@ def start_from(model: GenerativeModel, origin: str) -> None:
 def _named(model: keras.Model) -> Iterator[tuple[tuple[str | None, str], keras.Variable]]:
     """Yield a model's weights by network and name; a network alone has no name of its own to go by.
 
-    Seeds, pools and counters are left out: they belong to a training rather than to what was learned.
+    Seeds, pools and counters are left out: they belong to a training rather than to what was learned. So is a first
+    stage, which the new model was given.
     """
     if not isinstance(model, GenerativeModel):
         for variable in model.weights:
@@ -60,7 +61,7 @@ def _named(model: keras.Model) -> Iterator[tuple[tuple[str | None, str], keras.V
         return
     inside = set()
     for network in model.layers:
-        if isinstance(network, keras.Model):
+        if isinstance(network, keras.Model) and not isinstance(network, GenerativeModel):
             for variable in network.weights:
                 inside.add(id(variable))
                 yield (network.name, variable.path), variable
