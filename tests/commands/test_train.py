@@ -13,7 +13,7 @@ from kerasgen.commands.settings import changed, settings_in, settings_of
 from kerasgen.commands.train import Run, finish, stages_of, train
 from kerasgen.commands.warm_start import start_from
 from kerasgen.errors import UserError
-from kerasgen.models import VAE, CycleGAN, find, presets
+from kerasgen.models import VAE, AutoencoderKL, CycleGAN, RectifiedFlow, find, presets
 from kerasgen.runs import RunFolder
 from kerasgen.training.schedules import Stage
 
@@ -154,6 +154,21 @@ def test_a_generator_alone_goes_into_both_directions(tmp_path):
     for network in (second.generator_a2b, second.generator_b2a):
         for expected, found in zip(first.generator_a2b.weights, network.weights, strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+def test_a_first_stage_is_the_one_that_was_given(tmp_path):
+    def flow() -> RectifiedFlow:
+        first_stage = AutoencoderKL(1, latent_channels=2, architecture_options={"filters": (8,), "patch": 2})
+        return RectifiedFlow((8, 8, 1), first_stage=first_stage, filters=(8,), hidden_units=8)
+
+    first, second = flow(), flow()
+    first.save(tmp_path / "flow.keras")
+    own = second.first_stage.model.get_weights()
+    start_from(second, str(tmp_path / "flow.keras"))
+    for expected, found in zip(own, second.first_stage.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for expected, found in zip(first.network.get_weights(), second.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_stages():
