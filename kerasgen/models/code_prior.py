@@ -1,7 +1,7 @@
 """A prior over the codes of a VQ-VAE: pictures from noise, code by code."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import keras
@@ -184,6 +184,12 @@ class CodePrior(FromNoise):
         # The last code that has a share, where rounding leaves the sum below a quantile near 1.
         last = shares.shape[1] - 1 - np.argmax(shares[:, ::-1] > 0, axis=1)
         return np.minimum((below <= quantiles[:, None]).sum(axis=1), last)
+
+    @classmethod
+    def upgraded_config(cls, config: Mapping[str, Config]) -> dict[str, Config]:
+        # Files of a time when it took another network say that they have none.
+        own = super().upgraded_config(config)
+        return {name: value for name, value in own.items() if (name, value) != ("network", None)}
 
     # -- declarations ---------------------------------------------------------------------------------------
 

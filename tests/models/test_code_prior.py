@@ -119,6 +119,11 @@ def test_arguments_that_do_not_fit_are_refused(prior, options, said):
         CodePrior(**given)
 
 
+def test_a_file_that_says_it_has_no_network_of_its_own_still_loads(prior):
+    again = CodePrior.from_config({**prior.get_config(), "network": None})
+    assert again.get_config() == prior.get_config()
+
+
 def test_what_it_cannot_do_is_said(prior):
     with pytest.raises(UserError, match="encodes no pictures"):
         prior.encode(IMAGES, LABELS)
