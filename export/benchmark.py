@@ -5,12 +5,14 @@ import statistics
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kerasgen.errors import UserError
+from kerasgen.values import room
 
 from .contract.inputs import check_sizes, network_and_inputs
 from .contract.manifest import digest_of, read_manifest
@@ -73,6 +75,8 @@ def benchmark(
     Raises:
         UserError: a path is not an artifact, a runtime can't run one, or an argument doesn't fit.
     """
+    if isinstance(paths, str | os.PathLike) or not paths:
+        raise UserError(f"The artifacts are {paths!r}: give a list of at least one path.")
     files = [Path(path) for path in paths]
     manifests = [read_manifest(path) if format_of(path) else {} for path in files]
     pairs = [_sent_and_expected(*pair, model, inputs) for pair in zip(files, manifests, strict=True)]
@@ -107,6 +111,7 @@ def _sent_and_expected(
 
 def _random(random: np.random.Generator, info: dict) -> np.ndarray:
     shape = [1 if axis == 0 else size or _SIDE for axis, size in enumerate(info["shape"])]
+    room("The shape of an artifact's input", shape, 8 * prod(shape))
     return (random.random(shape) * (255 if info["dtype"] == "uint8" else 1)).astype(info["dtype"])
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from kerasgen import values
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write, scratch
 
@@ -124,6 +125,7 @@ def export_model(
         network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         artifact = export_model(network, "saved_models/dense", format="onnx")  # saved_models/dense.onnx
     """
+    target = values.path("path", path)
     module = find_format(format, variant)
     form, kind = module.FORMAT, module.FORMAT.variant(variant)
     chosen = checked_options(format, options)
@@ -138,7 +140,7 @@ def export_model(
     sent = {name: s.examples(others[name][1] if name in others else arrays) for name, s in signatures.items()}
     main = main_signature(signatures)
     check_sizes(main, sent[SIGNATURE])
-    target = artifact_path(Path(path), form, variant)
+    target = artifact_path(target, form, variant)
     with refusing(model, form), imported_once(), atomic_write(target) as temporary:
         notes = _notes(main, sent[SIGNATURE], format, variant, chosen, license, examples)
         calibrated = examples and examples.sent_to(main)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.errors import UserError
 
 from .contract.calibration import read_calibration
@@ -94,7 +95,7 @@ def verify(
     Raises:
         UserError: the path is not an artifact, its bytes are not those of its manifest, or an argument doesn't fit.
     """
-    path = Path(path)
+    path = values.path("The artifact", path)
     format_name, manifest = format_of(path), read_manifest(path)
     module = find_format(format_name, manifest["variant"])
     form, kind = module.FORMAT, module.FORMAT.variant(manifest["variant"])

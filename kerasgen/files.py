@@ -40,14 +40,27 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = _named(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with own_folder(path.parent) as folder:
+        with _made(path.parent), own_folder(path.parent) as folder:
             temporary = folder / path.name
             yield temporary
             flush(temporary)
             publish(temporary, path)
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder where it is missing; after an exception it goes again, if nothing came into it."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for one in missing:
+                one.rmdir()
+        raise
 
 
 def publish(temporary: Path, path: Path) -> None:

@@ -380,6 +380,7 @@ def _elements(weights: "h5py.File", size: int) -> int:
     import h5py
 
     total = elements = 0
+    seen: set[int] = set()  # groups that hold each other twice have a number of paths without end
 
     def visit(group: "h5py.Group") -> None:
         nonlocal total, elements
@@ -388,6 +389,10 @@ def _elements(weights: "h5py.File", size: int) -> int:
             if not isinstance(link, h5py.HardLink):
                 raise Fault("it links to another file")
             item = group[name]
+            place = h5py.h5o.get_info(item.id).addr
+            if place in seen:
+                raise Fault("a part of it has two names")
+            seen.add(place)
             if isinstance(item, h5py.Group):
                 visit(item)
             elif item.is_virtual or item.external:
@@ -448,14 +453,18 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         content = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not content:
             raise Fault(f"it holds a {type(content).__name__}, not a state_dict")
-        arrays = dict(_tensors(content))
+        arrays, wanted = {}, 0
+        for name, tensor in _tensors(content):
+            wanted += 4 * tensor.numel()  # many may share the file's bytes
+            check_room(os.fstat(file.fileno()).st_size, wanted)
+            arrays[name] = _plain_array(name, tensor)
         if not arrays:
             raise Fault("it holds no tensors by name")
         check_finite(arrays)
         return arrays
 
 
-def _tensors(content: dict[object, object], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+def _tensors(content: dict[object, object], prefix: str = "") -> Iterator[tuple[str, "torch.Tensor"]]:
     """Yield the tensors of nested dicts by their joined names; what else a training keeps is left out."""
     import torch
 
@@ -466,7 +475,7 @@ def _tensors(content: dict[object, object], prefix: str = "") -> Iterator[tuple[
         if len(full) > _MOST_NAME:
             raise Fault("a key is not a name")
         if isinstance(value, torch.Tensor):
-            yield full, _plain_array(full, value)
+            yield full, value
         elif isinstance(value, dict) and full.count(".") < _MOST_NESTED:
             yield from _tensors(value, f"{full}.")
 

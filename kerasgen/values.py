@@ -45,6 +45,17 @@ def shape(name: str, value: object, axes: str) -> tuple[int, ...]:
     return found
 
 
+def widths(name: str, value: object) -> tuple[int, ...]:
+    """Return the channels of a network's levels: whole numbers, one at least."""
+    try:
+        found = tuple(whole(name, width) for width in value)  # type: ignore[attr-defined]
+    except TypeError:
+        found = ()
+    if not found:
+        raise UserError(f"{name} is {_said(value)}: give the channels of each level, such as (32, 64).")
+    return found
+
+
 def port(name: str, value: object) -> int:
     """Return a port of TCP; 0 means any that is free."""
     return whole(name, value, 0, 65_535)

@@ -10,23 +10,25 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write
-from kerasgen.untrusted import parse_json, read_text
+from kerasgen.untrusted import checked, parse_json, read_text
 
 _REPLACES = "replaces"
-_TYPES: dict[str, type] = {
+_SCHEMA: dict[str, object] = {
     "path": str,
     "format": str,
     "variant": str,
     "sha256": str,
     "bytes": int,
-    "signatures": dict,
+    "signatures": {"serving_default": {"inputs": dict, "outputs": dict}},
+    "image": (None, {"size": [(None, int)], "value_range": [float], "multiple_of": int}),
     "parity": dict,
     "network": str,
     "layout": str,
-    "pictures": list,
+    "pictures": [str],
     "tolerance": str,
     "golden": dict,
     "license": str,
@@ -34,6 +36,8 @@ _TYPES: dict[str, type] = {
     "options": dict,
     "renamed": dict,
 }
+_TENSOR = {"shape": [(None, int)], "dtype": str}
+_DTYPES = ("uint8", "bool", "int32", "int64", "float16", "float32", "float64", "bfloat16", "string")
 
 
 def manifest_path(path: Path) -> Path:
@@ -97,7 +101,7 @@ def read_manifest(path: Path) -> dict:
     except ValueError as error:
         raise UserError(f"{file} is missing or damaged: export the model again.") from error
     replaced = manifest.pop(_REPLACES, None) if isinstance(manifest, dict) else None
-    said = [m for m in (manifest, replaced) if isinstance(m, dict) and _complete(m)]
+    said = [cast("dict", m) for m in (manifest, replaced) if _complete(m)]
     if not said:
         raise UserError(f"{file} is missing or damaged: export the model again.")
     if not path.exists():
@@ -109,6 +113,15 @@ def read_manifest(path: Path) -> dict:
     raise UserError(f"{path} is not the artifact that its manifest was written for: export the model again.")
 
 
-def _complete(manifest: dict) -> bool:
+def _complete(manifest: object) -> bool:
     """Tell whether a manifest has all that is read of it, each of its type."""
-    return all(isinstance(manifest.get(k), t) for k, t in _TYPES.items())
+    try:
+        checked(manifest, _SCHEMA)
+        tensors = cast("dict", manifest)["signatures"]["serving_default"]["inputs"].values()
+        for tensor in tensors:
+            checked(tensor, _TENSOR)
+    except UserError:
+        return False
+    sizes = [size for tensor in tensors for size in tensor["shape"] if size is not None]
+    known = all(tensor["dtype"] in _DTYPES for tensor in tensors)
+    return bool(tensors) and known and all(size > 0 for size in sizes)

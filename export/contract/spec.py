@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,15 +38,17 @@ class ImageSpec:
     pictures: tuple[str, ...] | None = None
 
     def __post_init__(self):
-        low, high = self.value_range
-        if not low < high:
-            raise UserError(f"value_range is ({low:g}, {high:g}): give two numbers, the lower one first.")
-        if self.multiple < 1:
-            raise UserError(f"multiple is {self.multiple}: give 1 or more.")
+        object.__setattr__(self, "value_range", values.pair("value_range", self.value_range))
+        values.whole("multiple", self.multiple)
+        named = self.pictures
+        if named is not None and (isinstance(named, str) or not all(isinstance(name, str) for name in named)):
+            raise UserError(f"pictures is {named!r}: give the names of tensors, such as ('image',).")
         if self.size is None:
             return
-        height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
-        if min(height, width) < 1 or height % self.multiple or width % self.multiple:
+        sides = self.size if isinstance(self.size, tuple | list) else (self.size, self.size)
+        height, width = values.shape("size", sides, "height, width")
+        object.__setattr__(self, "size", (height, width))
+        if height % self.multiple or width % self.multiple:
             raise UserError(
                 f"size is {height}×{width}, but this network needs sides divisible by {self.multiple}: choose others."
             )
@@ -53,7 +56,7 @@ class ImageSpec:
     @property
     def height_width(self) -> tuple[int | None, int | None]:
         """The size as (height, width); None is open."""
-        return (self.size, self.size) if not isinstance(self.size, tuple) else self.size
+        return self.size if isinstance(self.size, tuple) else (None, None)
 
     @property
     def scale(self) -> float:

@@ -15,6 +15,7 @@ from kerasgen.errors import UserError
 from kerasgen.networks.unet import without_noise
 from kerasgen.runs import data_of, load_model
 from kerasgen.typing import Tensor
+from kerasgen.values import pixels
 
 if TYPE_CHECKING:
     import keras
@@ -326,6 +327,8 @@ def _origin(
     shape = next(iter(manifest["signatures"]["serving_default"]["inputs"].values()))["shape"]
     shape = [shape[axis] for axis in (0, 2, 3, 1)] if manifest["layout"] == "nchw" and len(shape) == 4 else shape
     size = shape[1] if len(shape) == 4 else None
+    if size is not None:
+        pixels("The size of the artifact's pictures", size)
     known = shipments(against, images, size, floats=True, condition=condition)
     named = {shipment.network.name: shipment for shipment in known}
     if manifest["network"] not in named:

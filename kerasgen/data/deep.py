@@ -3,6 +3,7 @@
 The functions take an open file that anybody may have made, and raise whatever its damage makes them raise.
 """
 
+import itertools
 import os
 import struct
 import zlib
@@ -21,6 +22,7 @@ MOST_CHANNELS = 32
 _PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by its color type
 # Of TIFF: what every tifffile decodes, and what zlib decodes, which a hostile file may make endless.
 PLAIN, DEFLATED = (1, 32773), (8, 32946)
+_MOST_PAGES = 100  # that are looked at: each says where the next one is, and may say an earlier one
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _tiff_head(file: BinaryIO) -> DeepHead | None:
 
     with tifffile.TiffFile(file, name="picture.tif") as tiff:
         page = tiff.pages.first
-        if sum(not other.is_reduced for other in tiff.pages) > 1:
+        if sum(not other.is_reduced for other in itertools.islice(tiff.pages, _MOST_PAGES)) > 1:
             raise ValueError("it holds several pictures")
         samples = page.samplesperpixel
         if page.bitspersample <= 8 and page.sampleformat in (1, 4) and samples <= 4:

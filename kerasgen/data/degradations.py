@@ -9,8 +9,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kerasgen import values
+from kerasgen.declared import check_known
 from kerasgen.errors import UserError
 from kerasgen.typing import Config, Tensor
+
+_MOST_FACTOR = 64
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,9 @@ class Blur:
     """A Gaussian blur of standard deviation `sigma` pixels; the border is mirrored."""
 
     sigma: float = 1.0
+
+    def __post_init__(self):
+        values.number("sigma of a blur", self.sigma, above=0)
 
     def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, channels] in [0, 1] to the same."""
@@ -39,6 +46,9 @@ class Shrink:
 
     factor: int = 2
 
+    def __post_init__(self):
+        values.whole("factor of a degradation", self.factor, most=_MOST_FACTOR)
+
     def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, channels] in [0, 1] to [height/factor, width/factor, channels]."""
         import tensorflow as tf
@@ -53,6 +63,9 @@ class Enlarge:
     """Bicubic to `factor` times the size: after `Shrink`, the picture has its size again but not its detail."""
 
     factor: int = 2
+
+    def __post_init__(self):
+        values.whole("factor of a degradation", self.factor, most=_MOST_FACTOR)
 
     def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, channels] in [0, 1] to [height·factor, width·factor, channels]."""
@@ -72,6 +85,11 @@ class Noise:
     sigma: float = 0.1
     largest: float | None = None
 
+    def __post_init__(self):
+        values.number("sigma of noise", self.sigma, least=0)
+        if self.largest is not None:
+            values.number("largest of noise", self.largest, least=self.sigma)
+
     def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, channels] in [0, 1] to the same."""
         import tensorflow as tf
@@ -90,6 +108,13 @@ class LowLight:
 
     gamma: float = 1.6
     gain: tuple[float, float, float] = (0.34, 0.30, 0.24)
+
+    def __post_init__(self):
+        values.number("gamma of low_light", self.gamma, above=0)
+        if not isinstance(self.gain, tuple) or len(self.gain) != 3:
+            raise UserError(f"gain of low_light is {self.gain!r}: give three numbers, for R, G and B.")
+        for part in self.gain:
+            values.number("gain of low_light", part, above=0)
 
     def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, 3] in [0, 1] to the same."""
@@ -114,6 +139,11 @@ class Hole:
 
     area: float = 0.25
     where: str = "either"
+
+    def __post_init__(self):
+        if values.number("area of a hole", self.area, above=0) > 1:
+            raise UserError(f"area of a hole is {self.area}: give a share of the picture, such as 0.25.")
+        check_known(self.where, ("center", "random", "either"), f"A hole isn't made {self.where!r}")
 
     def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Images [height, width, 3] in [0, 1] to [height, width, 4]."""
@@ -175,6 +205,8 @@ def degradation(config: dict[str, Config] | Sequence[dict[str, Config]]) -> Chai
     if not isinstance(config, dict | list | tuple):
         raise UserError(f"The degradation is {config!r}: give a dict such as {{'kind': 'noise', 'sigma': 0.1}}.")
     for entry in [config] if isinstance(config, dict) else config:
+        if not isinstance(entry, dict):
+            raise UserError(f"One of the degradations is {entry!r}: give dicts such as {{'kind': 'blur'}}.")
         options = dict(entry)
         kind = options.pop("kind", None)
         if kind not in DEGRADATIONS:

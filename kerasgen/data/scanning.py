@@ -20,6 +20,7 @@ _SPLITS = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
+_MOST_WAYS = 20  # to one folder: among folders that are linked to each other there are a number without end
 _NAMED = 3  # so many of the files that can't be read are named, with what is wrong
 
 
@@ -68,7 +69,7 @@ def scan(base: Path) -> Scan:
     The warning comes again only when something in the folder has changed.
     """
     found, left_out = [], Counter[str]()
-    places = [(base, (base.name,))] if base.is_file() else _walk(base, (), frozenset(), left_out)
+    places = [(base, (base.name,))] if base.is_file() else _walk(base, (), frozenset(), Counter(), left_out)
     for path, parts in places:
         if path.suffix.lower() in SUFFIXES:
             state = path.stat()
@@ -108,13 +109,17 @@ def drawn(keys: Sequence[str]) -> set[str]:
 
 
 def _walk(
-    folder: Path, parts: tuple[str, ...], above: frozenset[tuple[int, int]], left_out: Counter
+    folder: Path, parts: tuple[str, ...], above: frozenset[tuple[int, int]], entered: Counter, left_out: Counter
 ) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """Go through the files below a folder, in the order of their places."""
     state = folder.stat()
     identity = (state.st_dev, state.st_ino)
     if identity in above:
         left_out["a link to a folder that it lies in"] += 1
+        return
+    entered[identity] += 1
+    if entered[identity] > _MOST_WAYS:
+        left_out["a folder that many links lead to"] += 1
         return
     try:
         with os.scandir(folder) as entries:
@@ -129,7 +134,7 @@ def _walk(
         place = (*parts, entry.name)
         # Not the entry's own methods: they raise over a link to itself.
         if os.path.isdir(entry.path):
-            yield from _walk(folder / entry.name, place, above | {identity}, left_out)
+            yield from _walk(folder / entry.name, place, above | {identity}, entered, left_out)
         elif os.path.isfile(entry.path):
             yield folder / entry.name, place
         else:

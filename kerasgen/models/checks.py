@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
+from kerasgen import values
 from kerasgen.errors import UserError
-from kerasgen.typing import Tensor
+from kerasgen.typing import Config, Tensor
 
 # Where the sentence stands in TensorFlow's message.
 _BEGIN, _END = "<refused>", "</refused>"
@@ -29,12 +30,35 @@ def check_options(options: Mapping[str, object], network: Callable[..., keras.Mo
         network: builds it.
         argument: by which the options were given.
     """
-    known = [name for name in inspect.signature(network).parameters if name != "name"]
+    parameters = inspect.signature(network).parameters
+    known = [name for name in parameters if name != "name"]
     unknown = [name for name in options if name not in known]
     if unknown:
         raise UserError(
             f"{argument} has {unknown[0]!r}, but {network.__name__} takes {', '.join(known)}: choose of these."
         )
+    for name, value in options.items():
+        if parameters[name].annotation is int:
+            values.whole(f"{name} of {argument}", value, least=name == "filters")
+
+
+def given_options(argument: str, value: object) -> dict[str, Config]:
+    """Return a network's options as a dict of one's own; None is none.
+
+    Raises:
+        UserError: they are something else.
+    """
+    if value is not None and not isinstance(value, Mapping):
+        raise UserError(f"{argument} is {value!r}: give a dict, such as {{'filters': 16}}.")
+    return dict(value or {})
+
+
+def as_tensor(name: str, value: object, dtype: tf.DType | None = None) -> Tensor:
+    """Return what was given as a tensor; raise `UserError` if it isn't one, nor lists or an array of numbers."""
+    try:
+        return tf.convert_to_tensor(value, dtype)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"The {name} are {str(value)[:60]!r}: give an array of numbers.") from error
 
 
 def check_pictures(images: Tensor, value_range: tuple[float, float], what: str = "images") -> None:

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasgen import losses
+from kerasgen import losses, values
 from kerasgen.errors import UserError
 from kerasgen.models.augmentation import augmented, check_augmentation
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
 from kerasgen.models.batches import replica_count, unpacked
-from kerasgen.models.checks import check_options, check_pictures
+from kerasgen.models.checks import check_options, check_pictures, given_options
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.gradients import paper_adam
 from kerasgen.models.image_pool import ImagePool
@@ -127,11 +127,13 @@ class CycleGAN(GenerativeModel):
         **kwargs: Config,
     ):
         super().__init__(**kwargs)
-        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        sides = image_size if isinstance(image_size, Sequence) else (image_size, image_size)
+        height, width = values.shape("image_size", sides, "height, width")
         self.image_size = (height, width)
         self.channels = channels
-        self.generator_type, self.generator_options = generator_type, dict(generator_options or {})
-        self.discriminator_type, self.discriminator_options = discriminator_type, dict(discriminator_options or {})
+        self.generator_type, self.discriminator_type = generator_type, discriminator_type
+        self.generator_options = given_options("generator_options", generator_options)
+        self.discriminator_options = given_options("discriminator_options", discriminator_options)
         self.lambda_cycle, self.lambda_identity = lambda_cycle, lambda_identity
         self.adversarial_loss, self.pool_size = adversarial_loss, pool_size
         self.alternate_every, self.recompute, self.seed = alternate_every, recompute, seed
@@ -164,7 +166,10 @@ class CycleGAN(GenerativeModel):
         check_options(self.generator_options, _GENERATORS[self.generator_type], "generator_options")
         check_options(self.discriminator_options, _DISCRIMINATORS[self.discriminator_type], "discriminator_options")
         self._check_choice("adversarial_loss", ("lsgan", "vanilla", "wgan_gp"))
-        self._check_not_negative("lambda_cycle", "lambda_identity", "pool_size", "alternate_every")
+        self._check_not_negative("lambda_cycle", "lambda_identity")
+        for name in ("pool_size", "alternate_every"):
+            values.whole(name, self._arguments[name], least=0)
+        values.seed("seed", self.seed)
 
     def _check_size(self) -> None:
         multiple = self.image_multiple

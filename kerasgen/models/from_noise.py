@@ -12,7 +12,7 @@ from kerasgen import values
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_labels, check_pictures
+from kerasgen.models.checks import as_tensor, check_labels, check_pictures
 from kerasgen.models.declarations import LatentSampler, Moments
 from kerasgen.models.first_stage import FirstStage
 from kerasgen.training.schedules import Stage, staged
@@ -72,7 +72,7 @@ class FromNoise(GenerativeModel):
 
     def _inputs(self, images: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Return the inputs of a network that sees pictures; labels become vectors."""
-        images = tf.convert_to_tensor(images)
+        images = as_tensor("images", images)
         if not images.shape[1:].is_compatible_with(self.image_shape) or images.shape.rank != 4:
             raise UserError(
                 f"The images have the shape {tuple(images.shape)}, but this model needs "
@@ -90,7 +90,7 @@ class FromNoise(GenerativeModel):
                 'pass them as data["label"] or labels=….'
             )
         check_labels(labels, self.label_size, classes=bool(self.num_classes))
-        labels = tf.convert_to_tensor(labels)
+        labels = as_tensor("labels", labels)
         if labels.shape.rank == 1 and self.num_classes:
             return {"label": tf.one_hot(tf.cast(labels, tf.int32), self.num_classes)}
         return {"label": tf.cast(labels, tf.float32)}
@@ -103,7 +103,7 @@ class FromNoise(GenerativeModel):
 
     def decode(self, z: Tensor, labels: Tensor = None) -> np.ndarray:
         """Images [n, height, width, channels] in [0, 1] from latents [n, latent_dim]."""
-        z = tf.convert_to_tensor(z, tf.float32)
+        z = as_tensor("latents", z, tf.float32)
         if z.shape.rank != 2 or z.shape[1] != self.latent_dim:
             raise UserError(f"z has the shape {tuple(z.shape)}, but [n, {self.latent_dim}] is needed.")
         return in_batches(self.pictures_of, {"z": z, **self._label_input(labels)})

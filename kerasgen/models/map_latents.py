@@ -12,7 +12,7 @@ from kerasgen.errors import UserError
 from kerasgen.metrics.images import psnr, ssim
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_pictures
+from kerasgen.models.checks import as_tensor, check_pictures
 from kerasgen.models.memory import usable_memory
 from kerasgen.models.strips import maps_by_strips
 from kerasgen.models.translation import goes_whole, size_multiple, traced, whole_memory
@@ -70,7 +70,7 @@ class MapAutoencoder(GenerativeModel):
         return images
 
     def _any_size(self, images: Tensor) -> Tensor:
-        images = tf.convert_to_tensor(images)
+        images = as_tensor("images", images)
         channels = self.picture_shape[2]
         if images.shape.rank != 4 or images.shape[-1] != channels:
             raise UserError(

@@ -13,7 +13,7 @@ from kerasgen.errors import UserError
 from kerasgen.models.augmentation import augmented, check_augmentation
 from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_options, check_pictures
+from kerasgen.models.checks import check_options, check_pictures, given_options
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.discriminated import Discriminated
 from kerasgen.models.gradients import paper_adam
@@ -115,8 +115,9 @@ class PairedTranslator(Discriminated):
         **kwargs: Config,
     ):
         super().__init__(**kwargs)
-        self.generator_type, self.generator_options = generator_type, dict(generator_options or {})
-        self.discriminator_options = dict(discriminator_options or {})
+        self.generator_type = generator_type
+        self.generator_options = given_options("generator_options", generator_options)
+        self.discriminator_options = given_options("discriminator_options", discriminator_options)
         self.lambda_l1, self.lambda_l2, self.lambda_adversarial = lambda_l1, lambda_l2, lambda_adversarial
         self.lambda_gradient, self.adversarial_loss = lambda_gradient, adversarial_loss
         self.differentiable_augmentation = check_augmentation(differentiable_augmentation)

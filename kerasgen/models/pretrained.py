@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 import keras
 import numpy as np
 
+from kerasgen import values
 from kerasgen.errors import UserError, reason
 from kerasgen.files import atomic_write
 from kerasgen.presets import FILES, Preset, PresetFolder, shipped
@@ -59,7 +60,7 @@ class Pretrained:
             vae = VAE.from_preset("vae_digits")
             images = vae.generate(16, labels=7)
         """
-        name = str(preset)
+        name = str(preset) if str(preset).startswith(_HUB) else str(values.path("preset", preset))
         if name in cls.presets:
             config, folder = cls.presets[name].config, shipped(name)
         elif name.startswith(_HUB) or Path(preset).is_dir():

@@ -127,7 +127,11 @@ class RectifiedFlow(FromNoise):
         self.guidance, self.steps, self.solver, self.ema, self.seed = guidance, steps, solver, ema, seed
         self._check_arguments()
         self.network = network or velocity_unet(
-            self.latent_shape, tuple(filters), hidden_units, label_size=self.label_size, patch=patch
+            self.latent_shape,
+            values.widths("filters", filters),
+            hidden_units,
+            label_size=self.label_size,
+            patch=patch,
         )
         self.averaged = averaged_copy(self.network)
         self.random = ReplicaSeedGenerator(seed)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasgen import losses
+from kerasgen import losses, values
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
@@ -75,7 +75,7 @@ class Registration(GenerativeModel):
         self._check_choice("similarity", ("mse", "ncc"))
         self._check_not_negative("smoothness")
         self.channels, self.similarity, self.smoothness = channels, similarity, smoothness
-        self.filters = tuple(filters)
+        self.filters = values.widths("filters", filters)
         self.network = registration_network(channels, filters=self.filters)
         self.built = True
 

@@ -53,10 +53,10 @@ def translate_images(
     single = images.ndim == 3
     images = images[None] if single else images
     channels = generator.input_shape[-1]
-    if images.ndim != 4 or images.shape[-1] != channels:
+    if images.ndim != 4 or images.shape[-1] != channels or not images.size:
         raise UserError(
             f"The images have the shape {images.shape[1:] if single else images.shape}, but this network needs "
-            f"[n, height, width, {channels}]: load them with {channels} channels."
+            f"[n, height, width, {channels}]: give one at least, of {channels} channels."
         )
     check_pictures(images, _RANGE)
     memory = usable_memory(memory)

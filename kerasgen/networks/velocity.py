@@ -125,7 +125,7 @@ def _check(image_shape: Sequence[int], filters: Sequence[int], heads: int, patch
             f"An image of {height}×{width} can't go into patches of {patch} and be halved {len(filters) - 1} times "
             f"(filters={tuple(filters)}): choose a height and width divisible by {factor}, or fewer filters."
         )
-    if any(count % 8 for count in filters) or filters[-1] % heads:
+    if any(count < 8 or count % 8 for count in filters) or filters[-1] % heads:
         raise UserError(
             f"filters are {tuple(filters)} and heads {heads}: give multiples of 8, the last of heads too."
         )

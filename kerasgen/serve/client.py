@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kerasgen import values
 from kerasgen.data.reading import PictureError, read_picture
 from kerasgen.data.sources.source import Fit
 from kerasgen.data.targets import Translated, targets, with_bar
@@ -94,11 +95,13 @@ class Client:
         scheme, host, port = _address(url)
         if version is not None and label is not None:
             raise UserError(f"Both the version {version} and the label {label!r} are given: leave one out.")
-        if not timeout > 0:
-            raise UserError(f"timeout is {timeout} seconds: give more than 0.")
+        if version is not None:
+            values.whole("version", version, most=2**63 - 1)
+        values.number("timeout", timeout, above=0)
+        values.whole("tries", tries)
         kind = _Rest if scheme == "http" else _Grpc
         self._protocol: _Protocol = kind(host, port, model, version, label, timeout)
-        self._url, self._tries = url, max(1, tries)
+        self._url, self._tries = url, tries
         self._signatures: dict[str, dict] | None = None
 
     def __enter__(self) -> "Client":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kerasgen.errors import UserError, require_extra
 from kerasgen.export.formats.saved_model.operators import foreign_operators
-from kerasgen.values import port
+from kerasgen.values import number, path, port
 
 from .grpc_api import GrpcServer
 from .memory import Memory
@@ -22,7 +22,7 @@ _MOST_ROWS = 16
 
 def check_folder(base: str | os.PathLike) -> None:
     """Raise `UserError` unless there is a folder whose models could be served."""
-    if not Path(base).is_dir():
+    if not path("The folder of models", base).is_dir():
         raise UserError(f"There is no folder {base}: give the one that `kerasgen export --serving` wrote to.")
 
 
@@ -66,6 +66,7 @@ class Server:
         check_folder(base)
         port("--grpc-port", grpc_port)
         port("--rest-port", rest_port)
+        number("poll_seconds", poll_seconds, above=0)
         limits = limits or Limits()
         memory = Memory(limits.memory)
         queue = Queue(_MOST_ROWS if batching else 1, limits.waiting, threads or _cores(), memory)

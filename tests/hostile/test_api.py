@@ -80,6 +80,19 @@ CALLS = (
             "load_sampler(None)",
         )
     ),
+    *(
+        f"from kerasgen.export import ImageSpec\nImageSpec({arguments})"
+        for arguments in (
+            "size='x'",
+            "size=(8,)",
+            "size=10**9",
+            "multiple=2.5",
+            "value_range=3",
+            "value_range=(0, float('inf'))",
+            "value_range=(0, 1, 2)",
+            "pictures='image'",
+        )
+    ),
     "from kerasgen.runs import load_model\nload_model(None)",
     "from kerasgen.runs import load_model\nload_model('')",
     "from kerasgen.commands.train import train\ntrain('vae_digits', '')",

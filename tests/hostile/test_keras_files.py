@@ -82,6 +82,14 @@ def virtual(group: h5py.Group, name: str) -> None:
     group.create_virtual_dataset(name, layout)
 
 
+def held_twice(file: h5py.File) -> None:
+    """Sixty groups, each of which holds the next one under two names: 2⁶⁰ paths."""
+    group = file
+    for _ in range(60):
+        group["also"] = group.create_group("next")
+        group = group["next"]
+
+
 def flipped(seed: int) -> bytes:
     content = bytearray(GOOD)
     content[random.Random(seed).randrange(len(content))] ^= 0xFF
@@ -161,6 +169,7 @@ def contents() -> Iterator[tuple[str, bytes]]:
         with_weights(replaced(lambda g, n: g.__setitem__(n, h5py.ExternalLink("/etc/x", "/y")))),
     )
     yield "weights nowhere", with_weights(replaced(lambda g, n: g.__setitem__(n, h5py.SoftLink("/nowhere"))))
+    yield "weights twice", with_weights(held_twice)
     yield "weights small", with_weights(replaced(lambda g, n: g.create_dataset(n, data=np.zeros(3))))
     yield "weights of words", with_weights(replaced(lambda g, n: g.create_dataset(n, data=[b"a", b"b"])))
     bomb = members() | {"assets/x": bytes(400 * 2**20)}

@@ -1,5 +1,6 @@
 """Hostile and damaged manifests, artifacts, models.config and config.json: 62 of them."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -41,6 +42,37 @@ def manifests() -> Iterator[tuple[str, bytes]]:
     for name in MANIFEST:
         yield f"without {name}", json.dumps({k: v for k, v in MANIFEST.items() if k != name}).encode()
         yield f"{name} of another type", json.dumps(MANIFEST | {name: [[]]}).encode()
+
+
+def complete(**changed: object) -> bytes:
+    """The manifest of an artifact that holds b"hello", with something changed in it."""
+    tensor = {"shape": [None, 8], "dtype": "float32"}
+    of_dicts = {name: {} for name in ("parity", "golden", "versions", "options", "renamed")}
+    of_texts = dict.fromkeys(("network", "tolerance", "license"), "x")
+    signatures = {"serving_default": {"inputs": {"z": tensor}, "outputs": {"image": tensor}}}
+    bound = {"sha256": hashlib.sha256(b"hello").hexdigest(), "bytes": 5}
+    rest = {"signatures": signatures, "image": None, "pictures": []}
+    return json.dumps({**MANIFEST, **of_dicts, **of_texts, **rest, **bound, **changed}).encode()
+
+
+def claims() -> Iterator[tuple[str, bytes]]:
+    def of(**tensor: object) -> dict[str, object]:
+        inputs = {"z": {"shape": [None, 8], "dtype": "float32", **tensor}}
+        return {"signatures": {"serving_default": {"inputs": inputs, "outputs": inputs}}}
+
+    yield "true", complete()
+    yield "a shape of terabytes", complete(**of(shape=[None, 10**7, 10**7, 3]))
+    for shape in ("x", [[]], [-1, -1], [1.5], None):
+        yield f"a shape of {shape}", complete(**of(shape=shape))
+    for dtype in ("nothing", 3, "O"):
+        yield f"a dtype of {dtype}", complete(**of(dtype=dtype))
+    for image in (3, [], {}, {"size": "x"}, {"size": [10**9, 1], "value_range": [0, 1], "multiple_of": 0}):
+        yield f"an image of {image}", complete(image=image)
+    yield "no inputs", complete(signatures={"serving_default": {"inputs": {}, "outputs": {}}})
+    yield "no signature", complete(signatures={})
+    yield "another variant", complete(variant="int99")
+    yield "another layout", complete(layout="sideways")
+    yield "pictures of numbers", complete(pictures=[1])
 
 
 def served() -> Iterator[tuple[str, bytes]]:
@@ -100,6 +132,9 @@ def attacks() -> list[Attack]:
     generate = ("generate", "{}/run", "--sampler", "class_gaussian", "--output", "{}/out", "--n", "2")
     found = [Attack(f"manifest: {name}", verify, make=artifact(content)) for name, content in manifests()]
     found += [Attack("manifest: pipe", verify, make=pipe)]
+    for number, (name, content) in enumerate(claims()):
+        command = verify if number % 2 else ("benchmark", "{}/net.onnx")
+        found.append(Attack(f"manifest: {name}", command, make=artifact(content)))
     found += [Attack(f"models.config: {name}", listed, make=base(content)) for name, content in served()]
     return found + [Attack(f"config.json: {name}", generate, make=run(content)) for name, content in configurations()]
 

@@ -31,6 +31,18 @@ def png(width: int, height: int, data: bytes = b"", depth: int = 8) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
+def tiff_of_endless_pages() -> bytes:
+    """The second page says that it comes after itself."""
+    tags = {256: 4, 257: 4, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 4, 279: 16}
+
+    def page(reduced: int, after: int) -> bytes:
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in {254: reduced, **tags}.items())
+        return struct.pack("<H", 1 + len(tags)) + entries + struct.pack("<I", after)
+
+    second = 8 + len(page(0, 0))
+    return struct.pack("<2sHI", b"II", 42, 8) + page(0, second) + page(1, second)
+
+
 def contents() -> Iterator[tuple[bytes, bytes]]:
     """Names and contents, none of which is a picture that can be read."""
     yield b"postscript.png", EPS
@@ -56,6 +68,7 @@ def contents() -> Iterator[tuple[bytes, bytes]]:
     yield b"[red]markup.png", b"hello"
     yield b"%s%n{}.png", b"hello"
     yield b"n" * 250 + b".png", b"hello"
+    yield b"pages.tif", tiff_of_endless_pages()
     noise = random.Random(0).randbytes(5000)
     yield b"noise.png", b"\x89PNG\r\n\x1a\n" + noise
     yield b"noise.jpg", b"\xff\xd8\xff\xe0" + noise
@@ -86,7 +99,16 @@ def attacks() -> list[Attack]:
         (folder / "in").mkdir()
         os.mkfifo(folder / "in" / "a.png")
 
-    return [*found, Attack("pipe", readers[0], make=pipe)]
+    def linked(folder: Path) -> None:
+        """Ten folders, each with links to all others: millions of paths."""
+        inside = [folder / "in" / str(i) for i in range(10)]
+        for own in inside:
+            own.mkdir(parents=True)
+            for other in inside:
+                if other is not own:
+                    (own / other.name).symlink_to(other)
+
+    return [*found, Attack("pipe", readers[0], make=pipe), Attack("links", readers[0], make=linked)]
 
 
 @pytest.mark.slow

@@ -77,6 +77,8 @@ def contents() -> Iterator[tuple[str, bytes]]:
         "words": "weights",
     }.items():
         yield f"tensor {name}", saved(good() | {first: tensor})
+    eight = torch.zeros(2, 2**22, dtype=torch.uint8)
+    yield "bytes shared by many", saved({f"k{i}": eight.view(2, -1) for i in range(1000)})
     yield "key of 20 MB", saved({"k" * 20_000_000: torch.zeros(1)})
     yield "key with escapes", saved({"\x1b[31m\n\r": torch.zeros(1)})
     yield "keys unknown", saved({f"k{i}": torch.zeros(1) for i in range(1000)})
