@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 MOST_TEXT = 8 * 2**20  # bytes of a JSON or a configuration; ResNet152's is 0.6 MB
+_MOST_YAML = 2**17  # bytes, which are read in a second or two
 _SMALL = 64 * 2**20  # bytes that may be taken for any file
 _RATIO = 20  # times its own size that a larger file may take: weights hardly compress
 _MOST_NAME = 1000  # characters of a name in a file
@@ -87,16 +88,16 @@ def reading(path: str | os.PathLike, kind: str, advice: str) -> Iterator[BinaryI
         raise UserError(f"{path} can't be read as {kind} ({reason(error)}): {advice}.") from error
 
 
-def read_text(path: str | os.PathLike, kind: str, advice: str) -> str:
-    """Return a text of UTF-8, of at most `MOST_TEXT` bytes.
+def read_text(path: str | os.PathLike, kind: str, advice: str, most: int = MOST_TEXT) -> str:
+    """Return a text of UTF-8, of at most so many bytes.
 
     Raises:
         UserError: see `reading`; or it is longer.
     """
     with reading(path, kind, advice) as file:
-        content = file.read(MOST_TEXT + 1)
-        if len(content) > MOST_TEXT:
-            raise Fault(f"it is longer than {MOST_TEXT:,} bytes")
+        content = file.read(most + 1)
+        if len(content) > most:
+            raise Fault(f"it is longer than {most:,} bytes")
         return content.decode()
 
 
@@ -128,7 +129,7 @@ def read_yaml(path: str | os.PathLike, kind: str, advice: str) -> dict[str, obje
     """
     import yaml
 
-    text = read_text(path, kind, advice)
+    text = read_text(path, kind, advice, _MOST_YAML)
     with reading(path, kind, advice):
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
             raise Fault("it refers to parts of itself")

@@ -1,9 +1,9 @@
 """What the command line's arguments say, as far as it can be read before TensorFlow is imported."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from kerasgen import untrusted
 from kerasgen.errors import UserError
@@ -53,7 +53,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, object]:
         if not (equals and name.strip()):
             raise UserError(f"--set is {text!r}: write it as NAME=VALUE, such as latent_dim=32.")
         try:
-            found[name.strip()] = json.loads(value)
+            found[name.strip()] = untrusted.parse_json(value)
         except ValueError:
             found[name.strip()] = {"True": True, "False": False, "None": None}.get(value.strip(), value.strip())
     return found
@@ -71,7 +71,7 @@ def parse_sweep(text: str) -> tuple[str, list[object]]:
     if not (equals and name.strip() and listed.strip()):
         raise UserError(f"--sweep is {text!r}: write it as NAME=VALUE,VALUE, such as filters=8,16,32.")
     try:
-        return name.strip(), json.loads(f"[{listed}]")
+        return name.strip(), list(cast("list", untrusted.parse_json(f"[{listed}]")))
     except ValueError:
         return name.strip(), [value.strip() for value in listed.split(",")]
 

@@ -1,11 +1,13 @@
 """From one picture to another through a trained model's latent space."""
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.data.reading import read_picture, to_float
 from kerasgen.data.sources.source import Fit
 from kerasgen.drawing import grid, save_png, to_uint8
@@ -41,8 +43,8 @@ def interpolate_pictures(
         UserError: a file can't be read, there are fewer than 2 steps, the label doesn't fit, or the folder can't be
             written.
     """
-    if steps < 2:
-        raise UserError(f"--steps is {steps}: give 2 or more, the two ends included.")
+    values.whole("--steps", steps, least=2)
+    values.room("--steps", steps, 12 * steps * math.prod(model.image_shape))
     if model.conditional and label is None:
         raise UserError("The model is conditional on classes: give the --label of both pictures.")
     height, width, channels = model.image_shape

@@ -1,6 +1,7 @@
 """How much memory is free, and how people write how much they give."""
 
 import ctypes
+import math
 import os
 import re
 import sys
@@ -108,10 +109,10 @@ def parse_bytes(text: str) -> int:
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text, re.IGNORECASE)
     unit = _UNITS.get(found[2].upper()) if found else None
-    count = int(float(found[1]) * unit) if found and unit else 0
-    if count <= 0:
+    size = float(found[1]) * unit if found and unit else 0.0
+    if not 1 <= size < math.inf:
         raise UserError(f"The memory {text!r} is not a size: write it as 2GB, 800MB or 1.5GiB.")
-    return count
+    return int(size)
 
 
 def _machine() -> int:

@@ -8,6 +8,7 @@ RUN, GAN = str(GOLDEN / "vae_run"), str(GOLDEN / "cyclegan_run")
 OUT = ("--output", "{}/out")
 TRAIN, GENERATE = ("train", "vae_digits", *OUT), ("generate", RUN, *OUT)
 EVALUATE, EXPORT = ("evaluate", RUN, "--output", "{}/out.json"), ("export", RUN, *OUT, "--format", "onnx")
+INTERPOLATE = ("interpolate", RUN, "--from", "{}/foreign/.tmp-mine", "--to", "{}/foreign/.tmp-mine", *OUT)
 TRANSLATE = ("translate", GAN, "--input", "{}/foreign", *OUT)
 SERVE, CLIENT = ("serve", "{}/foreign"), ("translate", "{}/foreign", "--model", "m", *OUT)
 NOT_WHOLE = ("-1", "0", "1.5", "nan", "99999999999", "1e9", "x", "", " ", "٣٣٣٣٣٣٣٣")
@@ -28,7 +29,7 @@ WRONG = {
         "--monitor": ("nothing", ""),
         "--image-size": ("0", "-3", "1000000"),
         "--learning-rate": ("nan", "inf", "-1", "x"),
-        "--set": ("latent_dim", "latent_dim=0", "nonsense=1", "=", "beta=nan", "latent_dim=x"),
+        "--set": ("latent_dim", "latent_dim=0", "nonsense=1", "=", "beta=nan", "latent_dim=x", "beta=" + "[" * 10**5),
     },
     GENERATE: {
         "--n": NOT_WHOLE,
@@ -53,7 +54,12 @@ WRONG = {
         "--layout": ("hwc",),
         "--images": ("/nowhere", "{}/foreign"),
     },
-    TRANSLATE: {"--direction": ("ab", "", "A2B"), "--input": ("/nowhere", "{}")},
+    TRANSLATE: {
+        "--direction": ("ab", "", "A2B"),
+        "--input": ("/nowhere", "{}"),
+        "--memory": ("9" * 400 + "GB", "0", "nanGB", "-1GB"),
+    },
+    INTERPOLATE: {"--steps": (*NOT_WHOLE[:5], "1")},
     SERVE: {
         "--rest-port": ("-1", "99999", "x"),
         "--grpc-port": ("-1", "99999", "1.5"),
@@ -95,6 +101,7 @@ ALONE = (
     ("client", "http://127.0.0.1", *CLIENT),
     ("client", "ftp://127.0.0.1:80", *CLIENT),
     ("client", "", *CLIENT),
+    ("distill", GAN, *OUT, "--sweep", "filters=" + "[" * 10**5),
     ("quickstart", "--model", "gan", *OUT),
     ("quickstart", *OUT, "--epochs", "0"),
     ("nonsense",),

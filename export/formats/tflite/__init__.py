@@ -36,7 +36,7 @@ FORMAT = Format(
     names=r"[A-Za-z]\w*",
     reserved=(*keyword.kwlist, "self"),
 )
-_NOTES = "metadata.json"
+_NOTES, _MOST_NOTES = "metadata.json", 2**20  # bytes, when they are unpacked
 # Builtin operators that do more than compute: they keep values from one run to the next, or call unknown code.
 _NOT_COMPUTING = frozenset(
     {
@@ -117,7 +117,10 @@ def contents(path: str) -> Contents:
     notes: dict[str, object] = {}
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            notes = json.loads(archive.read(_NOTES)) if _NOTES in archive.namelist() else {}
+            if _NOTES in archive.namelist():
+                if archive.getinfo(_NOTES).file_size > _MOST_NOTES:
+                    raise ValueError(f"its notes are longer than {_MOST_NOTES:,} bytes")
+                notes = json.loads(archive.read(_NOTES))
     return Contents(
         operators=operators,
         foreign=foreign,
