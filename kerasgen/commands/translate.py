@@ -151,7 +151,7 @@ def _translated(
     import tensorflow as tf
 
     from kerasgen.models.memory import usable_memory
-    from kerasgen.models.translation import goes_whole, translate_images
+    from kerasgen.models.translation import TooSmall, goes_whole, translate_images
     from kerasgen.networks.strips import NoPlan
 
     memory = usable_memory(memory)
@@ -163,8 +163,9 @@ def _translated(
             _write(target, translated * 0.5 + 0.5, file.head, ranges[1])
         else:
             translate_large(generator, file, target, ranges, memory)
-    except PictureError as error:
-        warnings.warn(f"{error} It is skipped.", stacklevel=3)
+    except (PictureError, TooSmall) as error:
+        which = "" if isinstance(error, PictureError) else f"{file.path}: "
+        warnings.warn(f"{which}{error} It is skipped.", stacklevel=3)
         return False
     except (NoPlan, tf.errors.ResourceExhaustedError, MemoryError) as error:
         message = f"{file.path} is skipped, because its {width}×{height} pixels need more memory than there is"

@@ -166,10 +166,18 @@ def padded_size(generator: keras.Model, height: int, width: int) -> tuple[int, i
     return height + -height % multiple, width + -width % multiple
 
 
+class TooSmall(UserError):
+    """A picture has fewer pixels than a network mirrors at its edges."""
+
+
 def _whole(generator: keras.Model, images: np.ndarray, full_height: int, full_width: int) -> np.ndarray:
     height, width = images.shape[1:3]
     borders = [(0, 0), (0, full_height - height), (0, full_width - width), (0, 0)]
-    output = np.clip(traced(generator)(np.pad(images.astype("float32"), borders, mode="symmetric")), *_RANGE)
+    padded = np.pad(images.astype("float32"), borders, mode="symmetric")
+    try:
+        output = np.clip(traced(generator)(padded), *_RANGE)
+    except tf.errors.InvalidArgumentError as error:  # nothing is mirrored over an edge that is as near as the other
+        raise TooSmall(f"Images of {height}×{width} are too small for this network: give larger ones.") from error
     scale = output.shape[1] // full_height  # a generator for super-resolution enlarges
     return output[:, : scale * height, : scale * width].astype("float32")
 

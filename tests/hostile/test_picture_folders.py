@@ -108,7 +108,9 @@ def attacks() -> list[Attack]:
                 if other is not own:
                     (own / other.name).symlink_to(other)
 
-    return [*found, Attack("pipe", readers[0], make=pipe), Attack("links", readers[0], make=linked)]
+    line = make(b"line.png", encoded("PNG", (99, 1)))
+    others = {"pipe": pipe, "links": linked, "too small": line}
+    return found + [Attack(name, readers[0], make=makes) for name, makes in others.items()]
 
 
 @pytest.mark.slow
