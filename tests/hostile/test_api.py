@@ -1,4 +1,4 @@
-"""Misuse of the API: 64 calls, each of which gets a `UserError`."""
+"""Misuse of the API: 66 calls, each of which gets a `UserError`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Hostile and damaged .npz files, samplers and checkpoints: 60 of them."""
+"""Hostile and damaged .npz files, samplers and checkpoints: 71 of them."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Hostile and damaged manifests, artifacts, models.config and config.json: 82 of them."""
+"""Hostile and damaged manifests, artifacts, models.config and config.json: 72 of them."""
 
 import hashlib
 import json
