@@ -79,6 +79,8 @@ def by_place(network: keras.Model, width: int) -> ByPlace:
         width: of the maps.
 
     Example:
+        from kerasgen.networks import pixelcnn
+
         by_place(pixelcnn(16, filters=8, blocks=2, kernel=3), 8).row
     """
     blocks = [layer.name.removesuffix("_out") for layer in network.layers if layer.name.endswith("_out")]
