@@ -238,7 +238,11 @@ def test_options_that_do_not_fit(generator, tmp_path, options, message):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"size": 30, "multiple": 4}, "divisible by 4"), ({"value_range": (1, 0)}, "lower"), ({"multiple": 0}, "from 1 to")],
+    [
+        ({"size": 30, "multiple": 4}, "divisible by 4"),
+        ({"value_range": (1, 0)}, "lower"),
+        ({"multiple": 0}, "from 1 to"),
+    ],
 )
 def test_specs_that_do_not_fit(arguments, message):
     with pytest.raises(UserError, match=message):
