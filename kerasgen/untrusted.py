@@ -454,10 +454,10 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         content = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not content:
             raise Fault(f"it holds a {type(content).__name__}, not a state_dict")
-        arrays, wanted = {}, 0
+        arrays, wanted, size = {}, 0, os.fstat(file.fileno()).st_size
         for name, tensor in _tensors(content):
             wanted += 4 * tensor.numel()  # many may share the file's bytes
-            check_room(os.fstat(file.fileno()).st_size, wanted)
+            check_room(size, wanted)
             arrays[name] = _plain_array(name, tensor)
         if not arrays:
             raise Fault("it holds no tensors by name")

@@ -36,10 +36,7 @@ def pixels(name: str, value: object) -> int:
 
 def shape(name: str, value: object, axes: str) -> tuple[int, ...]:
     """Return the sizes of an array of such axes, as in "height, width"."""
-    try:
-        found = tuple(whole(name, size, 1, MOST_PIXELS) for size in value)  # type: ignore[attr-defined]
-    except TypeError:
-        found = ()
+    found = _wholes(name, value, MOST_PIXELS)
     if len(found) != axes.count(",") + 1:
         raise UserError(f"{name} is {_said(value)}: give whole numbers for ({axes}).")
     return found
@@ -47,13 +44,18 @@ def shape(name: str, value: object, axes: str) -> tuple[int, ...]:
 
 def widths(name: str, value: object) -> tuple[int, ...]:
     """Return the channels of a network's levels: whole numbers, one at least."""
-    try:
-        found = tuple(whole(name, width) for width in value)  # type: ignore[attr-defined]
-    except TypeError:
-        found = ()
+    found = _wholes(name, value, _MOST)
     if not found:
         raise UserError(f"{name} is {_said(value)}: give the channels of each level, such as (32, 64).")
     return found
+
+
+def _wholes(name: str, value: object, most: int) -> tuple[int, ...]:
+    """Return whole numbers from 1 to `most`; none of what isn't several."""
+    try:
+        return tuple(whole(name, part, 1, most) for part in value)  # type: ignore[attr-defined]
+    except TypeError:
+        return ()
 
 
 def port(name: str, value: object) -> int:

@@ -269,14 +269,19 @@ def _translation(model: "CycleGAN", run: str | os.PathLike, data: str | None, se
 
 
 def _fidelity(pictures: np.ndarray, truth: np.ndarray | None) -> Row:
-    from kerasgen.metrics.images import psnr, ssim
+    from kerasgen.metrics.images import psnr
 
     row: Row = {"n": len(pictures), "psnr": None, "ssim": None}
     if truth is not None:
-        row["psnr"] = float(psnr(pictures, truth).mean())
-        if min(pictures.shape[1:3]) >= 11:
-            row["ssim"] = float(ssim(pictures, truth).mean())
+        row |= {"psnr": float(psnr(pictures, truth).mean()), "ssim": _ssim(pictures, truth)}
     return row
+
+
+def _ssim(pictures: np.ndarray, truth: np.ndarray) -> float | None:
+    """Return the mean over pictures, where these are as large as its window."""
+    from kerasgen.metrics.images import ssim
+
+    return float(ssim(pictures, truth).mean()) if min(pictures.shape[1:3]) >= 11 else None
 
 
 def _to_target(pictures: np.ndarray, target: np.ndarray, extractor: "Extractor | None") -> Row:
@@ -322,7 +327,7 @@ def _likeness(pictures: np.ndarray, truth: np.ndarray) -> Row:
     kernel = None
     if takes(truth.shape) and len(truth) > 1:
         kernel = kernel_distance(filter_bank_features(truth), filter_bank_features(pictures)).mean
-    return {"n": len(pictures), "ssim": _fidelity(pictures, truth)["ssim"], "kernel": kernel}
+    return {"n": len(pictures), "ssim": _ssim(pictures, truth), "kernel": kernel}
 
 
 # By what models declare; a new kind of evaluation is a function, and its line here.

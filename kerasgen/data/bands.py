@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from kerasgen.data.deep import DEFLATED, PLAIN, DeepHead, check_inflation
-from kerasgen.data.png import png_rows
+from kerasgen.data.deep import DEFLATED, PLAIN, TIFF, DeepHead, black_is_zero, check_inflation, npy_header
+from kerasgen.data.png import SIGNATURE, png_rows
 
 if TYPE_CHECKING:
     import tifffile
@@ -31,20 +31,19 @@ def bands(file: BinaryIO, deep: DeepHead | None) -> Iterator[np.ndarray] | None:
     """
     file.seek(0)
     begin = file.read(26)
-    if begin.startswith(b"\x89PNG") and len(begin) == 26:
+    if begin.startswith(SIGNATURE) and len(begin) == 26:
         return png_rows(file)
     if deep is not None and deep.kind == "npy":
         return _npy_bands(file, deep)
-    if begin[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if begin[:4] in TIFF:
         return _tiff_bands(file, deep)
     return None
 
 
 def _npy_bands(file: BinaryIO, deep: DeepHead) -> Iterator[np.ndarray] | None:
     file.seek(0)
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return None if read(file)[1] else _plain(file, file.tell(), deep.shape, deep.dtype)  # columns come first in some
+    _, columns_first, _ = npy_header(file)
+    return None if columns_first else _plain(file, file.tell(), deep.shape, deep.dtype)
 
 
 def _plain(file: BinaryIO, offset: int, shape: tuple[int, int, int], dtype: np.dtype) -> Iterator[np.ndarray]:
@@ -82,8 +81,7 @@ def _upright_tiff(file: BinaryIO, page: "tifffile.TiffPage") -> Iterator[np.ndar
     else:
         found = _pieces(file, page, shape)
     for rows in found:
-        # White is 0 in some gray TIFFs.
-        yield np.iinfo(rows.dtype).max - rows if page.photometric == 0 and rows.dtype.kind == "u" else rows
+        yield black_is_zero(rows, page)
 
 
 def _pieces(file: BinaryIO, page: "tifffile.TiffPage", shape: tuple[int, int, int]) -> Iterator[np.ndarray]:

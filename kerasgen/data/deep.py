@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from kerasgen.data.png import CHANNELS, SIGNATURE
 from kerasgen.files import atomic_write
 
 if TYPE_CHECKING:
     import tifffile
 
 MOST_CHANNELS = 32
-_PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # by its color type
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how its files begin
 # Of TIFF: what every tifffile decodes, and what zlib decodes, which a hostile file may make endless.
 PLAIN, DEFLATED = (1, 32773), (8, 32946)
 _MOST_PAGES = 100  # that are looked at: each says where the next one is, and may say an earlier one
@@ -50,13 +51,13 @@ def deep_head(file: BinaryIO) -> DeepHead | None:
     """Return what a deep picture's head says; None for a file that Pillow reads without a loss, or can't read."""
     begin = file.read(26)
     file.seek(0)
-    if begin.startswith(b"\x89PNG\r\n\x1a\n") and len(begin) == 26 and begin[24] == 16:
+    if begin.startswith(SIGNATURE) and len(begin) == 26 and begin[24] == 16:
         width, height = struct.unpack(">II", begin[16:24])
-        channels = _PNG_CHANNELS[begin[25]]
+        channels = CHANNELS[begin[25]]
         return DeepHead("png", (height, width, channels), np.dtype(np.uint16), 65535.0, channels in (2, 4))
     if begin.startswith(b"\x93NUMPY"):
         return _npy_head(file)
-    if begin[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if begin[:4] in TIFF:
         return _tiff_head(file)
     return None
 
@@ -117,10 +118,15 @@ def to_numbers(picture: np.ndarray, dtype: np.dtype, value_range: tuple[float, f
     return pixels.astype(dtype)
 
 
-def _npy_head(file: BinaryIO) -> DeepHead:
+def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return the shape, whether columns come first, and the type of numbers; the file then stands at the first."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
+    return read(file)
+
+
+def _npy_head(file: BinaryIO) -> DeepHead:
+    shape, _, dtype = npy_header(file)
     size = os.fstat(file.fileno()).st_size if hasattr(file, "fileno") else None
     if dtype.kind not in "uif" or len(shape) not in (2, 3) or not 1 <= (*shape, 1)[2] <= MOST_CHANNELS:
         raise ValueError(f"it holds {dtype} of the shape {shape}, not numbers [height, width(, 1 to 32 channels)]")
@@ -168,7 +174,12 @@ def _tiff_pixels(file: BinaryIO) -> np.ndarray:
         else:
             pixels = _by_libtiff(file, page)
         # White is 0 in some gray TIFFs.
-        return np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 and pixels.dtype.kind == "u" else pixels
+        return black_is_zero(pixels, page)
+
+
+def black_is_zero(pixels: np.ndarray, page: "tifffile.TiffPage") -> np.ndarray:
+    """Return a page's numbers as most files have them: white is 0 in some gray ones."""
+    return np.iinfo(pixels.dtype).max - pixels if page.photometric == 0 and pixels.dtype.kind == "u" else pixels
 
 
 def _check_pieces(file: BinaryIO, page: "tifffile.TiffPage") -> None:

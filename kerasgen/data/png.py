@@ -7,8 +7,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # gray, gray and alpha, RGB, RGBA
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+CHANNELS = {0: 1, 4: 2, 2: 3, 6: 4}  # by color type: gray, gray and alpha, RGB, RGBA
+_COLOR_TYPES = {channels: number for number, channels in CHANNELS.items()}
 _LEVEL = 6
 _AT_ONCE = 2**20  # bytes of rows; choosing a filter takes twenty times as many
 _MOST_ROWS = 256  # that are read at once: more take more memory, fewer more time
@@ -32,7 +33,7 @@ class PngWriter:
         self._pixel = channels * self.dtype.itemsize
         self._above = np.zeros((1, width * self._pixel), np.uint8)
         self._rows = 0
-        file.write(_SIGNATURE)
+        file.write(SIGNATURE)
         head = struct.pack(">IIBBBBB", width, height, 8 * self.dtype.itemsize, _COLOR_TYPES[channels], 0, 0, 0)
         self._chunk(b"IHDR", head)
 
@@ -81,7 +82,7 @@ def png_rows(file: BinaryIO) -> Iterator[np.ndarray] | None:
     """
     file.seek(16)
     width, height, bits, color, _, _, interlaced = struct.unpack(">IIBBBBB", file.read(13))
-    channels = {number: count for count, number in _COLOR_TYPES.items()}.get(color)
+    channels = CHANNELS.get(color)
     chunks = _chunks(file)
     if bits not in (8, 16) or channels is None or interlaced or {b"tRNS", b"eXIf"} & {kind for kind, *_ in chunks}:
         return None
@@ -92,7 +93,7 @@ def png_rows(file: BinaryIO) -> Iterator[np.ndarray] | None:
 def _chunks(file: BinaryIO) -> list[tuple[bytes, int, int]]:
     """Return the kind of each chunk, where its content begins, and its length."""
     found: list[tuple[bytes, int, int]] = []
-    at = len(_SIGNATURE)
+    at = len(SIGNATURE)
     while not found or found[-1][0] != b"IEND":
         file.seek(at)
         head = file.read(8)

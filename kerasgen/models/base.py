@@ -168,18 +168,19 @@ class GenerativeModel(Pretrained, keras.Model):
     # Keras leaves a generator's state out of files: a training that goes on from one would repeat its draws.
     def save_own_variables(self, store: MutableMapping[str, np.ndarray]) -> None:
         super().save_own_variables(store)
-        for name, state in self._seed_states().items():
-            store[name] = keras.ops.convert_to_numpy(state)
+        seeds = self._own_seeds()
+        if seeds is not None:
+            store["seed_state"] = keras.ops.convert_to_numpy(seeds.state)
 
     def load_own_variables(self, store: Mapping[str, np.ndarray]) -> None:
-        states, found = self._seed_states(), {name: store[name] for name in store.keys()}  # noqa: SIM118
-        super().load_own_variables({name: value for name, value in found.items() if name not in states})
-        for name in states.keys() & found.keys():  # an earlier file has none
-            states[name].assign(found[name])
+        found, seeds = {name: store[name] for name in store.keys()}, self._own_seeds()  # noqa: SIM118
+        state = None if seeds is None else found.pop("seed_state", None)
+        super().load_own_variables(found)
+        if seeds is not None and state is not None:  # an earlier file has none
+            seeds.state.assign(state)
 
-    def _seed_states(self) -> dict[str, keras.Variable]:
-        own = next((value for value in vars(self).values() if isinstance(value, ReplicaSeedGenerator)), None)
-        return {} if own is None else {"seed_state": own.state}
+    def _own_seeds(self) -> ReplicaSeedGenerator | None:
+        return next((value for value in vars(self).values() if isinstance(value, ReplicaSeedGenerator)), None)
 
     def get_compile_config(self) -> dict[str, Config] | None:
         config = super().get_compile_config()

@@ -39,7 +39,7 @@ def check_options(options: Mapping[str, object], network: Callable[..., keras.Mo
         )
     for name, value in options.items():
         if parameters[name].annotation is int:
-            values.whole(f"{name} of {argument}", value, least=name == "filters")
+            values.whole(f"{name} of {argument}", value, least=1 if name == "filters" else 0)
 
 
 def given_options(argument: str, value: object) -> dict[str, Config]:

@@ -185,13 +185,13 @@ class CodePrior(FromNoise):
         last = shares.shape[1] - 1 - np.argmax(shares[:, ::-1] > 0, axis=1)
         return np.minimum((below <= quantiles[:, None]).sum(axis=1), last)
 
+    # -- declarations ---------------------------------------------------------------------------------------
+
     @classmethod
     def upgraded_config(cls, config: Mapping[str, Config]) -> dict[str, Config]:
         # Files of a time when it took another network say that they have none.
         own = super().upgraded_config(config)
         return {name: value for name, value in own.items() if (name, value) != ("network", None)}
-
-    # -- declarations ---------------------------------------------------------------------------------------
 
     def preview(self, n: int = 64, seed: int = 0, inputs: Batch | None = None) -> dict[str, np.ndarray]:
         labels = None
@@ -210,12 +210,12 @@ class CodePrior(FromNoise):
         "row" is asked once for each row and "place" for each place; see `kerasgen.networks.pixelcnn.ByPlace`.
         """
         says: Labels = "attributes" if self.num_attributes else "classes"
-        row, place = ({*network.input, *network.output} for network in (self._steps.row, self._steps.place))
-        return {
-            "row": ExportedNetwork(self._steps.row, not_pictures=tuple(row), labels=says),
-            "place": ExportedNetwork(self._steps.place, not_pictures=tuple(place), labels=says),
-            "decoder": self.first_stage.model.networks_to_export()["decoder"],
+        steps = {"row": self._steps.row, "place": self._steps.place}
+        exported = {
+            name: ExportedNetwork(network, not_pictures=(*network.input, *network.output), labels=says)
+            for name, network in steps.items()
         }
+        return exported | {"decoder": self.first_stage.model.networks_to_export()["decoder"]}
 
     def costs(self, height: int | None = None, width: int | None = None) -> dict[str, Cost]:
         """Return what a whole picture costs in each network: as often as each is asked."""
@@ -228,18 +228,21 @@ class CodePrior(FromNoise):
     def example_inputs(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the codes of the batch's images, and what is asked in the middle of them, with its labels."""
         codes = self.first_stage.model.encode(np.asarray(batch["image"], np.float32))
-        told = self._label_input(self._labels_like(batch))
-        steps, count = self._steps, len(codes)
-        row = {"above": np.full_like(codes[:, 0], -1), "rows": _nothing(steps.row.input["rows"], count), **told}
-        first = traced(steps.row)({name: tf.constant(value) for name, value in row.items()})
-        row |= {"above": codes[:, 0], "rows": first["rows_next"]}
-        context = traced(steps.row)({name: tf.constant(value) for name, value in row.items()})["context"]
-        places = _nothing(steps.place.input["places"], count)
-        place = {"left": codes[:, 1, :1], "context": context[:, :, 1:2], "places": places, **told}
-        asked = {"row": row, "place": place}
-        return {name: {k: np.asarray(v) for k, v in given.items()} for name, given in asked.items()} | {
-            "decoder": codes
+        told, steps = self._label_input(self._labels_like(batch)), self._steps
+
+        def known(row: dict[str, Tensor]) -> dict[str, Tensor]:
+            return traced(steps.row)({name: tf.constant(value) for name, value in row.items()})
+
+        rows = _nothing(steps.row.input["rows"], len(codes))
+        first = known({"above": np.full_like(codes[:, 0], -1), "rows": rows, **told})
+        row = {"above": codes[:, 0], "rows": first["rows_next"], **told}
+        place = {"left": codes[:, 1, :1], "context": known(row)["context"][:, :, 1:2], **told}
+        place["places"] = _nothing(steps.place.input["places"], len(codes))
+        asked = {
+            network: {name: np.asarray(value) for name, value in given.items()}
+            for network, given in {"row": row, "place": place}.items()
         }
+        return asked | {"decoder": codes}
 
 
 def _nothing(kept: keras.KerasTensor, count: int) -> Tensor:

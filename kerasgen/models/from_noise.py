@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -14,11 +14,9 @@ from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
 from kerasgen.models.checks import as_tensor, check_labels, check_pictures
 from kerasgen.models.declarations import LatentSampler, Moments
-from kerasgen.models.first_stage import FirstStage
+from kerasgen.models.first_stage import FirstStage, M
 from kerasgen.training.schedules import Stage, staged
 from kerasgen.typing import Batch, Config, Tensor
-
-M = TypeVar("M", bound=GenerativeModel)
 
 BATCH = 256  # examples that go through a network at once
 

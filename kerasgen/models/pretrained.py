@@ -60,11 +60,12 @@ class Pretrained:
             vae = VAE.from_preset("vae_digits")
             images = vae.generate(16, labels=7)
         """
-        name = str(preset) if str(preset).startswith(_HUB) else str(values.path("preset", preset))
+        on_hub = str(preset).startswith(_HUB)
+        name = str(preset) if on_hub else str(values.path("preset", preset))
         if name in cls.presets:
             config, folder = cls.presets[name].config, shipped(name)
-        elif name.startswith(_HUB) or Path(preset).is_dir():
-            folder = PresetFolder(_downloaded(name) if name.startswith(_HUB) else preset)
+        elif on_hub or Path(preset).is_dir():
+            folder = PresetFolder(_downloaded(name) if on_hub else preset)
             if folder.is_of_keras():
                 return _saved_by_keras(cls, folder.path, load_weights, overrides)
             config = folder.config(cls.__name__)
