@@ -14,6 +14,7 @@ from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
 from kerasgen.untrusted import bounded_weights, read_torch
 
+_MOST_TENSORS = 1000  # of one network: a ResNet of 9 blocks has 48
 _ADVICE = "only ResNet and U-Net generators and PatchGANs of pytorch-CycleGAN-and-pix2pix can be imported"
 
 
@@ -49,6 +50,8 @@ def import_torch(
             where its statistics are asked for, or a key doesn't fit; the sentence then names the first.
     """
     weights = _chosen(_read(path), path, network)
+    if len(weights) > _MOST_TENSORS:
+        raise UserError(f"A network in {path} has {len(weights):,} tensors, more than {_MOST_TENSORS:,}: {_ADVICE}.")
     # Its shapes say how large the network is: no larger than its weights.
     with bounded_weights(sum(value.size for value in weights.values())):
         built, pairs, description = _recognize(weights, batch_statistics)

@@ -202,7 +202,7 @@ def degradation(config: dict[str, Config] | Sequence[dict[str, Config]]) -> Chai
         UserError: there is no such kind, or a parameter is unknown.
     """
     parts = []
-    if not isinstance(config, dict | list | tuple):
+    if not isinstance(config, dict | list | tuple) or not config:
         raise UserError(f"The degradation is {config!r}: give a dict such as {{'kind': 'noise', 'sigma': 0.1}}.")
     for entry in [config] if isinstance(config, dict) else config:
         if not isinstance(entry, dict):

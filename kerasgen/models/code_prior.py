@@ -262,6 +262,6 @@ PRESETS = {
         },
         data={"source": "digits", "image_size": 16, "channels": 1, "batch_size": 64},
         recipe={"epochs": 40, "learning_rate": 2e-3},
-        macs=16_326_144,
+        macs=13_420_544,
     ),
 }

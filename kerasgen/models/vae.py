@@ -120,7 +120,7 @@ class VAE(FromNoise):
         super().__init__(**kwargs)
         height, width, channels = values.shape("image_shape", image_shape, "height, width, channels")
         self.image_shape, self.latent_dim = (height, width, channels), latent_dim
-        self.filters, self.hidden_units = tuple(filters), hidden_units
+        self.filters, self.hidden_units = values.widths("filters", filters), hidden_units
         self.beta, self.likelihood, self.sigma = beta, likelihood, sigma
         self.kl_warmup_steps, self.free_bits = kl_warmup_steps, free_bits
         self.num_classes, self.num_attributes, self.seed = num_classes, num_attributes, seed
@@ -155,8 +155,6 @@ class VAE(FromNoise):
             values.number("sigma", self.sigma, above=0)
         for name in ("latent_dim", "hidden_units"):
             values.whole(name, getattr(self, name))
-        for filters in self.filters:
-            values.whole("filters", filters)
         values.seed("seed", self.seed)
 
     # -- losses ---------------------------------------------------------------------------------------------

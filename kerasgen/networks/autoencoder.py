@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from kerasgen import values
 from kerasgen.errors import UserError
 from kerasgen.layers import GroupNormalization
 from kerasgen.losses import LOG_VAR_RANGE
@@ -217,10 +218,8 @@ def _check(
     check_layout()
     check_channels(channels)
     check_channels(latent_channels)
-    if not filters or min(filters) < 1 or blocks < 1:
-        raise UserError(
-            f"filters are {tuple(filters)} and blocks {blocks}: give at least one number of filters, and one block."
-        )
+    filters = values.widths("filters", filters)
+    values.whole("blocks", blocks)
     if patch is None:
         return
     if patch not in (1, 2, 4):

@@ -1,4 +1,4 @@
-"""Hostile and damaged .keras and .h5 files: 73 of them, from one good file."""
+"""Hostile and damaged .keras and .h5 files: 74 of them, from one good file."""
 
 import io
 import json
@@ -152,6 +152,7 @@ def contents() -> Iterator[tuple[str, bytes]]:
         ("image_shape", [2**20, 2**20, 3]),
         ("image_shape", []),
         ("filters", [10**8, 10**8]),
+        ("filters", []),
         ("hidden_units", 10**9),
         ("beta", float("nan")),
         ("nonsense", 1),

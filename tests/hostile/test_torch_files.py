@@ -1,4 +1,4 @@
-"""Hostile and damaged .pth files: 49 of them."""
+"""Hostile and damaged .pth files: 50 of them."""
 
 import io
 import os
@@ -85,6 +85,7 @@ def contents() -> Iterator[tuple[str, bytes]]:
     yield "missing", saved({k: v for k, v in good().items() if k != "model.5.weight"})
     yield "of two kinds", saved(good() | {"net.0.weight": torch.zeros(1)})
     yield "many blocks", saved({f"model.{10 + i}.conv_block.1.weight": torch.zeros(1) for i in range(500)})
+    yield "blocks without end", saved({f"model.{10 + i}.conv_block.1.weight": torch.zeros(1) for i in range(30_000)})
     yield "data cut", rezipped(lambda name, content: content[:100] if name.endswith("data/0") else content)
     yield (
         "bomb",
