@@ -3,8 +3,9 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import keras
 import numpy as np
@@ -12,10 +13,15 @@ import numpy as np
 from kerasgen.errors import UserError
 from kerasgen.models.memory import reused_memory
 from kerasgen.networks.strips import InMemory, Plan, Rows, Sink, execute, make_plan
+from kerasgen.training.progress import duration
 from kerasgen.typing import Tensor
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 # What a strip takes is counted with what the C library keeps meanwhile: before the next one, so much must be free.
 _OF_A_STRIP = 0.5
+_QUIET = 30  # seconds between the lines of a log
 
 
 class Enlarged:
@@ -90,17 +96,31 @@ def run_plan(
     strips = max(way.memory for way in plan.passes)
     with (
         Progress(TextColumn("strips"), BarColumn(), TimeRemainingColumn()) as progress,
-        reused_memory(plan.memory - _OF_A_STRIP * strips) as give_back,
+        reused_memory(plan.given - _OF_A_STRIP * strips) as give_back,
     ):
         if disk:
             progress.console.print(f"{_said(disk)} of {folder} are used for a while.")
         task = progress.add_task("strips", total=plan.strips)
 
+        said = time.monotonic()
+
         def on_strip() -> None:
+            nonlocal said
             progress.advance(task)
             give_back()
+            now = time.monotonic()
+            if now - said > _QUIET and not progress.console.is_terminal:
+                said = now
+                _say(progress)
 
         return execute(plan, inputs, sinks, folder, on_strip)
+
+
+def _say(progress: "Progress") -> None:
+    """Print what the bar would show, for a log."""
+    (task,) = progress.tasks
+    left = "" if task.time_remaining is None else f"  about {duration(task.time_remaining)} left"
+    progress.console.print(f"strips {task.completed:.0f}/{task.total:.0f}{left}")
 
 
 def _said(count: int) -> str:

@@ -1,6 +1,7 @@
 """Pictures that don't fit in memory: equal files, bounded memory, nothing left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,6 +95,17 @@ def test_the_command_line_takes_the_memory(kerasgen, tmp_path):
     code, _, errors = kerasgen(*arguments, tmp_path / "out", "--memory", "much")
     assert code != 0
     assert "The memory 'much' is not a size: write it as 2GB, 800MB or 1.5GiB." in errors
+
+
+def test_a_log_says_how_far_the_strips_are(capsys, monkeypatch):
+    monkeypatch.setattr("kerasgen.models.strips._QUIET", 0.0)
+    picture = np.zeros((163, 197, 3), "float32")
+    translate_images(network := generator(), picture, memory=10**9)
+    assert "strips" not in capsys.readouterr().out
+    translate_images(network, picture, memory=enough_for_strips(network) // 2)
+    lines = [line for line in capsys.readouterr().out.splitlines() if re.match(r"strips \d+/\d+", line)]
+    done, of = zip(*(map(int, line.split()[1].split("/")) for line in lines), strict=True)
+    assert list(done) == list(range(1, of[0] + 1))
 
 
 def test_the_disk_is_said_first_and_a_full_one_is_one_sentence(tmp_path, capsys):

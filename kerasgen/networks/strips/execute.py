@@ -117,7 +117,8 @@ class _Run:
                 present[parent] = self._read(parent, rows[parent])
         if step.gather is not None:
             (parent,) = maps
-            gathered[step.output].add(self._own(parent, present[parent], rows[parent], way, strip)[1])
+            own = own_rows(self.graph.values[parent].height, strip, way.strips)
+            gathered[step.output].add(cut(present[parent], rows[parent][0], own))
         elif step.output in rows:
             height = self.graph.values[maps[0]].height
             assert step.window is not None  # as it gathers nothing
@@ -138,14 +139,10 @@ class _Run:
             return self.small[parent]
         return cut(present[parent], rows[parent][0], wanted)
 
-    def _own(self, value: int, made: Tensor, rows: tuple[int, int], way: Pass, strip: int) -> tuple[int, Tensor]:
-        """Return where a strip's own part of a map begins, without the margins, and that part."""
-        own = own_rows(self.graph.values[value].height, strip, way.strips)
-        return own[0], cut(made, rows[0], own)
-
     def _write(self, value: int, made: Tensor, rows: tuple[int, int], way: Pass, strip: int) -> None:
-        low, own = self._own(value, made, rows, way, strip)
-        array = ops.convert_to_numpy(own)[0]
+        """Write a strip's own part of a map, without the margins."""
+        low, high = own_rows(self.graph.values[value].height, strip, way.strips)
+        array = np.asarray(made)[0, low - rows[0] : high - rows[0]]  # a view, where convert_to_numpy copies
         if value in self.kept:
             self.kept[value].write(low, array)
         for output, sink in self.sinks:

@@ -9,8 +9,9 @@ from kerasgen.networks.strips.rules import NoPlan
 from kerasgen.networks.strips.windows import Window
 
 # A map is kept where computing it again takes more multiplications a byte than this: the first that fits in memory,
-# or else the last. A core multiplies about 50 times in the time in which a disk writes and reads a byte.
-_THRESHOLDS = (0.0, 100.0, 300.0)
+# or else the last. A core multiplies about 50 times in the time in which a disk writes and reads a byte, and space on
+# the disk counts too.
+_THRESHOLDS = (0.0, 100.0)
 # Rows of the picture by which a strip may be higher than what it makes, on each side: what lies deeper is kept.
 _MOST_REACH = 32.0
 _SHARE_OF_STRIPS = 0.5  # of the memory, where not all kept maps fit beside them
@@ -47,6 +48,7 @@ class Plan:
     """What `execute` does.
 
     Attributes:
+        given: bytes that may be taken.
         memory: bytes of kept maps and strips, at most at a time.
         disk: bytes of temporary files, at most at a time.
         on_disk: the kept maps that lie there.
@@ -55,6 +57,7 @@ class Plan:
 
     graph: Graph
     passes: list[Pass]
+    given: int
     on_disk: set[int] = field(default_factory=set)
     last_read: dict[int, int] = field(default_factory=dict)
     memory: int = 0
@@ -249,7 +252,7 @@ def _pass(graph: Graph, levels: _Levels, level: int) -> Pass:
 
 def _placed(graph: Graph, passes: list[Pass], memory: int) -> Plan:
     """Divide passes into strips, and put kept maps into memory as long as they fit, or else on disk."""
-    plan = Plan(graph, passes)
+    plan = Plan(graph, passes, memory)
     for number, way in enumerate(passes):
         plan.last_read |= dict.fromkeys(way.reads - set(graph.inputs), number)
     _place(plan, None)
