@@ -4,6 +4,7 @@
 """
 
 import ast
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 ROOT = Path(__file__).parents[1]
@@ -157,6 +159,21 @@ def linked(text: str, folder: str) -> str:
         return label
 
     return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, text)
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links of the pages here to what stands elsewhere in the repository to its page of the site."""
+    if page.file.generated_by is not None:
+        return markdown
+    folder = Path("docs", page.file.src_uri).parent
+    pages, up = {path: page for page, path in ELSEWHERE.items()}, "../" * (len(folder.parts) - 1)
+
+    def link(match: re.Match[str]) -> str:
+        path, _, anchor = match[1].partition("#")
+        wanted = Path(os.path.normpath(folder / path)).as_posix()
+        return f"]({up}{pages[wanted]}{'#' + anchor if anchor else ''})" if wanted in pages else match[0]
+
+    return re.sub(r"\]\(([^)\s]+)\)", link, markdown)
 
 
 @event_priority(100)

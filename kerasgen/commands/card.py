@@ -124,7 +124,8 @@ def _use(folder: Path, name: str) -> str:
         return f"```sh\nkerasgen generate {known} --output pictures\n```"
     if model.translators():
         return f"```sh\nkerasgen translate {known} --input FOLDER --output pictures\n```"
-    return f'```python\nmodel = kerasgen.models.{type(model).__name__}.from_preset("{known}")\n```'
+    kind = type(model).__name__
+    return f'```python\nfrom kerasgen.models import {kind}\n\nmodel = {kind}.from_preset("{known}")\n```'
 
 
 def _numbers(evaluation: Mapping[str, Config]) -> Iterable[str]:
