@@ -242,7 +242,7 @@ def main() -> None:
     metadata = {name: config[name] for name in ("preset", "data", "seed", "recipe")}
     metadata |= {"recipe": {"epochs": config["epochs"], **config["recipe"]}}
     longer = f" --epochs {asked.epochs}" if asked.epochs else ""
-    metadata |= {"command": f"python benchmarks/zoo.py {asked.name} --seed {asked.seed}{longer}", "fails": fails}
+    metadata |= {"command": f"python benchmarks/zoo.py {asked.name} --seed {config['seed']}{longer}", "fails": fails}
     metadata |= {"license": license_, "attribution": attribution}
     # What is measured is what ships: the rounded weights.
     run.model().save_to_preset(target, metadata, half=True)

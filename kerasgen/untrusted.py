@@ -106,7 +106,7 @@ def read_json(path: str | os.PathLike, schema: object, kind: str, advice: str) -
 
     Args:
         path: of the file.
-        schema: what it must hold; see `check`.
+        schema: what it must hold; see `checked`.
         kind, advice: see `reading`.
 
     Raises:
@@ -265,6 +265,8 @@ def _check_header(stream: IO[bytes], size: int) -> None:
     shape, _, dtype = readers[version](stream)
     if dtype.hasobject:
         raise Fault("an array holds pickled objects")
+    if not dtype.itemsize:
+        raise Fault(f"an array's numbers, {dtype}, have no bytes")
     if any(length < 0 for length in shape) or math.prod(shape) * dtype.itemsize != size - stream.tell():
         raise Fault(f"an array of {size} bytes says that its shape is {str(shape)[:60]} of {dtype}")
 
@@ -414,10 +416,12 @@ def bounded_weights(elements: int) -> Iterator[None]:
     """
     import keras
 
-    made = 0
+    made, here = 0, threading.get_ident()
 
     def add_weight(layer: "keras.Layer", shape: object = None, *args: object, **options: object) -> object:
         nonlocal made
+        if threading.get_ident() != here:
+            return original(layer, shape, *args, **options)
         made += math.prod(shape) if isinstance(shape, list | tuple) else 1
         if made > elements + _SMALL // 4:
             raise Fault(f"its layers have more weights than the {elements:,} that it holds")

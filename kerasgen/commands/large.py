@@ -9,8 +9,9 @@ import numpy as np
 
 from kerasgen.data.deep import to_numbers
 from kerasgen.data.png import PngWriter
-from kerasgen.data.reading import read_bands, to_float
+from kerasgen.data.reading import PictureError, read_bands, to_float
 from kerasgen.data.scanning import PictureFile
+from kerasgen.data.targets import written_as
 from kerasgen.files import atomic_write
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def translate_large(
     Args:
         generator: of this zoo.
         picture: its file.
-        target: the file: PNG of 8 bits, or as deep as the picture was and of its kind.
+        target: the file, of the kind that `written_as` says.
         ranges: black and white of a deep picture, and of what it becomes.
         memory: bytes that may be taken.
 
@@ -40,15 +41,12 @@ def translate_large(
     """
     from kerasgen.models.translation import large_picture
 
-    head = picture.head
-    flat = not head.kind and generator.output_shape[-1] not in (1, 3)
-    kind, dtype = ("npy", np.dtype(np.float32)) if flat else (head.kind, np.dtype(head.dtype))
-    target = target.with_suffix(".npy") if flat else target
+    kind, dtype = written_as(picture.head, generator.output_shape[-1])
     with atomic_write(target) as temporary, open(temporary, "w+b") as file:
 
         def sink(shape: tuple[int, int, int]) -> "_Png | _Raw":
             writer = _Raw if kind in ("tiff", "npy") else _Png
-            return writer(file, temporary, shape, dtype, ranges[1] if head.kind else None)
+            return writer(file, temporary, shape, dtype, ranges[1] if picture.head.kind else None)
 
         with closing(_Unpacked(picture, generator.input_shape[-1], ranges[0], temporary.parent)) as rows:
             large_picture(generator, rows, memory, sink, temporary.parent, rows.disk).close()
@@ -82,8 +80,14 @@ class _Unpacked:
         self._store = OnDisk(self.shape, self._dtype, self._folder)
         low = 0
         for rows in read_bands(self._picture.path, self.shape[-1], self._range):
+            if rows.shape[1:] != self.shape[1:]:
+                break
             self._store.write(low, rows)
             low += len(rows)
+        if low != self.shape[0]:
+            raise PictureError(
+                f"{self._picture.path} has another size than its head says: save it again, or give more memory."
+            )
         give_back()
         return self._store
 

@@ -13,7 +13,7 @@ from kerasgen.data.reading import PictureError, PictureHead, read_picture, to_fl
 from kerasgen.data.scanning import PictureFile
 from kerasgen.data.sources.folder import place_of, said_range
 from kerasgen.data.sources.source import Fit
-from kerasgen.data.targets import Translated, targets, with_bar
+from kerasgen.data.targets import Translated, targets, with_bar, written_as
 from kerasgen.drawing import save_png, to_uint8
 from kerasgen.errors import UserError
 from kerasgen.runs import data_of
@@ -61,7 +61,7 @@ def translate_folder(
     generator = generator_of(model, direction)
     root, said = place_of(str(input_folder))
     low_and_high = said or value_range
-    found = targets(root, Path(output_folder), deep=True)
+    found = targets(root, Path(output_folder), generator.output_shape[-1])
     ranges = low_and_high, output_range or low_and_high
     written, skipped = [], list(found.damaged)
     for file, target in with_bar(found.pairs):
@@ -175,10 +175,9 @@ def _translated(
 
 
 def _write(target: Path, picture: np.ndarray, head: PictureHead, value_range: tuple[float, float] | None) -> None:
-    """Write a picture in [0, 1]: as PNG of 8 bits, or as deep as its input was."""
-    if head.kind:
-        write_deep(target, picture, np.dtype(head.dtype), value_range)
-    elif picture.shape[-1] in (1, 3):
-        save_png(target, to_uint8(picture[None])[0])
+    """Write a picture in [0, 1] as the kind of file that `written_as` says."""
+    kind, dtype = written_as(head, picture.shape[-1])
+    if kind:
+        write_deep(target, picture, dtype, value_range if head.kind else None)
     else:
-        write_deep(target.with_suffix(".npy"), picture, np.dtype(np.float32), None)
+        save_png(target, to_uint8(picture[None])[0])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from kerasgen.data.png import CHANNELS, SIGNATURE
+from kerasgen.data.png import CHANNELS, SIGNATURE, png_orientation
 from kerasgen.files import atomic_write
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def deep_head(file: BinaryIO) -> DeepHead | None:
     if begin.startswith(SIGNATURE) and len(begin) == 26 and begin[24] == 16:
         width, height = struct.unpack(">II", begin[16:24])
         channels = CHANNELS[begin[25]]
-        return DeepHead("png", (height, width, channels), np.dtype(np.uint16), 65535.0, channels in (2, 4))
+        alpha, orientation = channels in (2, 4), png_orientation(file)
+        file.seek(0)
+        return DeepHead("png", (height, width, channels), np.dtype(np.uint16), 65535.0, alpha, orientation)
     if begin.startswith(b"\x93NUMPY"):
         return _npy_head(file)
     if begin[:4] in TIFF:

@@ -12,6 +12,7 @@ CHANNELS = {0: 1, 4: 2, 2: 3, 6: 4}  # by color type: gray, gray and alpha, RGB,
 _COLOR_TYPES = {channels: number for number, channels in CHANNELS.items()}
 _LEVEL = 6
 _AT_ONCE = 2**20  # bytes of rows; choosing a filter takes twenty times as many
+_MOST_EXIF = 2**20  # bytes; JPEG has room for 65,533
 _MOST_ROWS = 256  # that are read at once: more take more memory, fewer more time
 
 
@@ -22,7 +23,7 @@ class PngWriter:
 
     Args:
         file: a binary file, open for writing.
-        shape: (height, width, channels); 1, 3 or 4 channels.
+        shape: (height, width, channels); 1 to 4 channels.
         dtype: uint8 or uint16.
     """
 
@@ -83,26 +84,42 @@ def png_rows(file: BinaryIO) -> Iterator[np.ndarray] | None:
     file.seek(16)
     width, height, bits, color, _, _, interlaced = struct.unpack(">IIBBBBB", file.read(13))
     channels = CHANNELS.get(color)
-    chunks = _chunks(file)
+    chunks = list(_chunks(file))
     if bits not in (8, 16) or channels is None or interlaced or {b"tRNS", b"eXIf"} & {kind for kind, *_ in chunks}:
         return None
     data = [(at, length) for kind, at, length in chunks if kind == b"IDAT"]
     return _rows(_inflated(file, data, height, 1 + width * channels * bits // 8), width, channels, bits // 8)
 
 
-def _chunks(file: BinaryIO) -> list[tuple[bytes, int, int]]:
-    """Return the kind of each chunk, where its content begins, and its length."""
-    found: list[tuple[bytes, int, int]] = []
-    at = len(SIGNATURE)
-    while not found or found[-1][0] != b"IEND":
+def png_orientation(file: BinaryIO) -> int:
+    """Return the orientation that EXIF data before the pixels say; 1 is upright.
+
+    Data behind them would take a look at all of the file.
+    """
+    from PIL import Image
+
+    exif = Image.Exif()
+    for kind, at, length in _chunks(file):
+        if kind == b"IDAT":
+            break
+        if kind == b"eXIf":
+            file.seek(at)
+            exif.load(b"Exif\0\0" + file.read(min(length, _MOST_EXIF)))
+    orientation = exif.get(0x0112)
+    return orientation if isinstance(orientation, int) else 1
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the kind of each chunk, where its content begins, and its length."""
+    at, kind = len(SIGNATURE), b""
+    while kind != b"IEND":
         file.seek(at)
         head = file.read(8)
         if len(head) < 8:
             raise ValueError("it is cut short")
         length, kind = struct.unpack(">I4s", head)
-        found.append((kind, at + 8, length))
+        yield kind, at + 8, length
         at += 12 + length
-    return found
 
 
 def _inflated(file: BinaryIO, chunks: list[tuple[int, int]], height: int, line: int) -> Iterator[np.ndarray]:

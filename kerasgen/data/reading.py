@@ -225,11 +225,7 @@ def _read_deep(
 ) -> np.ndarray:
     _check_pixels(*deep.shape[:2])
     pixels = _deep_rows(deep_pixels(file, deep), deep, channels, _black_and_white(deep, value_range))
-    orientation = deep.orientation
-    if deep.kind == "png":
-        with open_picture(path) as image:
-            orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
-    return fitted(_upright(pixels, orientation), fit)
+    return fitted(_upright(pixels, deep.orientation), fit)
 
 
 def _black_and_white(deep: DeepHead, value_range: tuple[float, float] | None) -> tuple[float, float]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
+from kerasgen.data.reading import PictureHead
 from kerasgen.data.scanning import READABLE, PictureFile, scan
 from kerasgen.errors import UserError
 
@@ -44,13 +47,24 @@ def check_source(source: Path) -> None:
         raise UserError(f"There is no folder {source}: give the folder of the pictures to translate, or one picture.")
 
 
-def targets(source: Path, output: Path, deep: bool = False) -> Targets:
+def written_as(head: PictureHead, channels: int) -> tuple[str, np.dtype]:
+    """Return the kind of file that a picture becomes, as `PictureHead.kind` has it, and the type of its numbers.
+
+    A file as deep as the picture was, and of its kind; `.npy` where that can't hold so many channels.
+    """
+    holds = {"": (1, 3), "png": (1, 2, 3, 4)}.get(head.kind, (channels,))
+    if channels in holds:
+        return head.kind, np.dtype(head.dtype)
+    return "npy", np.dtype(head.dtype if head.kind else np.float32)
+
+
+def targets(source: Path, output: Path, channels: int | None = None) -> Targets:
     """Return each picture of a folder, and the file that it becomes in another.
 
     Args:
         source: the folder of the pictures, or one picture.
         output: the other folder, which need not exist.
-        deep: whether 16-bit PNG, deep TIFF and `.npy` become files of their own kind; else all become PNG.
+        channels: of what they become, written as `written_as` says; None makes PNG of 8 bits of all.
 
     Raises:
         UserError: the folder is missing, holds no picture or holds the output folder, or two pictures would become
@@ -68,7 +82,8 @@ def targets(source: Path, output: Path, deep: bool = False) -> Targets:
         raise UserError(f"The {what} {source} holds no readable picture: give some in {READABLE}.")
     taken: dict[Path, PictureFile] = {}
     for file in found.files:
-        suffix = _SUFFIXES.get(file.head.kind, ".png") if deep else ".png"
+        kind = "" if channels is None else written_as(file.head, channels)[0]
+        suffix = _SUFFIXES.get(kind, ".png")
         target = output.joinpath(*file.parts).with_suffix(suffix)
         if target in taken:
             raise UserError(f"{taken[target].path} and {file.path} would both become {target}: rename one of them.")

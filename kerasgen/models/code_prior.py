@@ -236,7 +236,9 @@ class CodePrior(FromNoise):
         rows = _nothing(steps.row.input["rows"], len(codes))
         first = known({"above": np.full_like(codes[:, 0], -1), "rows": rows, **told})
         row = {"above": codes[:, 0], "rows": first["rows_next"], **told}
-        place = {"left": codes[:, 1, :1], "context": known(row)["context"][:, :, 1:2], **told}
+        at = min(1, codes.shape[2] - 1)
+        left = codes[:, -1, :1] if at else np.full_like(codes[:, 0, :1], -1)
+        place = {"left": left, "context": known(row)["context"][:, :, at : at + 1], **told}
         place["places"] = _nothing(steps.place.input["places"], len(codes))
         asked = {
             network: {name: np.asarray(value) for name, value in given.items()}

@@ -143,9 +143,13 @@ class FromNoise(GenerativeModel):
             Images [steps, height, width, channels] in [0, 1].
 
         Raises:
-            UserError: the model encodes no pictures.
+            UserError: the model encodes no pictures, or they differ in shape.
         """
-        pair = np.stack([np.asarray(start), np.asarray(end)])
+        values.whole("steps", steps, least=2)
+        start, end = np.asarray(start), np.asarray(end)
+        if start.shape != end.shape:
+            raise UserError(f"The ends have the shapes {start.shape} and {end.shape}: give two pictures of one size.")
+        pair = np.stack([start, end])
         a, b = self.encode(pair, self._labels_for(2, labels)).mean
         t = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
         z = _slerp(a, b, t) if spherical else (1 - t) * a + t * b
@@ -250,5 +254,7 @@ def _slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 def in_batches(function: Callable[[dict[str, Tensor]], Tensor], inputs: dict[str, Tensor]) -> Tensor:
     """Return what a function of tensors by name gives, as NumPy arrays, computed for `BATCH` examples at a time."""
     count = len(next(iter(inputs.values())))
+    if not count:
+        raise UserError("No examples were given: give one at least.")
     parts = [function({name: value[i : i + BATCH] for name, value in inputs.items()}) for i in range(0, count, BATCH)]
     return tf.nest.map_structure(lambda *arrays: np.concatenate([a.numpy() for a in arrays]), *parts)

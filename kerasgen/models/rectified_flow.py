@@ -305,10 +305,17 @@ class RectifiedFlow(FromNoise):
         Args:
             steps, solver, guidance: instead of the model's own.
 
+        Raises:
+            UserError: one of them is out of range.
+
         Returns:
             A functional model from {"z": [batch, latent_dim] (, "label": [batch, label_size])} to images
             [batch, height, width, channels] in [0, 1]; `kerasgen.export.export_model` takes it.
         """
+        steps = self.steps if steps is None else values.whole("steps", steps)
+        solver = self.solver if solver is None else solver
+        if solver not in SOLVERS:
+            raise UserError(f"solver is {solver!r}: choose one of {', '.join(SOLVERS)}.")
         inputs = {"z": keras.Input((self.latent_dim,), name="z")}
         if self.conditional:
             inputs["label"] = keras.Input((self.label_size,), name="label")
@@ -316,7 +323,7 @@ class RectifiedFlow(FromNoise):
         strength = self.guidance if guidance is None else guidance
         velocity = self._velocity(self.averaged, zero, inputs.get("label"), strength)
         x = keras.layers.Reshape(self.latent_shape, dtype="float32", name="noise")(inputs["z"])
-        x = integrate(velocity, x, steps or self.steps, solver or self.solver)
+        x = integrate(velocity, x, steps, solver)
         if self.first_stage is not None:
             decoder = self.first_stage.model.networks_to_export()["decoder"].network
             return keras.Model(inputs, decoder(x)["image"], name="generator")
@@ -411,6 +418,7 @@ class RectifiedFlow(FromNoise):
             directions = np.eye(self.latent_dim, dtype=np.float32)
         else:
             shape = (values.whole("probes", probes), self.latent_dim)
+            values.seed("seed", seed)
             signs = np.random.default_rng(seed).integers(0, 2, shape).astype(np.float32)
             directions = (2 * signs - 1) / np.float32(math.sqrt(probes))
 

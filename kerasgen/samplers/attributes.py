@@ -36,7 +36,8 @@ class Attributes:
         names, values, codes = [], [], []
         for name, column in given.items():
             column = np.asarray(column)
-            if column.shape != (count,) or not np.array_equal(column, column.astype(np.int64)):
+            is_numbers = column.dtype.kind in "biuf" and np.isfinite(column).all()
+            if column.shape != (count,) or not is_numbers or not np.array_equal(column, column.astype(np.int64)):
                 raise UserError(
                     f"{name!r} has the shape {column.shape} and the type {column.dtype}, but an integer for each of "
                     f"the {count} latents is needed."

@@ -158,8 +158,10 @@ class Sampler:
             )
         return self.latent_dim
 
-    def _require_count(self, n: int) -> tuple[int, int]:
-        """Return the shape [n, latent_dim] of n latents."""
+    def _require_count(self, n: int, seed: int | None) -> tuple[int, int]:
+        """Return the shape [n, latent_dim] of n latents, if they can be drawn."""
+        if seed is not None:
+            values.seed("seed", seed)
         return values.whole("n", n), self._require_fit()
 
     def _refuse_evidence(self, where: Mapping[str, int] | None) -> None:

@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.samplers.attributes import Attributes
 from kerasgen.samplers.base import moments_of
 from kerasgen.samplers.gaussians import Moments
@@ -22,6 +23,9 @@ class ClassGaussianSampler(MixtureSampler):
         shrinkage: pictures' worth of the whole's covariance in each class's.
         temperature: see `Sampler`.
 
+    Raises:
+        UserError: an argument is out of range.
+
     Example:
         latents = np.random.default_rng(0).standard_normal((200, 4))
         sampler = ClassGaussianSampler().fit(latents, labels=np.arange(200) % 2)
@@ -30,7 +34,7 @@ class ClassGaussianSampler(MixtureSampler):
 
     def __init__(self, shrinkage: float = 20.0, temperature: float = 1.0):
         super().__init__(temperature)
-        self.shrinkage = shrinkage
+        self.shrinkage = values.number("shrinkage", shrinkage, above=0)
 
     def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
         mean, variance = moments_of(latents)

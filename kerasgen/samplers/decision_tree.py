@@ -7,10 +7,11 @@ from typing import Self
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.errors import UserError
 from kerasgen.samplers.attributes import Attributes, likelihood_of
 from kerasgen.samplers.base import Sampler, Samples, moments_of
-from kerasgen.samplers.gaussians import choose, full_log_density, kernel_log_density, log_sum_exp
+from kerasgen.samplers.gaussians import choose, full_log_density, kernel_log_density, log_sum_exp, spread
 from kerasgen.samplers.tree import Split, Tree
 from kerasgen.typing import Tensor
 
@@ -64,11 +65,11 @@ class DecisionTreeSampler(Sampler):
         temperature: float = 1.0,
     ):
         super().__init__(temperature)
-        for name, value, least in (("max_leaves", max_leaves or 1, 1), ("min_leaf", min_leaf, 1)):
-            if value < least:
-                raise UserError(f"{name} is {value}: give at least {least}.")
-        if not shrinkage > 0:
-            raise UserError(f"shrinkage is {shrinkage}: give a positive number, or a leaf can collapse to a point.")
+        if max_leaves is not None:
+            values.whole("max_leaves", max_leaves)
+        values.whole("min_leaf", min_leaf)
+        values.number("shrinkage", shrinkage, above=0)  # or a leaf can collapse to a point
+        values.seed("seed", seed)
         self.max_leaves, self.min_leaf, self.shrinkage, self.seed = max_leaves, min_leaf, shrinkage, seed
 
     def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
@@ -105,7 +106,7 @@ class DecisionTreeSampler(Sampler):
         return int(best[1]), float(best[2]), float(best[3]), tree
 
     def _settle(self) -> None:
-        """Return what sampling needs, from the tree."""
+        """Set what sampling needs, from the tree."""
         tree = self._tree
         self.latent_dim = tree.mean.shape[1]
         leaves = tree.leaves()
@@ -124,15 +125,15 @@ class DecisionTreeSampler(Sampler):
 
         Evidence that no picture agrees with falls back, with a warning, to the deepest node on its search path.
         """
-        shape = self._require_count(n)
+        shape = self._require_count(n, seed)
         rng = np.random.default_rng(seed)
         gaussian, member = self._weights(where, warn=True)
         part = choose(np.concatenate([gaussian, member]), n, rng)
         noise = self.temperature * rng.standard_normal(shape)
         from_leaf = part < len(gaussian)
         z = np.empty_like(noise)
-        factors = np.linalg.cholesky(self._leaf_covariance)[part[from_leaf]]
-        z[from_leaf] = self._leaf_mean[part[from_leaf]] + np.einsum("nij,nj->ni", factors, noise[from_leaf])
+        leaf = part[from_leaf]
+        z[from_leaf] = self._leaf_mean[leaf] + spread(noise[from_leaf], leaf, self._leaf_covariance)
         chosen = part[~from_leaf] - len(gaussian)
         z[~from_leaf] = (
             self._tree.mean[chosen] + np.sqrt(self._kernel_variance[chosen] * self._scale) * noise[~from_leaf]
@@ -264,9 +265,9 @@ def _kernel_variance(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
 def _log_agreement(attributes: Attributes, codes: np.ndarray) -> np.ndarray:
     """log p_i(a) for the attributes a of others, [others, pictures]: 0 where all agree, near it."""
     found = np.zeros((len(codes), len(attributes.codes)))
-    for column, values in enumerate(attributes.values):
-        own = (attributes.codes[:, column] == np.arange(len(values))[:, None]).astype(np.float64)
-        frequency = (own.sum(axis=1, keepdims=True) + 1 / len(values)) / (own.shape[1] + 1)
+    for column, known in enumerate(attributes.values):
+        own = (attributes.codes[:, column] == np.arange(len(known))[:, None]).astype(np.float64)
+        frequency = (own.sum(axis=1, keepdims=True) + 1 / len(known)) / (own.shape[1] + 1)
         found += np.log((1 - _DOUBT) * own + _DOUBT * frequency)[codes[:, column]]
     return found
 

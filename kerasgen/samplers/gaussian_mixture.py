@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.errors import UserError
 from kerasgen.samplers.attributes import Attributes
 from kerasgen.samplers.base import moments_of
@@ -31,6 +32,9 @@ class GaussianMixtureSampler(MixtureSampler):
         seed: of the posterior samples, the held-out fifth and EM's start.
         temperature: see `Sampler`.
 
+    Raises:
+        UserError: an argument is out of range.
+
     Example:
         latents = np.random.default_rng(0).standard_normal((200, 4))
         z = GaussianMixtureSampler().fit(latents).sample(16, seed=0).z  # [16, 4]
@@ -44,6 +48,9 @@ class GaussianMixtureSampler(MixtureSampler):
         temperature: float = 1.0,
     ):
         super().__init__(temperature)
+        for number in [*candidates, *[components] * (components is not None)]:
+            values.whole("components", number)
+        values.seed("seed", seed)
         self.components, self.candidates, self.seed = components, tuple(candidates), seed
 
     def fit(self, latents: Tensor, labels: Tensor = None, attributes: Mapping[str, Tensor] | None = None) -> Self:
@@ -62,6 +69,8 @@ class GaussianMixtureSampler(MixtureSampler):
         return self
 
     def _best_number(self, z: np.ndarray) -> int:
+        if len(z) == 2:  # with one held out, one is left, which no mixture is fitted to
+            return 1
         held_out, rest = np.split(z, [max(1, len(z) // 5)])
         # Fewer than two latents for each dimension of a component would fit noise, and cost time.
         numbers = [k for k in self.candidates if k == 1 or k * 2 * z.shape[1] <= len(rest)] or [1]

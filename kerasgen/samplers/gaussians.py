@@ -84,6 +84,15 @@ class Moments:
         return (self.scatter + strength * towards) / (self.count + strength)
 
 
+def spread(noise: np.ndarray, part: np.ndarray, covariances: np.ndarray) -> np.ndarray:
+    """Give standard noise [n, d] the covariances [k, d, d] of its parts [n]."""
+    factors, result = np.linalg.cholesky(covariances), np.empty_like(noise)
+    for number in np.unique(part):
+        own = part == number
+        result[own] = noise[own] @ factors[number].T
+    return result
+
+
 def choose(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """n places drawn with probabilities proportional to the weights."""
     edges = np.cumsum(weights)

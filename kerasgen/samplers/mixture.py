@@ -7,7 +7,7 @@ import numpy as np
 from kerasgen.errors import UserError
 from kerasgen.samplers.attributes import Attributes, likelihood_of
 from kerasgen.samplers.base import Sampler, Samples
-from kerasgen.samplers.gaussians import choose, full_log_density, log_sum_exp
+from kerasgen.samplers.gaussians import choose, full_log_density, log_sum_exp, spread
 from kerasgen.typing import Tensor
 
 
@@ -32,12 +32,11 @@ class MixtureSampler(Sampler):
         self._attributes, self._tables = attributes, tables
 
     def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
-        shape = self._require_count(n)
+        shape = self._require_count(n, seed)
         rng = np.random.default_rng(seed)
         part = choose(self._part_weights(where), n, rng)
-        factors = np.linalg.cholesky(self._arrays["covariances"])
         noise = self.temperature * rng.standard_normal(shape)
-        z = self._arrays["means"][part] + np.einsum("nij,nj->ni", factors[part], noise)
+        z = self._arrays["means"][part] + spread(noise, part, self._arrays["covariances"])
         return Samples(self, z.astype(np.float32), part, [str(self._arrays["parts"][k]) for k in part], where)
 
     def log_prob(self, z: Tensor, where: Mapping[str, int] | None = None) -> np.ndarray:

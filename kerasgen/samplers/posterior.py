@@ -34,7 +34,7 @@ class PosteriorSampler(Sampler):
         return self
 
     def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
-        shape = self._require_count(n)
+        shape = self._require_count(n, seed)
         rng = np.random.default_rng(seed)
         member = rng.choice(self._members(where), n)
         noise = self.temperature * rng.standard_normal(shape)

@@ -38,7 +38,7 @@ class PriorSampler(Sampler):
         return self
 
     def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
-        shape = self._require_count(n)
+        shape = self._require_count(n, seed)
         self._refuse_evidence(where)
         # At temperature 1 this is, number by number, what `VAE.generate(n, seed=seed)` draws.
         z = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.float32(self.temperature)

@@ -112,7 +112,7 @@ class TwoStageSampler(Sampler):
         )
 
     def sample(self, n: int, seed: int | None = None, where: Mapping[str, int] | None = None) -> Samples:
-        shape = self._require_count(n)
+        shape = self._require_count(n, seed)
         self._refuse_evidence(where)
         rng = np.random.default_rng(seed)
         u, noise = self.temperature * rng.standard_normal((2, *shape))

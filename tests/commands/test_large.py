@@ -3,9 +3,11 @@
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 
 import keras
 import numpy as np
@@ -95,6 +97,42 @@ def test_the_command_line_takes_the_memory(kerasgen, tmp_path):
     code, _, errors = kerasgen(*arguments, tmp_path / "out", "--memory", "much")
     assert code != 0
     assert "The memory 'much' is not a size: write it as 2GB, 800MB or 1.5GiB." in errors
+
+
+def test_a_deep_picture_that_lies_on_its_side_is_turned_before_strips_too(tmp_path):
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "china.png"
+    write_deep(path, np.asarray(CHINA.convert("L"))[..., None] / 255 * 0.9, np.dtype("uint16"), None)
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # orientation 6
+    chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    content = path.read_bytes()
+    path.write_bytes(content[:33] + chunk + content[33:])
+    network, found = generator(1), []
+    for number, memory in enumerate((None, enough_for_strips(network))):
+        (written,) = translate_folder(network, tmp_path / "in", tmp_path / f"out{number}", memory=memory).written
+        found.append(read_picture(written, Fit("natural"), 1))
+    assert found[0].shape == found[1].shape == (197, 163, 1)
+    assert found[0].std() > 0.03
+    assert np.abs(found[0] - found[1]).max() < 0.01
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_what_a_png_cannot_hold_becomes_npy_whatever_the_memory(tmp_path, deep):
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "china.png"
+    if deep:
+        write_deep(path, np.asarray(CHINA) / 255, np.dtype("uint16"), None)
+    else:
+        CHINA.save(path)
+    network = resnet_generator(3, 5, filters=4, blocks=1)
+    found = []
+    for number, memory in enumerate((None, enough_for_strips(network))):
+        output = tmp_path / f"out{number}"
+        assert translate_folder(network, tmp_path / "in", output, memory=memory).written == (output / "china.npy",)
+        found.append(np.load(output / "china.npy"))
+    assert found[0].shape == found[1].shape == (163, 197, 5)
+    assert found[0].dtype == found[1].dtype == ("uint16" if deep else "float32")
+    assert np.abs(found[0].astype("float64") - found[1]).max() <= (8 if deep else 1e-4)
 
 
 def test_a_log_says_how_far_the_strips_are(capsys, monkeypatch):

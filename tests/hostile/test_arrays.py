@@ -1,4 +1,4 @@
-"""Hostile and damaged .npz files, samplers and checkpoints: 71 of them."""
+"""Hostile and damaged .npz files, samplers and checkpoints: 72 of them."""
 
 import io
 import json
@@ -89,6 +89,7 @@ def any_file(path: Path, seed: int) -> Iterator[tuple[str, bytes]]:
     yield "huge array", zipped(members | header | {f"{name}.npy": npy("'<f4'", "(1000000, 100000)")})
     yield "negative array", zipped(members | header | {f"{name}.npy": npy("'<f4'", "(-1,)")})
     yield "array of objects", zipped(members | header | {f"{name}.npy": npy("'|O'", "(1,)", b"cos\nsystem\n.")})
+    yield "array without bytes", zipped(members | header | {f"{name}.npy": npy("'<U0'", "(10000000000000,)")})
     yield "array of nothing", zipped(members | header | {f"{name}.npy": b""})
     yield "array of code", zipped(members | header | {f"{name}.npy": npy("__import__('os')", "(1,)")})
     bomb = members | header | {f"{name}.npy": npy("'<f4'", f"({100 * 2**20},)", bytes(400 * 2**20))}

@@ -9,9 +9,10 @@ from kerasgen.errors import UserError
 from kerasgen.layers import InstanceNormalization
 from kerasgen.networks import conv_decoder, conv_encoder, patchgan, resnet_generator, unet_generator
 from kerasgen.networks.inpainting import inpainter
-from kerasgen.networks.registration import registration_network
+from kerasgen.networks.registration import registration_network, warp
 from kerasgen.networks.restoration import restorer, super_resolver
 from kerasgen.networks.strips import InMemory, NoPlan, UnknownLayer, execute, make_plan
+from kerasgen.networks.strips.rules import Warped
 
 # What each takes must be a multiple of the number.
 GENERATORS = {
@@ -162,6 +163,15 @@ def nested() -> keras.Model:
     return keras.Model(image, inner(inner(image)))  # one layer twice
 
 
+def norm_of_a_small_map() -> keras.Model:
+    """Of 41 rows eleven are left, fewer than there are strips, and both are needed."""
+    image = keras.Input((None, None, 3))
+    small = layers.Conv2D(4, 3, strides=4, padding="same")(image)
+    large = layers.Conv2DTranspose(3, 4, strides=4, padding="same")(small)
+    normed = InstanceNormalization()(small)
+    return keras.Model(image, layers.Concatenate()([layers.UpSampling2D(4)(normed), InstanceNormalization()(large)]))
+
+
 LAYERS = {
     "dilated": lambda: of_layers(layers.Conv2D(4, 3, dilation_rate=3, padding="same")),
     "stride 3 same": lambda: of_layers(
@@ -190,6 +200,7 @@ LAYERS = {
     ),
     "squeeze and excitation": squeezed_and_excited,
     "nested": nested,
+    "norm of a small map": norm_of_a_small_map,
 }
 
 
@@ -199,7 +210,7 @@ def test_each_kind_of_layer_by_strips_equals_the_whole(name):
     for height, width in ((41, 23), (38, 17)):
         inputs = pictures(network, height, width)
         (expected,) = whole(network, inputs)
-        for strips in (3, 5):
+        for strips in (3, 5, 17):
             (found,) = by_strips(network, inputs, strips)
             assert_equal(found, expected)
             assert expected.std() > 1e-3
@@ -264,6 +275,52 @@ def test_a_layer_outside_the_table_is_named(last, words):
         UnknownLayer, match=rf"The layer '.*' {words}, which can't be computed strip by strip: shrink"
     ):
         make_plan(network, [shape], 10**9)
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (
+            lambda x: ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=1.0),
+            "The operation 'pad.*' pads by 1.0",
+        ),
+        (lambda x: x - x[:, :1], "The operation 'subtract.*' repeats the rows of one of its inputs"),
+    ],
+)
+def test_an_operation_whose_rows_need_others_is_named(made, words):
+    image = keras.Input((None, None, 3))
+    with pytest.raises(UnknownLayer, match=rf"{words}, which can't be computed strip by strip: shrink"):
+        make_plan(keras.Model(image, made(image)), [(8, 8, 3)], 10**9)
+
+
+def test_an_output_that_is_made_of_a_small_tensor_is_refused():
+    image = keras.Input((8, 8, 3))
+    with pytest.raises(UnknownLayer, match="is a small tensor, reshaped"):
+        make_plan(
+            keras.Model(image, layers.Reshape((8, 8, 1))(layers.Dense(64)(layers.Flatten()(image)))),
+            [(8, 8, 3)],
+            10**9,
+        )
+
+
+def test_a_flow_that_leaps_is_followed_a_few_rows_at_a_time():
+    """One pixel of a strip asks for a row that is 700 rows away."""
+    random = np.random.default_rng(0)
+    picture = random.uniform(size=(1, 900, 6, 1)).astype("float32")
+    flow = random.normal(size=(1, 10, 6, 2)).astype("float32")
+    flow[0, 4, 2, 0] = 700.0
+    read = []
+
+    def rows(low, high):
+        read.append(high - low)
+        return picture[:, low:high]
+
+    found = Warped().run(lambda values: values, [rows, flow], 50, (50, 60), 900)
+    whole_flow = np.zeros((1, 900, 6, 2), "float32")
+    whole_flow[:, 50:60] = flow
+    np.testing.assert_allclose(found, warp(picture, whole_flow)[:, 50:60], atol=1e-6)
+    assert len(read) > 1
+    assert sum(count > 100 for count in read) == 1
 
 
 def test_too_little_memory_is_refused_with_what_is_needed():

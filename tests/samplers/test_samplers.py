@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -295,6 +296,12 @@ def test_unknown_evidence_gets_a_sentence(name, where, message):
         (lambda p, y: DecisionTreeSampler().fit(p, y + 0.5), "integer"),
         (lambda p, y: DecisionTreeSampler(min_leaf=0), "min_leaf is 0"),
         (lambda p, y: DecisionTreeSampler(shrinkage=0), "shrinkage"),
+        (lambda p, y: DecisionTreeSampler(max_leaves=0), "max_leaves is 0"),
+        (lambda p, y: ClassGaussianSampler(shrinkage=-30), "shrinkage is -30"),
+        (lambda p, y: GaussianMixtureSampler(components=-1), "components is -1"),
+        (lambda p, y: ClassGaussianSampler().fit(p, y.astype(str)), "an integer for each"),
+        (lambda p, y: ClassGaussianSampler().fit(p, np.where(y > 0, y, np.nan)), "an integer for each"),
+        (lambda p, y: ClassGaussianSampler().fit(p).sample(2, seed=-1), "seed is -1"),
         (lambda p, y: DecisionTreeSampler(temperature=-1), "above 0"),
         (lambda p, y: PosteriorSampler().fit(p.mean), "vae.encode"),
         (lambda p, y: GaussianMixtureSampler(components=9).fit(p.mean[:4]), "4 latents.*9"),
@@ -315,3 +322,20 @@ def test_one_class_only_is_said(sampler):
     with pytest.warns(UserWarning, match="All 120 pictures have label = 0"):
         fitted_sampler = sampler().fit(posterior, np.zeros_like(label))
     assert len(fitted_sampler.sample(5, where={"label": 0}).z) == 5
+
+
+def test_two_latents_are_enough_for_a_mixture():
+    assert GaussianMixtureSampler().fit(np.array([[0.0, 1.0], [2.0, 3.0]])).sample(3, seed=0).z.shape == (3, 2)
+
+
+@pytest.mark.parametrize("name", ["class_gaussian", "decision_tree"])
+def test_drawing_takes_no_matrix_for_each_latent(name):
+    """Of 20,000 latents of 32 numbers the drawing itself takes megabytes; a covariance for each takes 164."""
+    random = np.random.default_rng(0)
+    sampler = SAMPLERS[name]().fit(random.normal(size=(200, 32)), labels=np.arange(200) % 4)
+    tracemalloc.start()
+    z = sampler.sample(20_000, seed=0).z
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert z.shape == (20_000, 32)
+    assert peak < 60e6

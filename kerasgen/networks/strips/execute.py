@@ -118,7 +118,8 @@ class _Run:
         if step.gather is not None:
             (parent,) = maps
             own = own_rows(self.graph.values[parent].height, strip, way.strips)
-            gathered[step.output].add(cut(present[parent], rows[parent][0], own))
+            if own[0] < own[1]:  # a smaller map may have fewer rows than there are strips
+                gathered[step.output].add(cut(present[parent], rows[parent][0], own))
         elif step.output in rows:
             height = self.graph.values[maps[0]].height
             assert step.window is not None  # as it gathers nothing

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from kerasgen.keras_hooks import functional_nodes
-from kerasgen.networks.strips.rules import Norm, Reduction, Rule, UnknownLayer, Warped, rule_of
+from kerasgen.networks.strips.rules import Norm, Reduction, Rule, UnknownLayer, Warped, not_by_strips, rule_of
 from kerasgen.networks.strips.statistics import Gathered, Moments
 from kerasgen.networks.strips.windows import Call, Window
 from kerasgen.typing import Tensor
@@ -96,6 +96,8 @@ def make_graph(network: keras.Model, shapes: list[tuple[int, ...]]) -> Graph:
     specs = [keras.KerasTensor((1, *s), t.dtype) for s, t in zip(shapes, taken, strict=bool(taken))]
     graph.inputs = tuple(graph.add(spec, len(spec.shape) == 4) for spec in specs)
     graph.outputs = tuple(_append(graph, network, list(graph.inputs)))
+    if graph.unfolded.intersection(graph.outputs):
+        raise not_by_strips(f"An output of the model {network.name!r} is a small tensor, reshaped")
     return graph
 
 
@@ -118,6 +120,7 @@ def _operation(graph: Graph, operation: keras.Operation, arguments: Arguments, n
     symbolic = {id(t): _spec(graph.values[numbers[id(t)]]) for t in arguments.keras_tensors}
     args, kwargs = arguments.fill_in(symbolic)
     _refuse_pictures_among(args, kwargs, operation)
+    _refuse_borders_of_color(kwargs, operation)
     try:
         rule = rule_of(
             operation, _class_name(operation), [_spec(graph.values[p]) for p in _first_maps(graph, parents)], args
@@ -161,6 +164,11 @@ def _step(
         output = graph.add(spec, False)
         graph.steps.append(Step(name, call, parents, output))
     else:
+        repeated = type(rule.window) is Window and any(
+            graph.values[p].is_map and graph.values[p].height < spec.shape[1] for p in parents
+        )
+        if repeated:
+            raise not_by_strips(f"The operation {name!r} repeats the rows of one of its inputs")
         output = graph.add(spec, True)
         anywhere = parents[0] if isinstance(rule.window, Warped) else None
         of = rule.multiplications * int(np.prod(spec.shape))
@@ -205,10 +213,13 @@ def _traced(layer: keras.Layer, args: tuple[object, ...], kwargs: dict[str, obje
     try:
         return keras.Function(inputs, layer.call(*args, **kwargs))
     except Exception as error:  # a layer that isn't made of keras.ops may fail in any way
-        raise UnknownLayer(
-            f"The layer {layer.name!r} is a {type(layer).__name__}, which can't be computed strip by strip: "
-            "shrink the picture, or take a machine with more memory."
-        ) from error
+        raise not_by_strips(f"The layer {layer.name!r} is a {type(layer).__name__}") from error
+
+
+def _refuse_borders_of_color(kwargs: dict[str, object], operation: keras.Operation) -> None:
+    """Raise `UnknownLayer` for padding by another constant than 0, which is an argument of the call alone."""
+    if kwargs.get("constant_values"):
+        raise not_by_strips(f"The operation {operation.name!r} pads by {kwargs['constant_values']}")
 
 
 def _is_symbolic(argument: object) -> bool:
@@ -220,7 +231,4 @@ def _refuse_pictures_among(args: tuple[object, ...], kwargs: dict[str, object], 
     for constant in keras.tree.flatten((args, kwargs)):
         shape = () if _is_symbolic(constant) else tuple(getattr(constant, "shape", ()))
         if len(shape) >= 3 and max(itertools.islice(reversed(shape), 1, 3)) > 1:
-            raise UnknownLayer(
-                f"The operation {operation.name!r} holds a constant of the shape {shape}, which can't be computed "
-                "strip by strip: shrink the picture, or take a machine with more memory."
-            )
+            raise not_by_strips(f"The operation {operation.name!r} holds a constant of the shape {shape}")

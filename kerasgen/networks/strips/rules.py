@@ -24,6 +24,13 @@ class UnknownLayer(NoPlan):
     """A layer can't be computed strip by strip; the sentence names it."""
 
 
+def not_by_strips(what: str) -> UnknownLayer:
+    """Return the error of what can't be computed strip by strip."""
+    return UnknownLayer(
+        f"{what}, which can't be computed strip by strip: shrink the picture, or take a machine with more memory."
+    )
+
+
 class Rule(NamedTuple):
     """How an operation goes over strips.
 
@@ -110,10 +117,7 @@ def rule_of(
 
 
 def _unknown(operation: keras.Operation, what: str) -> UnknownLayer:
-    return UnknownLayer(
-        f"The layer {operation.name!r} {what}, which can't be computed strip by strip: "
-        "shrink the picture, or take a machine with more memory."
-    )
+    return not_by_strips(f"The layer {operation.name!r} {what}")
 
 
 def _axes(operation: keras.Operation, rank: int) -> tuple[int, ...]:
@@ -274,6 +278,10 @@ def _group_norm(operation: keras.Operation, specs: list[keras.KerasTensor]) -> N
     return Norm(apply)
 
 
+# Rows of a picture that a strip of a flow may ask for at once: so many for each of its own, and some.
+_MOST_SPAN, _LEAST_SPAN = 4, 64
+
+
 @dataclass(frozen=True)
 class Warped(Window):
     """A picture sampled where a flow says: its rows are read once the flow of a strip is known."""
@@ -283,6 +291,12 @@ class Warped(Window):
         lines = np.arange(*rows, dtype="float32")[None, :, None]
         places = np.clip(lines + ops.convert_to_numpy(flow[..., 0]), 0.0, np.float32(height - 1))
         low, high = int(places.min()), min(int(places.max()) + 2, height)
+        count = rows[1] - rows[0]
+        if count > 1 and high - low > _MOST_SPAN * count + _LEAST_SPAN:
+            # A flow that leaps asks for many rows of the picture: a few rows of it at a time.
+            middle = rows[0] + count // 2
+            parts = (flow[:, : count // 2], (rows[0], middle)), (flow[:, count // 2 :], (middle, rows[1]))
+            return ops.concatenate([self.run(call, [read, part], row, own, height) for part, own in parts], axis=1)
         # As displacements within the rows that are read: these differences of near numbers are exact.
         down = places - np.float32(low) - np.arange(rows[1] - rows[0], dtype="float32")[None, :, None]
         return _warped(read(low, high), ops.stack([ops.convert_to_tensor(down), flow[..., 1]], axis=-1))
