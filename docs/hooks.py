@@ -4,7 +4,6 @@
 """
 
 import ast
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -142,8 +141,11 @@ def command_line() -> str:
     )
 
 
-def linked(text: str, folder: str) -> str:
-    """Return a page from FOLDER of the repository with links as they are in the site; others become plain text."""
+def linked(text: str, folder: str, up: str = "") -> str:
+    """Return a page from FOLDER of the repository with links as they are in the site; others become plain text.
+
+    UP leads from the page's place in the site to its top.
+    """
     pages = {path: page for page, path in ELSEWHERE.items()}
 
     def link(match: re.Match[str]) -> str:
@@ -153,27 +155,20 @@ def linked(text: str, folder: str) -> str:
             return match.group(0)
         wanted = (ROOT / folder / path).resolve().relative_to(ROOT).as_posix()
         if wanted.startswith("docs/"):
-            return f"{image}[{label}]({wanted.removeprefix('docs/')})"
+            return f"{image}[{label}]({up}{wanted.removeprefix('docs/')}{'#' + anchor if anchor else ''})"
         if wanted in pages:
-            return f"[{label}]({pages[wanted]}{'#' + anchor if anchor else ''})"
+            return f"[{label}]({up}{pages[wanted]}{'#' + anchor if anchor else ''})"
         return label
 
     return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, text)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links of the pages here to what stands elsewhere in the repository to its page of the site."""
+    """Link the pages here as those are that are made, whose links are right already."""
     if page.file.generated_by is not None:
         return markdown
     folder = Path("docs", page.file.src_uri).parent
-    pages, up = {path: page for page, path in ELSEWHERE.items()}, "../" * (len(folder.parts) - 1)
-
-    def link(match: re.Match[str]) -> str:
-        path, _, anchor = match[1].partition("#")
-        wanted = Path(os.path.normpath(folder / path)).as_posix()
-        return f"]({up}{pages[wanted]}{'#' + anchor if anchor else ''})" if wanted in pages else match[0]
-
-    return re.sub(r"\]\(([^)\s]+)\)", link, markdown)
+    return linked(markdown, folder.as_posix(), "../" * (len(folder.parts) - 1))
 
 
 @event_priority(100)

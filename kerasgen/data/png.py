@@ -9,6 +9,7 @@ import numpy as np
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 4: 2, 2: 3, 6: 4}  # by color type: gray, gray and alpha, RGB, RGBA
+ORIENTATION = 0x0112  # the number of that entry in EXIF data, of any kind of file
 _COLOR_TYPES = {channels: number for number, channels in CHANNELS.items()}
 _LEVEL = 6
 _AT_ONCE = 2**20  # bytes of rows; choosing a filter takes twenty times as many
@@ -105,7 +106,7 @@ def png_orientation(file: BinaryIO) -> int:
         if kind == b"eXIf":
             file.seek(at)
             exif.load(b"Exif\0\0" + file.read(min(length, _MOST_EXIF)))
-    orientation = exif.get(0x0112)
+    orientation = exif.get(ORIENTATION)
     return orientation if isinstance(orientation, int) else 1
 
 

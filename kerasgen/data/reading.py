@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasgen.data.bands import bands
 from kerasgen.data.deep import DeepHead, deep_head, deep_pixels
+from kerasgen.data.png import ORIENTATION
 from kerasgen.data.sources.source import Fit
 from kerasgen.drawing import LUMA
 from kerasgen.errors import UserError, reason
@@ -18,7 +19,6 @@ from kerasgen.untrusted import open_regular
 if TYPE_CHECKING:
     from PIL import Image
 
-_ORIENTATION = 0x0112
 # By EXIF orientation: Pillow's transposition (Image.Transpose) that turns the picture upright, and whether width
 # and height change places.
 _TURNS = {
@@ -116,7 +116,7 @@ def read_head(path: Path) -> PictureHead:
             raise ValueError(f"it holds {image.n_frames} pictures, an animation or a stack")
         width, height = image.size
         # Pillow would decode a whole PNG to look for EXIF data behind its pixels.
-        orientation = image.getexif().get(_ORIENTATION) if image.format != "PNG" or "exif" in image.info else 1
+        orientation = image.getexif().get(ORIENTATION) if image.format != "PNG" or "exif" in image.info else 1
         if _TURNS.get(orientation, (None, False))[1]:
             height, width = width, height
     return PictureHead(height, width)
@@ -152,7 +152,7 @@ def read_picture(
     with _opened(path) as file:
         deep = deep_head(file)
         if deep is not None:
-            return _read_deep(path, file, deep, fit, channels, value_range)
+            return _read_deep(file, deep, fit, channels, value_range)
     return _read_shallow(path, fit, channels)
 
 
@@ -216,7 +216,6 @@ def numbers(path: Path) -> tuple[float, float]:
 
 
 def _read_deep(
-    path: Path | BinaryIO,
     file: BinaryIO,
     deep: DeepHead,
     fit: Fit,
@@ -302,7 +301,7 @@ def _read_shallow(path: Path | BinaryIO, fit: Fit, channels: int) -> np.ndarray:
             enough = max(fit.wanted) * 3 // 2
             image.draft(None, (enough, enough))
         image.load()
-        turn, sideways = _TURNS.get(image.getexif().get(_ORIENTATION), (None, False))
+        turn, sideways = _TURNS.get(image.getexif().get(ORIENTATION), (None, False))
         # The small result is turned, not the large picture; until then, everything lies as in the file.
         box, size = fit.place(height, width) if sideways else fit.place(width, height)
         if sideways:

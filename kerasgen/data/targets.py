@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from kerasgen.data.png import CHANNELS
 from kerasgen.data.reading import PictureHead
 from kerasgen.data.scanning import READABLE, PictureFile, scan
 from kerasgen.errors import UserError
@@ -52,8 +53,7 @@ def written_as(head: PictureHead, channels: int) -> tuple[str, np.dtype]:
 
     A file as deep as the picture was, and of its kind; `.npy` where that can't hold so many channels.
     """
-    holds = {"": (1, 3), "png": (1, 2, 3, 4)}.get(head.kind, (channels,))
-    if channels in holds:
+    if head.kind in ("tiff", "npy") or channels in (CHANNELS.values() if head.kind else (1, 3)):
         return head.kind, np.dtype(head.dtype)
     return "npy", np.dtype(head.dtype if head.kind else np.float32)
 

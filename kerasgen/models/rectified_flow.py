@@ -305,12 +305,12 @@ class RectifiedFlow(FromNoise):
         Args:
             steps, solver, guidance: instead of the model's own.
 
-        Raises:
-            UserError: one of them is out of range.
-
         Returns:
             A functional model from {"z": [batch, latent_dim] (, "label": [batch, label_size])} to images
             [batch, height, width, channels] in [0, 1]; `kerasgen.export.export_model` takes it.
+
+        Raises:
+            UserError: there are no such steps, or there is no such solver.
         """
         steps = self.steps if steps is None else values.whole("steps", steps)
         solver = self.solver if solver is None else solver

@@ -126,7 +126,7 @@ class VAE(FromNoise):
         self.num_classes, self.num_attributes, self.seed = num_classes, num_attributes, seed
         self._check_arguments()
 
-        self.encoder = encoder or conv_encoder(image_shape, latent_dim, filters, hidden_units, self.label_size)
+        self.encoder = encoder or conv_encoder(image_shape, latent_dim, self.filters, hidden_units, self.label_size)
         self.decoder = decoder or conv_decoder(
             latent_dim, image_shape, self.filters[::-1], hidden_units, self.label_size
         )

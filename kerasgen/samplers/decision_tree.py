@@ -132,8 +132,8 @@ class DecisionTreeSampler(Sampler):
         noise = self.temperature * rng.standard_normal(shape)
         from_leaf = part < len(gaussian)
         z = np.empty_like(noise)
-        leaf = part[from_leaf]
-        z[from_leaf] = self._leaf_mean[leaf] + spread(noise[from_leaf], leaf, self._leaf_covariance)
+        drawn = part[from_leaf]
+        z[from_leaf] = self._leaf_mean[drawn] + spread(noise[from_leaf], drawn, self._leaf_covariance)
         chosen = part[~from_leaf] - len(gaussian)
         z[~from_leaf] = (
             self._tree.mean[chosen] + np.sqrt(self._kernel_variance[chosen] * self._scale) * noise[~from_leaf]

@@ -298,7 +298,7 @@ class Warped(Window):
             parts = (flow[:, : count // 2], (rows[0], middle)), (flow[:, count // 2 :], (middle, rows[1]))
             return ops.concatenate([self.run(call, [read, part], row, own, height) for part, own in parts], axis=1)
         # As displacements within the rows that are read: these differences of near numbers are exact.
-        down = places - np.float32(low) - np.arange(rows[1] - rows[0], dtype="float32")[None, :, None]
+        down = places - np.float32(low) - np.arange(count, dtype="float32")[None, :, None]
         return _warped(read(low, high), ops.stack([ops.convert_to_tensor(down), flow[..., 1]], axis=-1))
 
 
