@@ -472,6 +472,9 @@ def export(
     serving: Annotated[
         Path | None, typer.Option(help="Folder of TensorFlow Serving: publish the next version there.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="With --serving: the model's name there, not the network's.")
+    ] = None,
     label: Annotated[str, typer.Option(help="With --serving: what clients may call the version by.")] = "stable",
     page: Annotated[Path | None, typer.Option(help="Folder of a page that runs the model in browsers.")] = None,
     condition: Condition = None,
@@ -483,6 +486,8 @@ def export(
             "Nothing says where to: give --output for artifacts, --serving for TensorFlow Serving, or --page for a "
             "page."
         )
+    if name is not None and serving is None:
+        raise UserError("--name is of a model that is served: give --serving too.")
     value_range = None if range is None else values.pair("--range", range)
     if page is not None:
         _export_page(model, page, images, size, value_range, license, condition or ())
@@ -497,13 +502,15 @@ def export(
     written: list[Path] = []
     failed: dict[str, UserError] = {}
     with imported_once():
-        for shipment in shipments(model, images, size, floats, value_range, condition=condition):
+        networks = shipments(model, images, size, floats, value_range, condition=condition)
+        for shipment in networks:
             if shipment.floats_said:
                 typer.echo(shipment.floats_said)
             if serving:
+                asked = name if len(networks) == 1 else f"{name}_{shipment.name}"
                 given = {"inputs": shipment.inputs, "image": shipment.image, "also": shipment.also or None}
                 given |= {"label": label, "license": license}
-                served = export_serving(shipment.network, serving, shipment.name, **given)
+                served = export_serving(shipment.network, serving, asked if name else shipment.name, **given)
                 typer.echo(f"{served.path} is published; {served.path.parent / 'README.md'} says how it is asked.")
             if not output:
                 continue

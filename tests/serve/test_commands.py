@@ -43,6 +43,8 @@ def test_a_wrong_folder_or_nothing_to_do_is_a_sentence(kerasgen, tmp_path):
     (tmp_path / "model.keras").touch()
     code, _, errors = kerasgen("export", tmp_path / "model.keras")
     assert (code, errors[:27]) == (2, "Error: Nothing says where t")
+    code, _, errors = kerasgen("export", tmp_path / "model.keras", "--output", tmp_path, "--name", "x2")
+    assert (code, errors) == (2, "Error: --name is of a model that is served: give --serving too.\n")
 
 
 def test_without_the_extra_there_is_one_sentence(saved, tmp_path, monkeypatch):
@@ -72,12 +74,14 @@ def test_export_and_the_pages_own_lines(kerasgen, photos, tmp_path):
     z = keras.Input((3,), name="z")
     pictures = keras.layers.Reshape((4, 4, 1), name="image")(keras.layers.Dense(16, activation="sigmoid")(z))
     keras.Model(z, pictures).save(tmp_path / "dreams.keras")
-    code, _, errors = kerasgen("export", tmp_path / "dreams.keras", "--serving", models, "--range=0,1")
+    code, _, errors = kerasgen(
+        "export", tmp_path / "dreams.keras", "--serving", models, "--range=0,1", "--name", "nights"
+    )
     assert code == 0, errors
     Image.fromarray(photos[0]).save(models / "photo.png")
     asked = 0
     with Server(models, 0, 0) as server:
-        for name in ("shades", "dreams"):
+        for name in ("shades", "nights"):
             page = (models / name / "README.md").read_text().replace(":8501", f":{server.rest_port}")
             for line in re.findall(r"^.*curl -s.*$", page, re.MULTILINE):
                 result = subprocess.run(["bash", "-ec", line], cwd=models, capture_output=True, text=True, check=True)
