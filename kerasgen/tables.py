@@ -32,6 +32,8 @@ def print_report(report: Mapping[str, object]) -> None:
         _show(table)
     if "features" in report:
         print(f"Features: {report['features']}")
+    if "no_features" in report:
+        print(f"No distances in features: {report['no_features']}")
 
 
 def _number(value: object) -> str:

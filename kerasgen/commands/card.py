@@ -141,6 +141,8 @@ def _numbers(evaluation: Mapping[str, Config]) -> Iterable[str]:
             (_words(title), *(_words(name) for name in names)),
             ((_words(row), *(_value(numbers.get(name)) for name in names)) for row, numbers in rows.items()),
         )
+    if evaluation.get("no_features"):
+        yield f"Distances in features are missing: {evaluation['no_features']}"
 
 
 def _artifacts(rows: Sequence[Mapping[str, Config]]) -> str:

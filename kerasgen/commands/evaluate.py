@@ -126,7 +126,8 @@ def _compared(
     extractor, why_not = _extractor(source, settings.features)
     training, _ = _examples(model, source, "train", origin)
     rows = _pictures(model, encoded, training, test, extractor, settings)
-    return {"features": extractor.name if extractor else why_not, "pictures": rows}
+    named = {"features": extractor.name} if extractor else {"no_features": why_not}
+    return {**named, "pictures": rows}
 
 
 def _examples(model: "FromNoise", source: str, split: str, origin: "Origin") -> tuple[np.ndarray, np.ndarray | None]:
@@ -256,16 +257,20 @@ def _translation(model: "CycleGAN", run: str | os.PathLike, data: str | None, se
     batches = list(batches)
     images = {name: np.concatenate([b[name] for b in batches]) / 2 + 0.5 for name in batches[0]}
     rows: dict[str, Row] = {}
-    named = []
+    named, missing = [], []
     for direction, (source, target) in {"a2b": ("a", "b"), "b2a": ("b", "a")}.items():
         extractor, why_not = _extractor(sources[f"source_{target}"], settings.features)
-        named.append(f"{direction}: {extractor.name if extractor else why_not}")
+        if extractor:
+            named.append(f"{direction}: {extractor.name}")
+        else:
+            missing.append(why_not)
         translated = model.translate(images[source] * 2 - 1, direction) / 2 + 0.5
         for name, pictures in ((direction, translated), (f"{direction}, untouched", images[source])):
             row = _fidelity(pictures, images.get(f"truth_{target}"))
             rows[name] = row | _to_target(pictures, images[target], extractor)
-    report = {"data": ",".join(sources.values()), "split": "test"}
-    return report | {"translation": rows, "features": "; ".join(named)}
+    report: Report = {"data": ",".join(sources.values()), "split": "test", "translation": rows}
+    features = {"features": "; ".join(named), "no_features": " ".join(dict.fromkeys(missing))}
+    return report | {name: said for name, said in features.items() if said}
 
 
 def _fidelity(pictures: np.ndarray, truth: np.ndarray | None) -> Row:
