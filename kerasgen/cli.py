@@ -472,9 +472,7 @@ def export(
     serving: Annotated[
         Path | None, typer.Option(help="Folder of TensorFlow Serving: publish the next version there.")
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="With --serving: the model's name there, not the network's.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="With --serving: the model's name there.")] = None,
     label: Annotated[str, typer.Option(help="With --serving: what clients may call the version by.")] = "stable",
     page: Annotated[Path | None, typer.Option(help="Folder of a page that runs the model in browsers.")] = None,
     condition: Condition = None,
