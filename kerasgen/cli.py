@@ -410,15 +410,15 @@ def translate(
     """Translate, enlarge or restore a folder of pictures with a trained model."""
     from kerasgen.data.sources.folder import place_of
     from kerasgen.data.targets import check_source
+    from kerasgen.memory import parse_bytes
 
     check_source(place_of(str(input))[0])
+    given = parse_bytes(memory) if memory else None
     _import_tensorflow()
     from kerasgen.commands.conditions import without_condition
     from kerasgen.commands.translate import ranges_of, translate_folder
-    from kerasgen.models.memory import parse_bytes
     from kerasgen.runs import data_of, load_model
 
-    given = parse_bytes(memory) if memory else None
     network = without_condition(load_model(model), data_of(model), condition or ())
     result = translate_folder(network, input, output, direction, *ranges_of(model, direction), given)
     typer.echo(_said(len(result.written), len(result.skipped), output))

@@ -8,7 +8,6 @@ nothing is removed.
 
 import ctypes
 import errno
-import math
 import os
 import shutil
 import stat
@@ -275,14 +274,3 @@ def _swap(new: Path, old: Path) -> None:
         os.rename(aside, old)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def available_memory() -> float:
-    """Return the bytes of memory that a process may still take; infinity where the system doesn't say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
-    except (OSError, ValueError):
-        pass
-    return math.inf  # another system than Linux

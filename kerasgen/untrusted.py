@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 
 from kerasgen.errors import UserError, reason
-from kerasgen.files import available_memory
+from kerasgen.memory import free_memory
 
 if TYPE_CHECKING:
     import h5py
@@ -216,8 +216,8 @@ def check_room(size: int, wanted: int) -> None:
     """
     if wanted > _SMALL + _RATIO * size:
         raise Fault(f"its {size:,} bytes ask for {wanted:,} bytes of memory")
-    if wanted > available_memory():
-        raise Fault(f"it asks for {wanted:,} bytes of memory, and {available_memory():,} are free")
+    if wanted > (free := free_memory()):
+        raise Fault(f"it asks for {wanted:,} bytes of memory, and {free:,} are free")
 
 
 def _checked_zip(file: BinaryIO) -> zipfile.ZipFile:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from kerasgen.errors import UserError
-from kerasgen.files import available_memory
+from kerasgen.memory import free_memory
 
 MOST_PIXELS = 16_384  # of a side
 _MOST = 10**6  # of what is counted: pictures, steps, epochs
@@ -90,7 +90,7 @@ def pair(name: str, value: object) -> tuple[float, float]:
 
 def room(name: str, value: object, wanted: int) -> None:
     """Raise `UserError` if a value asks for more bytes of memory than there are."""
-    if wanted > (free := available_memory()):
+    if wanted > (free := free_memory()):
         raise UserError(f"{name} is {_said(value)}, which takes {wanted:,} bytes, and {free:,} are free: give less.")
 
 

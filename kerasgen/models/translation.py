@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from kerasgen.errors import UserError
 from kerasgen.keras_hooks import functional_nodes
+from kerasgen.memory import free_memory
 from kerasgen.models.checks import check_pictures
-from kerasgen.models.memory import free_memory, usable_memory
+from kerasgen.models.memory import usable_memory
 from kerasgen.models.strips import Clipped, Enlarged, run_plan
 from kerasgen.networks.strips import (
     InMemory,
