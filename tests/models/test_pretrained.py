@@ -3,8 +3,10 @@
 import json
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from huggingface_hub import constants
@@ -12,6 +14,7 @@ from huggingface_hub import constants
 from kerasgen.errors import UserError
 from kerasgen.models import VAE, CycleGAN
 from kerasgen.presets import PresetFolder
+from kerasgen.untrusted import Fault, bounded_weights
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +164,18 @@ def test_what_cannot_be_loaded_is_said(trained, tmp_path, spoil, options, senten
     spoil(tmp_path / "mine")
     with pytest.raises(UserError, match=sentence):
         VAE.from_preset(tmp_path / "mine", **options)
+
+
+def test_layers_that_another_thread_makes_are_not_of_the_file():
+    """A server may load one model while another one is being built."""
+
+    def make() -> None:
+        keras.layers.Dense(4200).build((None, 4200))  # 70 MB of weights, more than any small file may ask for
+
+    with ThreadPoolExecutor(1) as other, bounded_weights(10):
+        other.submit(make).result()
+        with pytest.raises(Fault, match="its layers have more weights than the 10 that it holds"):
+            make()
 
 
 @pytest.mark.parametrize(
