@@ -54,6 +54,16 @@ def reason(error: BaseException) -> str:
     return (first if len(first) <= 120 else f"{first[:119]}…").rstrip(".")
 
 
+def a_kind(value: object) -> str:
+    """Return the name of a class, or of a value's class, with its article.
+
+    Example:
+        a_kind(1.5) == "a float"
+    """
+    name = value.__name__ if isinstance(value, type) else type(value).__name__
+    return f"an {name}" if name.startswith(("A", "E", "I", "O", "Up", "i", "o")) else f"a {name}"
+
+
 def require_tensorflow(what: str) -> None:
     """Raise `UserError` unless Keras runs on TensorFlow; `what` is the subject, such as "Training"."""
     import keras

@@ -50,7 +50,7 @@ def _machine() -> int:
 def _container() -> list[int]:
     for names in _CONTAINERS:
         limit, used, parts = (_GROUPS / name for name in names)
-        most, now = _number(limit, r"(\d+)"), _number(used, r"(\d+)")  # "max" is no number
+        most, now = _number(limit, r"(\d+)"), _number(used, r"(\d+)")  # "max" is not a number
         if most is not None and now is not None:
             # Of what counts as used, files that were read or written are forgotten when somebody needs the room.
             return [most - now + (_number(parts, r"(?:total_)?inactive_file (\d+)") or 0)]

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from kerasgen.errors import UserError, reason
+from kerasgen.errors import UserError, a_kind, reason
 from kerasgen.memory import free_memory
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ def _built(path: str | os.PathLike, elements: int) -> "keras.Model":
         except (TypeError, ValueError) as error:
             raise Fault(_said_by_keras(error)) from error
     if not isinstance(model, keras.Model):
-        raise Fault(f"it holds a {type(model).__name__}")
+        raise Fault(f"it holds {a_kind(model)}")
     return model
 
 
@@ -457,7 +457,7 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         file.seek(0)
         content = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or not content:
-            raise Fault(f"it holds a {type(content).__name__}, not a state_dict")
+            raise Fault(f"it holds {a_kind(content)}, not a state_dict")
         arrays, wanted, size = {}, 0, os.fstat(file.fileno()).st_size
         for name, tensor in _tensors(content):
             wanted += 4 * tensor.numel()  # many may share the file's bytes

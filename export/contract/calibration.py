@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 
 from ..gate.runtime import Arrays
 from .format import Variant
@@ -110,7 +110,7 @@ def _batches(given: object) -> Iterable[object]:
         return [given]
     if not isinstance(given, Iterable):
         raise UserError(
-            f"Calibration is a {type(given).__name__}: give a batch of real inputs (an array, list or dict by name), "
+            f"Calibration is {a_kind(given)}: give a batch of real inputs (an array, list or dict by name), "
             "or an iterable of batches."
         )
     return given

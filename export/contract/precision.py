@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 
 if TYPE_CHECKING:
     import keras
@@ -65,7 +65,7 @@ def _cloned(model: "keras.Model", made: "dict[int, keras.Operation] | None" = No
 
     if not _is_functional(model):
         raise UserError(
-            f"The nested model {model.name!r} is a {type(model).__name__} of mixed precision with a call of its own, "
+            f"The nested model {model.name!r} is {a_kind(model)} of mixed precision with a call of its own, "
             "which can't be made again in float32: make it in float32 and copy its weights."
         )
     # A Sequential keeps a list of one, but is made of the tensor itself.

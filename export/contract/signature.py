@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 
 from ..gate.runtime import Arrays
 from .format import Format
@@ -197,7 +197,7 @@ def model_signature(model: "keras.Model", inputs: object = None, form: Format | 
     import tensorflow as tf
 
     if not isinstance(model, keras.Model):
-        raise UserError(f"Export needs a keras.Model, but received a {type(model).__name__}.")
+        raise UserError(f"Export needs a keras.Model, but received {a_kind(model)}.")
     if not model.built:
         raise UserError(f"The model {model.name!r} is not built: call it once on a batch before exporting it.")
     structure = _input_structure(model, inputs)

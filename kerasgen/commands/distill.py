@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from kerasgen.commands.options import Options
 from kerasgen.commands.train import Recipe, Run, train
 from kerasgen.data import LOADERS
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 from kerasgen.models import Distiller, GenerativeModel, presets
 from kerasgen.models.declarations import Teacher
 from kerasgen.models.paired import GENERATORS
@@ -59,7 +59,7 @@ def distill(
     known = model.teachers() if isinstance(model, GenerativeModel) else {}
     if not known:
         raise UserError(
-            f"{teacher} holds a {type(model).__name__}, which no student can learn from: give a run or a preset of a "
+            f"{teacher} holds {a_kind(model)}, which no student can learn from: give a run or a preset of a "
             "model that translates."
         )
     if direction not in known:

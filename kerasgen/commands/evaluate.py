@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 from kerasgen.runs import data_of, load_model, write_json
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def evaluate(
 
     model = load_model(run)
     if not isinstance(model, GenerativeModel):
-        raise UserError(f"{run} holds a {type(model).__name__}, which has no evaluation: give a model of kerasgen.")
+        raise UserError(f"{run} holds {a_kind(model)}, which has no evaluation: give a model of kerasgen.")
     report: Report = {"model": type(model).__name__, "run": str(run), "seed": seed}
     return report | _EVALUATIONS[model.evaluation](model, run, data, Settings(samplers, k, features, seed))
 

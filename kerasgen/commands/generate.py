@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasgen import values
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 from kerasgen.files import atomic_write
 from kerasgen.runs import RunFolder, data_of, load_model
 from kerasgen.typing import Tensor
@@ -71,9 +71,7 @@ def generating_model(path: str | os.PathLike) -> "FromNoise":
 
     model = load_model(path)
     if not isinstance(model, FromNoise):
-        raise UserError(
-            f"{path} holds a {type(model).__name__}, which generates nothing from noise: give a VAE or a flow."
-        )
+        raise UserError(f"{path} holds {a_kind(model)}, which generates nothing from noise: give a VAE or a flow.")
     return model
 
 
@@ -83,7 +81,7 @@ def check_sampler(model: "FromNoise", name: str) -> None:
 
     if find_sampler(name).needs_data and not model.encodes:
         raise UserError(
-            f"The sampler {name!r} is fitted to the latents of pictures, but a {type(model).__name__} draws its own "
+            f"The sampler {name!r} is fitted to the latents of pictures, but {a_kind(model)} draws its own "
             "from N(0, I): choose the sampler prior."
         )
 

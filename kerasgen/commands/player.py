@@ -22,7 +22,7 @@ from kerasgen.commands.translate import generator_of, ranges_of
 from kerasgen.data.reading import read_picture, to_float
 from kerasgen.data.sources.source import Fit
 from kerasgen.drawing import grid, to_uint8
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 from kerasgen.models import FromNoise, GenerativeModel
 from kerasgen.models.translation import translate_images
 from kerasgen.runs import data_of, load_model
@@ -61,7 +61,7 @@ class Player:
                 if isinstance(model, FromNoise)
                 else "neither translates nor generates from latents: give a run of another model."
             )
-            raise UserError(f"{run} holds a {type(model).__name__}, which {instead}")
+            raise UserError(f"{run} holds {a_kind(model)}, which {instead}")
 
     @functools.cached_property
     def class_names(self) -> list[str]:

@@ -15,7 +15,7 @@ from kerasgen.data.sources.folder import place_of, said_range
 from kerasgen.data.sources.source import Fit
 from kerasgen.data.targets import Translated, targets, with_bar, written_as
 from kerasgen.drawing import save_png, to_uint8
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 from kerasgen.runs import data_of
 
 if TYPE_CHECKING:
@@ -107,11 +107,11 @@ def generator_of(model: "keras.Model", direction: str) -> "keras.Model":
     networks = model.translators() if ours else {"a2b": model}
     if not networks:
         raise UserError(
-            f"The model is a {type(model).__name__}, which can't translate {direction}: "
+            f"The model is {a_kind(model)}, which can't translate {direction}: "
             "give a CycleGAN or a PairedTranslator, or the .keras file of a generator."
         )
     if direction not in networks:
-        what = f"a {type(model).__name__}" if ours else "a single generator"
+        what = a_kind(model) if ours else "a single generator"
         raise UserError(f"The model is {what}, which has one direction only: leave b2a out.")
     generator = networks[direction]
     _check(generator)

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import keras
 import numpy as np
 
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 from kerasgen.files import MODEL_FILE
 from kerasgen.models.base import GenerativeModel
 from kerasgen.presets import PresetFolder, shipped
@@ -45,7 +45,7 @@ class FirstStage(Generic[M]):
         else:
             found = stored(given, wanted) if isinstance(given, str) else given
             if not isinstance(found, wanted):
-                raise UserError(f"first_stage is a {type(found).__name__}: give a trained {wanted.__name__}.")
+                raise UserError(f"first_stage is {a_kind(found)}: give a trained {wanted.__name__}.")
             # The user's model stays as it is: not frozen, and under its own strategy.
             self.model = self.recorded = wanted.from_config(found.get_config())
             self.model.set_weights(found.get_weights())
@@ -80,7 +80,7 @@ def stored(path: str, wanted: type[M]) -> M:
         )
     model = load_keras(file)
     if not isinstance(model, wanted):
-        raise UserError(f"{file} holds a {type(model).__name__}: give a trained {wanted.__name__}.")
+        raise UserError(f"{file} holds {a_kind(model)}: give a trained {wanted.__name__}.")
     return model
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from kerasgen import values
-from kerasgen.errors import UserError, reason
+from kerasgen.errors import UserError, a_kind, reason
 from kerasgen.files import atomic_write
 from kerasgen.presets import FILES, Preset, PresetFolder, shipped
 from kerasgen.typing import Config
@@ -199,7 +199,7 @@ def _saved_by_keras(cls: type[P], folder: Path, load_weights: bool, overrides: M
         raise UserError(f"{folder} is a whole model with its weights: leave the other arguments out.")
     model = load_keras_folder(folder)
     if not isinstance(model, cls):
-        raise UserError(f"{folder} holds a {type(model).__name__}, not a {cls.__name__}: load it by its own class.")
+        raise UserError(f"{folder} holds {a_kind(model)}, not {a_kind(cls)}: load it by its own class.")
     return model
 
 
@@ -210,7 +210,7 @@ def _no_preset(cls: type[Pretrained], name: str) -> str:
     if owner is None:
         return f"There is no preset {name!r}, and no folder of that name: those of {cls.__name__} are {own}."
     return (
-        f"The preset {name!r} is a {owner.__name__}, not a {cls.__name__}: "
+        f"The preset {name!r} is {a_kind(owner)}, not {a_kind(cls)}: "
         f"use {owner.__name__}.from_preset, or one of {own}."
     )
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from kerasgen import losses, values
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 from kerasgen.models.autoencoder_kl import AutoencoderKL
 from kerasgen.models.averages import averaged_copy, follow
 from kerasgen.models.base import ReplicaSeedGenerator
@@ -268,7 +268,7 @@ class RectifiedFlow(FromNoise):
         """
         given = stored(teacher, RectifiedFlow) if isinstance(teacher, str) else teacher
         if not isinstance(given, RectifiedFlow):
-            raise UserError(f"The teacher is a {type(given).__name__}: give a trained RectifiedFlow.")
+            raise UserError(f"The teacher is {a_kind(given)}: give a trained RectifiedFlow.")
         if self.guidance != 1:
             raise UserError(
                 f"guidance is {self.guidance}, but what the teacher's guidance does is learned from it: give 1."

@@ -108,7 +108,7 @@ def test_it_learns_what_belongs_to_a_label():
         ({"top_k": 6}, "top_k"),
         ({"image_shape": (5, 6, 1)}, "sides divisible by 2"),
         ({"image_shape": (4, 6, 3)}, "takes 1 channels"),
-        ({"first_stage": "kl"}, "is a AutoencoderKL: give a trained VQVAE"),
+        ({"first_stage": "kl"}, "is an AutoencoderKL: give a trained VQVAE"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(prior, options, said):

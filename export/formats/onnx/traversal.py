@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from kerasgen.errors import a_kind
+
 from .arithmetic import with_constant
 from .call import Call
 from .graph import Graph, Unsupported, Value
@@ -129,7 +131,7 @@ def _emitted(call: Call) -> list[Value]:
         return _run(call.graph, operation, call.inputs)
     handler = handler_of(operation)
     if handler is None:
-        raise call.refused(f"is a {type(operation).__name__}, which has no direct translation")
+        raise call.refused(f"is {a_kind(operation)}, which has no direct translation")
     if isinstance(operation, keras.Layer):
         if operation.compute_dtype != "float32":
             raise call.refused(f"computes in {operation.compute_dtype}")

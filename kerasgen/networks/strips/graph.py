@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kerasgen.errors import a_kind
 from kerasgen.keras_hooks import functional_nodes
 from kerasgen.networks.strips.rules import Norm, Reduction, Rule, UnknownLayer, Warped, not_by_strips, rule_of
 from kerasgen.networks.strips.statistics import Gathered, Moments
@@ -213,7 +214,7 @@ def _traced(layer: keras.Layer, args: tuple[object, ...], kwargs: dict[str, obje
     try:
         return keras.Function(inputs, layer.call(*args, **kwargs))
     except Exception as error:  # a layer that isn't made of keras.ops may fail in any way
-        raise not_by_strips(f"The layer {layer.name!r} is a {type(layer).__name__}") from error
+        raise not_by_strips(f"The layer {layer.name!r} is {a_kind(layer)}") from error
 
 
 def _refuse_borders_of_color(kwargs: dict[str, object], operation: keras.Operation) -> None:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 from kerasgen.networks.registration import warp
 from kerasgen.networks.strips.statistics import Gathered, Largest, Sum
 from kerasgen.networks.strips.windows import Call, Cropped, Enlarged, Padded, Sliding, Transposed, Window
@@ -99,7 +99,7 @@ def rule_of(
         raise _unknown(operation, "is channels_first")
     known = name in POINTWISE or name in WHOLE or name in HANDLERS or name == "GetItem"
     if not known:
-        raise _unknown(operation, f"is a {type(operation).__name__}")
+        raise _unknown(operation, f"is {a_kind(operation)}")
     if not specs:
         return Rule(window=None)
     if name == "GetItem":
