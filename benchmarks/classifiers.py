@@ -2,9 +2,9 @@
 
     python benchmarks/classifiers.py [SOURCE ...]
 
-For each source (digits and digits_ink by default) two convolutions and a dense layer of 32 features learn the labels
-of the training split alone, with shifts of a pixel; the accuracy on the test split is printed. Writes
-kerasgen/metrics/classifiers/SOURCE.keras.
+For each source (all by default) convolutions and a dense layer of features learn the labels of the training split
+alone: digits with shifts of a pixel; OpenMoji's groups with shifts of four, flips and dropout, and rare ones count
+more. The accuracy on the test split is printed. Writes kerasgen/metrics/classifiers/SOURCE.keras.
 """
 
 import argparse
@@ -25,30 +25,57 @@ def arrays(source: str, split: str) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.concatenate([batch[name] for batch in batches]) for name in ("image", "label"))
 
 
+def digits_network(shape: tuple[int, ...]) -> keras.Model:
+    """Return the features of small pictures, which all are [height, width, channels]."""
+    image = keras.Input(shape, name="image")
+    x = image
+    for filters in (16, 32):
+        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
+    return keras.Model(image, keras.layers.Dense(32, activation="relu", name="features")(keras.layers.Flatten()(x)))
+
+
+def drawings_network(shape: tuple[int, ...]) -> keras.Model:
+    """Return the features of pictures of any size, [height, width, channels]."""
+    image = keras.Input((None, None, shape[-1]), name="image")
+    x = image
+    for filters, strides in ((16, 2), (32, 2), (48, 2), (64, 1), (64, 2)):
+        x = keras.layers.Conv2D(filters, 3, strides=strides, padding="same", activation="relu")(x)
+    x = keras.layers.Concatenate()([keras.layers.GlobalAveragePooling2D()(x), keras.layers.GlobalMaxPooling2D()(x)])
+    x = keras.layers.Dropout(0.4)(x)
+    return keras.Model(image, keras.layers.Dense(64, activation="relu", name="features")(x))
+
+
+NETWORKS = {"digits": digits_network, "digits_ink": digits_network, "openmoji": drawings_network}
+EPOCHS = 40
+SHIFT = {"digits": 1, "digits_ink": 1, "openmoji": 4}  # pixels
+
+
 def train(source: str) -> tuple[keras.Model, float]:
     """The classifier, and its accuracy on the test split."""
     keras.utils.set_random_seed(0)
     images, labels = arrays(source, "train")
-    image = keras.Input(images.shape[1:], name="image")
-    x = image
-    for filters in (16, 32):
-        x = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
-    x = keras.layers.Dense(32, activation="relu", name="features")(keras.layers.Flatten()(x))
-    network = keras.Model(image, keras.layers.Dense(int(labels.max()) + 1, activation="softmax")(x))
-    schedule = keras.optimizers.schedules.CosineDecay(3e-3, 40 * 24)
+    features, classes = NETWORKS[source](images.shape[1:]), int(labels.max()) + 1
+    network = keras.Model(features.input, keras.layers.Dense(classes, activation="softmax")(features.output))
+    drawings = source == "openmoji"
+    weights = {i: (len(labels) / classes / count) ** 0.5 for i, count in enumerate(np.bincount(labels))}
+    schedule = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * (len(images) // 64 + 1))
     network.compile(
         optimizer=keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     rng = np.random.default_rng(0)
-    for _ in range(40):
-        shift = tuple(rng.integers(-1, 2, 2))
-        network.fit(np.roll(images, shift, axis=(1, 2)), labels, batch_size=64, verbose=0)
+    for _ in range(EPOCHS):
+        shift = tuple(rng.integers(-SHIFT[source], SHIFT[source] + 1, 2))
+        seen = np.roll(images, shift, axis=(1, 2))
+        if drawings:
+            flipped = rng.integers(2, size=len(seen)) == 1
+            seen[flipped] = seen[flipped, :, ::-1]
+        network.fit(seen, labels, batch_size=64, class_weight=weights if drawings else None, verbose=0)
     return network, network.evaluate(*arrays(source, "test"), verbose=0)[1]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sources", nargs="*", default=["digits", "digits_ink"])
+    parser.add_argument("sources", nargs="*", default=list(NETWORKS))
     for source in parser.parse_args().sources:
         network, accuracy = train(source)
         # Without the optimizer's state, which would double the file.

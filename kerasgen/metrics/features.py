@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import keras
 
 _FOLDER = Path(__file__).parent / "classifiers"
+# Sources whose drawings another source's classifier knows: it learned from OpenMoji, CC BY-SA 4.0.
+_SHOWN_ALREADY = {"openmoji_attributes": "openmoji", "openmoji_lines": "openmoji"}
 _BATCH = 256
 _INCEPTION_SIDE = 299
 
@@ -46,14 +48,20 @@ def extractor_for(source: str, wanted: str = "auto") -> Extractor:
     Raises:
         UserError: there is no such classifier, or Inception's weights can't be had.
     """
-    shipped = _FOLDER / f"{source.partition(':')[0]}.keras"
-    if wanted == "auto" and shipped.is_file():
+    if wanted == "auto" and (shipped := _shipped(source)):
         return _classifier(shipped, f"{shipped.stem}_classifier")
     if wanted in ("auto", "inception"):
         return _inception()
     if not Path(wanted).is_file():
         raise UserError(f"There is no classifier {wanted}: give 'auto', 'inception' or the path of a .keras file.")
     return _classifier(Path(wanted), f"classifier {Path(wanted).name}")
+
+
+def _shipped(source: str) -> Path | None:
+    """Return the file of the classifier that ships for a source, if one does."""
+    name = source.partition(":")[0]
+    file = _FOLDER / f"{_SHOWN_ALREADY.get(name, name)}.keras"
+    return file if file.is_file() else None
 
 
 _LUMA = np.array(LUMA, np.float32)[:, None]
@@ -74,7 +82,10 @@ def _classifier(path: Path, name: str) -> Extractor:
         images = np.asarray(images, np.float32)
         if network.input_shape[-1] == 1 and images.shape[-1] == 3:
             images = images @ _LUMA  # the gray side of a translation comes in three channels
-        if images.shape[1:] != tuple(network.input_shape[1:]):
+        height, width, channels = network.input_shape[1:]
+        if channels == 3 and images.shape[-1] == 1:
+            images = images.repeat(3, axis=-1)
+        if images.shape[1:] != (height or images.shape[1], width or images.shape[2], channels):
             raise UserError(
                 f"The pictures are {images.shape[1:]}, but the classifier {path.name} takes "
                 f"{tuple(network.input_shape[1:])}: give features='inception', or a classifier of your own."
