@@ -478,7 +478,7 @@ PRESETS = {
             "guidance": 2.0,
         },
         data={"source": "openmoji_attributes", "image_size": 64, "channels": 3, "batch_size": 64},
-        recipe={"epochs": 300, "learning_rate": 1e-3},
+        recipe={"epochs": 150, "learning_rate": 1e-3},
         macs=1_388_187_648,
     ),
 }
