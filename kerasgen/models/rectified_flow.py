@@ -469,7 +469,7 @@ PRESETS = {
         macs=753_573_888,
     ),
     "flow_emoji_64": Preset(
-        description="flow in kl_emoji_64's latents: new emoji by skin tone, gender and kind; minutes on a GPU",
+        description="flow in kl_emoji_64's latents: new emoji by skin tone, gender and kind; an hour",
         config={
             "image_shape": (64, 64, 3),
             "first_stage": "kl_emoji_64",
