@@ -202,7 +202,8 @@ def own_folder(parent: Path) -> Iterator[Path]:
 def _locked_place(place: Path) -> Iterator[None]:
     """Let one process at a time make and remove folders in `place`, which is made where it is missing."""
     while True:
-        place.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileExistsError):  # not exist_ok: between the two looks that takes, another one may remove it
+            place.mkdir(mode=0o700)
         try:
             lock = _lock(place, wait=True)
             found = place.lstat()
