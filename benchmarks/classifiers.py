@@ -57,7 +57,8 @@ def train(source: str) -> tuple[keras.Model, float]:
     features, classes = NETWORKS[source](images.shape[1:]), int(labels.max()) + 1
     network = keras.Model(features.input, keras.layers.Dense(classes, activation="softmax")(features.output))
     drawings = source == "openmoji"
-    weights = {i: (len(labels) / classes / count) ** 0.5 for i, count in enumerate(np.bincount(labels))}
+    rare = {i: (len(labels) / classes / count) ** 0.5 for i, count in enumerate(np.bincount(labels))}
+    weights = rare if drawings else None
     schedule = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * (len(images) // 64 + 1))
     network.compile(
         optimizer=keras.optimizers.Adam(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
@@ -69,7 +70,7 @@ def train(source: str) -> tuple[keras.Model, float]:
         if drawings:
             flipped = rng.integers(2, size=len(seen)) == 1
             seen[flipped] = seen[flipped, :, ::-1]
-        network.fit(seen, labels, batch_size=64, class_weight=weights if drawings else None, verbose=0)
+        network.fit(seen, labels, batch_size=64, class_weight=weights, verbose=0)
     return network, network.evaluate(*arrays(source, "test"), verbose=0)[1]
 
 

@@ -505,10 +505,10 @@ def export(
             if shipment.floats_said:
                 typer.echo(shipment.floats_said)
             if serving:
-                asked = name if len(networks) == 1 else f"{name}_{shipment.name}"
+                served_as = _served_as(name, shipment.name, alone=len(networks) == 1)
                 given = {"inputs": shipment.inputs, "image": shipment.image, "also": shipment.also or None}
                 given |= {"label": label, "license": license}
-                served = export_serving(shipment.network, serving, asked if name else shipment.name, **given)
+                served = export_serving(shipment.network, serving, served_as, **given)
                 typer.echo(f"{served.path} is published; {served.path.parent / 'README.md'} says how it is asked.")
             if not output:
                 continue
@@ -525,6 +525,13 @@ def export(
         )
     elif serving:
         print_next(f"kerasgen serving list {quote(str(serving))}", f"kerasgen serve {quote(str(serving))}")
+
+
+def _served_as(name: str | None, network: str, alone: bool) -> str:
+    """Return a network's name on the server: the one asked for, with its own behind it where there are more."""
+    if name is None:
+        return network
+    return name if alone else f"{name}_{network}"
 
 
 def _told(condition: list[str] | None) -> str:

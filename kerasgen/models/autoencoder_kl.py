@@ -389,7 +389,7 @@ def _affine(name: str, x: keras.KerasTensor, scale: float, offset: float = 0.0) 
 MODEL = AutoencoderKL
 PRESETS = {
     "kl_emoji_64": Preset(
-        description="autoencoder of OpenMoji's drawings, 64 pixels to latents of 8×8×4; about 40 minutes",
+        description="autoencoder of OpenMoji's drawings, 64 pixels to latents of 8×8×4; about 45 minutes",
         config={"channels": 3, "architecture_options": {"filters": (32, 64, 96), "patch": 2}},
         data={"source": "openmoji", "image_size": 64, "channels": 3, "batch_size": 8},
         recipe={"epochs": 36, "learning_rate": 2e-3},
