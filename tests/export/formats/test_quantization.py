@@ -150,7 +150,7 @@ def test_the_same_examples_have_one_hash_however_they_are_given(generator, crops
     [
         ("static_int8", {}, "received none: pass calibration=.*about 100 examples of image"),
         ("dynamic_int8", {"calibration": np.zeros((1, 8, 8, 3))}, "leave it out, or export one that does"),
-        ("static_int8", {"calibration": 100}, "Calibration is a int: give a batch"),
+        ("static_int8", {"calibration": 100}, "Calibration is an int: give a batch"),
         ("static_int8", {"calibration": iter([])}, "holds no example"),
         ("static_int8", {"calibration": np.zeros((1, 8, 8, 1))}, "has the shape"),
         ("static_int8", {"calibration": {"photo": np.zeros((1, 8, 8, 3))}}, "needs image"),
