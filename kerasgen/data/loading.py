@@ -3,11 +3,13 @@
 import difflib
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kerasgen import values
 from kerasgen.data import balance as balancing
+from kerasgen.data.augmentation import DRAWS, augmented, check_augmentation
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.sources import digits, domains, folder, lfw, openmoji, photos, pictures, side_by_side, tfds
 from kerasgen.data.sources.source import Fit, Kind, Source
@@ -128,6 +130,7 @@ def load(
     seed: int = 0,
     start_step: int | None = None,
     balance: str | None = None,
+    augmentation: str = "none",
     download: bool = False,
     data_dir: str | None = None,
 ) -> "tf.data.Dataset":
@@ -147,6 +150,9 @@ def load(
             `steps_per_epoch`: the same batches as if all before had been drawn. Only for shuffled data.
         balance: against rare classes: "batch", "inverse", "effective" or "attributes" adds a "sample_weight", and
             "sampling" draws each class equally often; see `kerasgen.data.balance`. Only for shuffled data.
+        augmentation: what shuffled pictures are changed by, so that a few show many things: "flips",
+            "flips_and_shifts", "turns" or "turns_and_colors"; see `kerasgen.data.augmentation`. A pure function of
+            the seed and of the place in the training; data in a fixed order stays as it is.
         download: whether a "tfds:NAME" that isn't there may be downloaded and prepared.
         data_dir: where the sets of "tfds:NAME" are; None is TensorFlow Datasets' own folder.
 
@@ -162,6 +168,7 @@ def load(
         next(iter(batches))["image"]  # [64, 16, 16, 1] in [0, 1]
     """
     values.seed("seed", seed)
+    check_augmentation(augmentation)
     opened = open_source(source, split, image_size, channels, download=download, data_dir=data_dir)
     shuffle = split == "train" if shuffle is None else shuffle
     per_epoch = max(1, opened.count // max(1, batch_size) * batch_size)
@@ -180,7 +187,30 @@ def load(
         place = position // per_epoch * opened.count + position % per_epoch
         return opened.example(shuffled_index(place, opened.count, seed))
 
-    example = shuffled if shuffle else opened.example
+    example = _changing(shuffled, augmentation, seed) if shuffle else opened.example
     name = f"The split {split!r} of {source!r}"
     dataset = batches(name, example, opened.count, batch_size, training=shuffle, start_step=start_step)
     return dataset if balance in (None, "sampling") else dataset.map(balancing.weighting(balance, labels))
+
+
+def _changing(example: Callable[[Tensor], dict[str, Tensor]], augmentation: str, seed: int) -> Callable:
+    """Return an example's function whose pictures are augmented, each place of the training in its own way.
+
+    Raises:
+        UserError: there is no such augmentation, or it doesn't suit the pictures.
+    """
+    import tensorflow as tf
+
+    if augmentation == "none":
+        return example
+    height, width, channels = tf.data.Dataset.range(1).map(example).element_spec["image"].shape
+    check_augmentation(augmentation, channels, height == width)
+
+    def changed(position: Tensor) -> dict[str, Tensor]:
+        found = example(position)
+        # The seed's complement keeps these draws apart from those of other streams of one seed.
+        key = tf.bitwise.invert(tf.stack([tf.constant(seed, tf.int64), position]))
+        draws = tf.random.stateless_uniform([DRAWS], key)
+        return {**found, "image": augmented(found["image"], augmentation, draws)}
+
+    return changed

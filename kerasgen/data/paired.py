@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kerasgen.data.augmentation import augmented, check_augmentation
 from kerasgen.data.degradations import degradation as degradation_from
 from kerasgen.data.loading import find_kind
 from kerasgen.data.order import batches, shuffled_index
@@ -12,8 +13,6 @@ from kerasgen.typing import Config, Tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-AUGMENTATIONS = ("none", "turns", "turns_and_colors")
 
 
 def load_paired(
@@ -44,8 +43,7 @@ def load_paired(
         image_size: pixels of the clean squares.
         channels: of the pictures; "low_light" and "hole" need 3.
         batch_size: examples in a batch.
-        augmentation: of the clean squares before they are degraded: "none"; "turns", flips and quarter turns; or
-            "turns_and_colors", channels in another order and negatives too, where color doesn't matter.
+        augmentation: of the clean squares before they are degraded; see `kerasgen.data.augmentation`.
         seed: of all of it.
         start_step: gives an endless dataset that begins at this batch of the training; see `load`.
         download, data_dir: for "tfds:NAME"; see `load`.
@@ -60,13 +58,12 @@ def load_paired(
     Example:
         load_paired("photos", {"kind": "noise", "sigma": 0.1}, image_size=32)
     """
-    if augmentation not in AUGMENTATIONS:
-        raise UserError(f"There is no augmentation {augmentation!r}: choose one of {', '.join(AUGMENTATIONS)}.")
+    check_augmentation(augmentation, channels)
     degrade, training = degradation_from(degradation), split == "train"
-    if channels != 3 and (augmentation == "turns_and_colors" or degrade.needs_color):
+    if channels != 3 and degrade.needs_color:
         raise UserError(
-            f"channels is {channels}, but low_light, hole and the augmentation turns_and_colors are of RGB pictures: "
-            "give channels=3, or another degradation with the augmentation turns."
+            f"channels is {channels}, but low_light and hole are of RGB pictures: give channels=3, or another "
+            "degradation."
         )
     example, count = squares(find_kind(source, download, data_dir), split, image_size, augmentation, seed, channels)
 
@@ -101,7 +98,7 @@ def squares(
         key = tf.stack([tf.constant(seed, tf.int64), position])
         draws = tf.random.stateless_uniform([8], tf.bitwise.invert(key)) if training else tf.fill([8], 0.5)
         image = _cut(opened.example(index)["image"], size, draws[:2])
-        return _augmented(image, augmentation, draws[2:]) if training else image
+        return augmented(image, augmentation, draws[2:]) if training else image
 
     return example, opened.count
 
@@ -112,17 +109,3 @@ def _cut(image: Tensor, size: int, share: Tensor) -> Tensor:
     room = tf.shape(image)[:2] - size
     corner = tf.minimum(tf.cast(tf.cast(room + 1, tf.float32) * share, tf.int32), room)
     return tf.slice(image, [corner[0], corner[1], 0], [size, size, image.shape[-1]])
-
-
-def _augmented(image: Tensor, augmentation: str, draws: Tensor) -> Tensor:
-    import tensorflow as tf
-
-    if augmentation == "none":
-        return image
-    shape = image.shape
-    image = tf.image.rot90(image, tf.cast(4.0 * draws[0], tf.int32))
-    image = tf.where(draws[1] < 0.5, image[:, ::-1], image)
-    if augmentation == "turns_and_colors":
-        image = tf.gather(image, tf.argsort(draws[2:5]), axis=-1)
-        image = tf.where(draws[5] < 0.5, 1.0 - image, image)
-    return tf.ensure_shape(image, shape)

@@ -178,5 +178,5 @@ def test_pictures_of_other_channels_are_degraded_too(tmp_path):
     source, noise = f"folder:{tmp_path}?range=0..1", {"kind": "noise", "sigma": 0.1}
     batch = next(iter(load_paired(source, noise, image_size=16, channels=7, batch_size=4)))
     assert batch["a"].shape == batch["b"].shape == (4, 16, 16, 7)
-    with pytest.raises(UserError, match="channels is 7, but low_light, hole"):
+    with pytest.raises(UserError, match="channels is 7, but low_light and hole"):
         load_paired(source, {"kind": "hole"}, image_size=16, channels=7)
