@@ -1,6 +1,7 @@
 """Tables for people, as the command line prints them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -96,6 +97,12 @@ def print_next(*commands: str) -> None:
     print("Next:")
     for command in commands:
         print(f"  {command}")
+
+
+def print_written(written: int, skipped: int, folder: Path) -> None:
+    """Say how many pictures were made, and where they are."""
+    pictures = "1 picture is" if written == 1 else f"{written} pictures are"
+    print(f"{pictures} in {folder}; {skipped} {'was' if skipped == 1 else 'were'} skipped.")
 
 
 def _show(table: Table) -> None:
