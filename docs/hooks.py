@@ -27,7 +27,7 @@ ELSEWHERE = {
 # A page of the reference: its title, and the modules whose public names it holds.
 REFERENCE = {
     "models": ("Models", ["models", "models.declarations", "models.batches"]),
-    "data": ("Data", ["data", "data.degradations", "data.balance"]),
+    "data": ("Data", ["data", "data.augmentation", "data.degradations", "data.balance"]),
     "samplers": ("Samplers", ["samplers"]),
     "metrics": ("Metrics", ["metrics"]),
     "networks": ("Networks, layers, losses", ["networks", "layers", "losses"]),

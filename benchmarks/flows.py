@@ -1,6 +1,6 @@
 """Digits by flows and by codes, in one table: what `kerasgen evaluate` says against the 297 test digits.
 
-    python benchmarks/flows_digits.py [--seeds 0,1,2] [--runs runs/flows] [--rows codes]
+    python benchmarks/flows.py [--seeds 0,1,2] [--runs runs/flows] [--rows codes]
 
 Seed 0 of the flow and of the prior are the weights that ship, which are trained so; all else is trained into the
 folder, where a run that is there already is measured as it is. Each row is one training with the seed:
