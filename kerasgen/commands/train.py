@@ -289,6 +289,9 @@ def _fit(
     monitor = options.monitor or model.judged_by()
     kept = Checkpoints(folder.checkpoints, data.steps_per_epoch, options.checkpoint_steps, options.keep, monitor)
     step = kept.restore(model)
+    model.steps_per_execution = together(
+        model.steps_per_execution, data.steps_per_epoch, options.checkpoint_steps or 0, step % data.steps_per_epoch
+    )
     log = callbacks.LogFile(folder.log_file, kept.logs)
     log.write()
     examples = next(iter(data.validation)) if model.previews_inputs else None
@@ -315,6 +318,20 @@ def _fit(
         )
     names = sorted({name for row in log.rows for name in row})
     return {name: [row.get(name, math.nan) for row in log.rows] for name in names}
+
+
+def together(most: int, *marks: int) -> int:
+    """Return the largest number of steps, `most` at most, that a training can take in one call and miss no mark.
+
+    Args:
+        most: steps.
+        marks: steps that some call must end with, and all multiples of them; 0 marks none.
+
+    Example:
+        together(32, 100, 10)  # 10
+    """
+    shared = math.gcd(*marks)
+    return max(count for count in range(1, most + 1) if shared % count == 0)
 
 
 def _watch(data: TrainingData, every: int, before: Sequence[Mapping[str, float]]) -> "TranslationWatch":
@@ -355,6 +372,7 @@ def _compare(folder: RunFolder, config: RunConfig) -> None:
     former, present = folder.config(), json.loads(json_text(config))
     for found in (former, present):
         found.get("config", {}).pop("name", None)  # Keras counts the models of a process in it
+        found.get("recipe", {}).pop("steps_per_execution", None)  # which changes no number
     # An argument that a newer version added stands at its default: the preset's run didn't know it.
     model_class = model_named(config["model"])
     former["config"] = present["config"] | model_class.upgraded_config(former.get("config", {}))

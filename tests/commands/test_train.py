@@ -10,7 +10,7 @@ import pytest
 from kerasgen.commands.arguments import parse_settings, read_settings, sources_of
 from kerasgen.commands.options import Options
 from kerasgen.commands.settings import changed, settings_in, settings_of
-from kerasgen.commands.train import Run, finish, stages_of, train
+from kerasgen.commands.train import Run, finish, stages_of, together, train
 from kerasgen.commands.warm_start import start_from
 from kerasgen.errors import UserError
 from kerasgen.models import VAE, AutoencoderKL, CycleGAN, RectifiedFlow, find, presets
@@ -204,6 +204,29 @@ def test_a_run_that_is_made_longer_equals_one_that_was_begun_so(schedule, tmp_pa
         finished.fit(longer.validation, epochs=1, verbose=0)
     finished.compile(keras.optimizers.Adam(1e-3))
     finished.fit(longer.validation.take(1), epochs=1, verbose=0)
+
+
+def test_steps_in_one_call_end_where_something_is_due():
+    assert together(32, 23, 0, 0) == 23
+    assert together(32, 100, 0, 0) == 25
+    assert together(32, 100, 10, 0) == 10
+    assert together(32, 100, 10, 35) == 5  # a run that was begun with other checkpoints goes on
+    assert together(1, 100, 0, 0) == 1
+    assert together(32, 97, 0, 0) == 1
+
+
+@pytest.mark.slow
+def test_steps_in_one_call_learn_the_same_to_the_bit(tmp_path):
+    """The numbers of a small VAE, whose recipe takes many steps together, and whose checkpoints leave one."""
+
+    def weights(name: str, checkpoint_steps: int | None) -> list[np.ndarray]:
+        options = Options(checkpoint_steps=checkpoint_steps)
+        run = train("vae_digits", tmp_path / name, epochs=2, settings=TINY, options=options)
+        assert run.model.steps_per_execution == (6 if checkpoint_steps is None else 1)
+        return run.model.get_weights()
+
+    for one, other in zip(weights("together", None), weights("apart", 1), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.slow
