@@ -79,6 +79,8 @@ SAID = {
         "It knows one kind of darkness and one color cast; others are changed as if they were that.",
     ),
     "inpainting": (*LOMIRI, "What it can't know of a hole it fills with a smooth mean of its surroundings."),
+    "registration": (*LOMIRI, "It knows smooth warps of a few pixels: edges of depth are bridged."),
+    "registration_ncc": (*LOMIRI, "It knows smooth warps of a few pixels: edges of depth are bridged."),
     "sketch_to_emoji": (
         *OPENMOJI,
         "It knows 64-pixel drawings in OpenMoji's manner. What lines leave open, such as the color of a shirt or a "
@@ -105,6 +107,8 @@ PHOTOGRAPHED = {
     "denoising": 16,
     "enhancement": 16,
     "inpainting": 16,
+    "registration": 8,
+    "registration_ncc": 8,
     "super_resolution_x2_mobile": 16,
     "denoising_mobile": 16,
 }
@@ -207,6 +211,8 @@ def headline_of(report: dict[str, Any]) -> str:
         return f"Fréchet distance {report['pictures']['prior']['frechet']:.1f}"
     if "psnr_truth" in report.get("score", {}):
         return "{psnr_truth:.1f} dB, its teacher {psnr_teacher_truth:.1f}".format(**report["score"])
+    if "epe" in report.get("score", {}):
+        return "{epe:.2f} pixels off, untouched {epe_identity:.2f}".format(**report["score"])
     if "score" in report:
         return f"{report['score']['psnr']:.1f} dB"
     return f"{report['translation']['a2b']['psnr']:.1f} dB"
@@ -261,11 +267,13 @@ def main() -> None:
 
 def measured(model: Any, target: Path, data: dict[str, Any], photographs: Path | None) -> dict[str, Any]:
     """What `kerasgen evaluate` says of trained weights, and what this zoo adds to it."""
+    import tasks
+
     from kerasgen.commands.evaluate import evaluate
 
     report = evaluate(target)
     del report["run"]
-    if photographs and target.name != "inpainting":
+    if photographs and target.name.removesuffix("_mobile") in tasks.WHOLE:
         report["photographs"] = on_photographs(target.name, model, photographs)
     if data.get("unknown"):
         report["score_without_condition"] = score_in_the_dark(model, data)

@@ -38,7 +38,9 @@ def test_a_number_of_the_card_is_reproduced(name):
 def one_number(report) -> float:
     if "likelihood" in report:
         return report["likelihood"]["test"]["elbo"]
-    return report["pictures"]["prior"]["frechet"] if "pictures" in report else report["score"]["psnr"]
+    if "pictures" in report:
+        return report["pictures"]["prior"]["frechet"]
+    return report["score"]["epe" if "epe" in report["score"] else "psnr"]
 
 
 def psnr_of_translations(name: str) -> dict[str, float]:
