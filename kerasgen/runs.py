@@ -32,6 +32,7 @@ class RunConfig(TypedDict):
         model: the name of the model's class.
         config: what the model was built from.
         data: arguments of the loader that the model declares, the batch size among them.
+        class_names: of the classes that a conditional model learned, in the order of their numbers.
         epochs: of the whole training.
         stages: for each part of a training that was made longer, the epoch at which it ends and the schedule.
         start: where its first weights are from, None if they are random.
@@ -50,6 +51,7 @@ class RunConfig(TypedDict):
     model: str
     config: dict[str, Config]
     data: dict[str, Config]
+    class_names: NotRequired[list[str]]
     epochs: int
     stages: NotRequired[list[dict[str, Config]]]
     start: NotRequired[str | None]
@@ -89,6 +91,7 @@ _HEALTH = {
 # What the readers need of a file that anybody may have written. A folder of today holds all of `RunConfig`.
 _SCHEMA = {
     "data": {"source?": str, "source_a?": str, "source_b?": str, "batch_size?": int, "image_size?": (int, [int])},
+    "class_names?": [str],
     "layout?": int,
     "preset?": str,
     "model?": str,
@@ -210,10 +213,15 @@ class RunFolder:
             overwrite: whether one that stands here may be replaced.
 
         Raises:
-            UserError: a run stands here already, or there is none to resume.
+            UserError: a run stands here already, there is none to resume, or other files would be replaced.
         """
         if resume and not self.exists():
             raise UserError(f"{self.path} holds no run to resume: leave --resume out to begin one.")
+        if not self.exists() and (others := self._written()):
+            raise UserError(
+                f"{self.path} is not a run folder, but holds what a training would replace, such as "
+                f"{others[0].relative_to(self.path)}: choose another --output."
+            )
         if self.exists() and not (resume or overwrite):
             raise UserError(
                 f"{self.path} holds a run already: go on with it by --resume, choose another --output, "
@@ -231,8 +239,17 @@ class RunFolder:
             UserError: a run stands here already, or the folder can't be written.
         """
         self.check(overwrite=overwrite)
-        self._clear([*self.pictures.glob("epoch_*.png"), *self.checkpoints.glob("step_*.npz"), self.log_file])
+        self._clear([*self._numbered(), self.log_file])
         self.write_config(config)
+
+    def _numbered(self) -> list[Path]:
+        """Return the pictures of epochs and the checkpoints."""
+        return [*self.pictures.glob("epoch_[0-9]*.png"), *self.checkpoints.glob("step_[0-9]*.npz")]
+
+    def _written(self) -> list[Path]:
+        """Return what a training would write and is there already."""
+        named = (self.log_file, self.model_file, self.curves_file, self.report_file, self.health_file)
+        return [*self._numbered(), *(file for file in named if file.exists())]
 
     @contextmanager
     def held(self) -> Iterator[None]:

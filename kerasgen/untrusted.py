@@ -133,10 +133,22 @@ def read_yaml(path: str | os.PathLike, kind: str, advice: str) -> dict[str, obje
     with reading(path, kind, advice):
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
             raise Fault("it refers to parts of itself")
-        found = yaml.safe_load(text)
+        found = yaml.load(text, Loader=_yaml_loader())  # a safe one
         if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
             raise Fault("it doesn't hold values by name")
         return found
+
+
+def _yaml_loader() -> type:
+    """Return PyYAML's safe loader, which takes 1e-4 for a number too, as YAML 1.2 does."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    return Loader
 
 
 def parse_json(text: str | bytes) -> object:

@@ -49,7 +49,9 @@ def generate(
     from kerasgen.samplers.attributes import parse_where
 
     found = generating_model(model)
-    names = class_names_of(found, model, None) if label is not None or where or sampler != "prior" else ()
+    # Classes that are asked for by their numbers need no data.
+    named = where or sampler != "prior" or not (label or "0").isdecimal()
+    names = class_names_of(found, model, None) if named else ()
     asked = parse_where(where, names) if where else None
     wanted = None if label is None else class_of(label, names)
     fitted, encoded = ready_sampler(found, model, sampler, asked, wanted, data, temperature)

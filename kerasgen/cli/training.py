@@ -9,7 +9,7 @@ import typer
 
 from kerasgen.cli.parameters import Resume, Schedule, Seed, Start, with_options
 from kerasgen.cli.tensorflow import import_tensorflow
-from kerasgen.commands.arguments import parse_settings, parse_sweep, read_settings, sources_of
+from kerasgen.commands.arguments import is_run, parse_settings, parse_sweep, read_settings, sources_of
 from kerasgen.commands.options import Options
 from kerasgen.declared import check_monitor, check_settings
 from kerasgen.entry import checked_command
@@ -93,7 +93,8 @@ def train(
         RunFolder(output).check(resume)
     elif not show:
         raise UserError("Nothing says where to: give --output, the run folder.")
-    check_settings(preset, [*own, *({} if "preset" in given else given)])  # a run's file may hold older ones
+    named = {} if is_run(given) else given.keys() - {"preset"}  # a run's file may hold older ones
+    check_settings(preset, [*own, *named])
     if options.monitor is not None:
         check_monitor(preset, options.monitor)
     import_tensorflow()

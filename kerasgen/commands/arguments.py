@@ -1,7 +1,7 @@
 """What the command line's arguments say, as far as it can be read before TensorFlow is imported."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -77,7 +77,7 @@ def parse_sweep(text: str) -> tuple[str, list[object]]:
 
 
 def read_settings(path: str | os.PathLike) -> dict[str, object]:
-    """Return what a JSON or YAML file of settings holds; a run's config.json is one.
+    """Return what a JSON or YAML file of settings holds, which may name their "preset"; a run's config.json is one.
 
     Args:
         path: of the file; one that ends in .yaml or .yml is YAML.
@@ -88,12 +88,17 @@ def read_settings(path: str | os.PathLike) -> dict[str, object]:
     advice = "give a file of settings by name"
     if Path(path).suffix.lower() in (".yaml", ".yml"):
         return _flat(untrusted.read_yaml(path, "a YAML file of settings", advice))
-    return untrusted.read_json(path, {}, "a JSON file of settings", advice)
+    return _flat(untrusted.read_json(path, {}, "a JSON file of settings", advice))
+
+
+def is_run(found: Mapping[str, object]) -> bool:
+    """Return whether a file of settings is a run's config.json."""
+    return found.keys() >= {"preset", "config", "data", "recipe", "epochs"}
 
 
 def _flat(found: dict[str, object]) -> dict[str, object]:
-    """Return settings by name where "data" and "recipe" hold theirs, as YAML is written; a run stays what it is."""
-    if "preset" in found:
+    """Return settings by name where "data" and "recipe" hold theirs; a run stays what it is."""
+    if is_run(found):
         return found
     flat: dict[str, object] = {}
     for name, value in found.items():

@@ -1,7 +1,7 @@
 """The evaluation of a trained model: what it is worth on pictures that it was not trained on, and a table of it."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kerasgen.data.sources.source import Origin
     from kerasgen.metrics.features import Extractor
     from kerasgen.models import VAE, CycleGAN, FromNoise, GenerativeModel, PairedTranslator
+    from kerasgen.typing import Tensor
 
 _LARGEST = 10_000  # test pictures at most
 
@@ -89,9 +90,10 @@ def save_report(report: Report, path: str | os.PathLike) -> None:
 
 
 def _generation(vae: "VAE", run: str | os.PathLike, data: str | None, settings: Settings) -> Report:
-    from kerasgen.commands.generate import encode_source, origin_of, source_of
+    from kerasgen.commands.generate import check_classes, encode_source, origin_of, source_of
 
     source, origin = source_of(run, data), origin_of(run, data)
+    check_classes(vae, run, source, origin)
     images, labels = _examples(vae, source, "test", origin)
     encoded = encode_source(vae, source, origin=origin)
     report: Report = {
@@ -104,11 +106,12 @@ def _generation(vae: "VAE", run: str | os.PathLike, data: str | None, settings: 
 
 def _made_pictures(model: "FromNoise", run: str | os.PathLike, data: str | None, settings: Settings) -> Report:
     """Return measures of pictures alone, for a model that draws them from noise and encodes none."""
-    from kerasgen.commands.generate import check_sampler, encode_source, origin_of, source_of
+    from kerasgen.commands.generate import check_classes, check_sampler, encode_source, origin_of, source_of
 
     for name in settings.samplers:
         check_sampler(model, name)
     source, origin = source_of(run, data), origin_of(run, data)
+    check_classes(model, run, source, origin)
     test = _examples(model, source, "test", origin)
     # Attributes come in combinations, which are those of training pictures.
     encoded = encode_source(model, source, origin=origin) if model.num_attributes else None
@@ -252,9 +255,21 @@ def _test_split(
     return LOADERS[loader.name](**arguments, split="test"), {name: arguments[name] for name in loader.sources}
 
 
+def _check_one_size(batches: Sequence[Mapping[str, "Tensor"]]) -> None:
+    """Raise `UserError` unless the pictures of each domain have one size, in which they are compared."""
+    for name in batches[0]:
+        sizes = sorted({"×".join(map(str, batch[name].shape[1:3])) for batch in batches})
+        if len(sizes) > 1:
+            raise UserError(
+                f"The test pictures of domain {name[-1].upper()} have different sizes, such as {sizes[0]} and "
+                f"{sizes[-1]}, but distances are measured in one: give --data with pictures of one size."
+            )
+
+
 def _translation(model: "CycleGAN", run: str | os.PathLike, data: str | None, settings: Settings) -> Report:
     batches, sources = _test_split(model, run, data)
     batches = list(batches)
+    _check_one_size(batches)
     images = {name: np.concatenate([b[name] for b in batches]) / 2 + 0.5 for name in batches[0]}
     rows: dict[str, Row] = {}
     named, missing = [], []
@@ -278,15 +293,16 @@ def _fidelity(pictures: np.ndarray, truth: np.ndarray | None) -> Row:
 
     row: Row = {"n": len(pictures), "psnr": None, "ssim": None}
     if truth is not None:
-        row |= {"psnr": float(psnr(pictures, truth).mean()), "ssim": _ssim(pictures, truth)}
+        similar = _ssims(pictures, truth)
+        row |= {"psnr": float(psnr(pictures, truth).mean()), "ssim": float(similar.mean()) if similar.size else None}
     return row
 
 
-def _ssim(pictures: np.ndarray, truth: np.ndarray) -> float | None:
-    """Return the mean over pictures, where these are as large as its window."""
+def _ssims(pictures: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return SSIM of each picture; nothing of pictures that are smaller than its window."""
     from kerasgen.metrics.images import ssim
 
-    return float(ssim(pictures, truth).mean()) if min(pictures.shape[1:3]) >= 11 else None
+    return ssim(pictures, truth) if min(pictures.shape[1:3]) >= 11 else np.zeros(0)
 
 
 def _to_target(pictures: np.ndarray, target: np.ndarray, extractor: "Extractor | None") -> Row:
@@ -315,24 +331,31 @@ def _pairs(model: "PairedTranslator", run: str | os.PathLike, data: str | None, 
     report: Report = {"data": ",".join(sources.values()), "split": "test", "score": model.score(batches)}
     if not batches or "b" not in batches[0]:
         return report
-    answers, given = [], []
+    rows: dict[str, list[np.ndarray]] = {"answers": [], "untouched": []}
     for batch in batches:
-        answers.append(model.translate(batch["a"]))
-        given.append(untouched(batch["a"], batch["b"]).numpy())
-    truth = np.concatenate([batch["b"] for batch in batches]) / 2 + 0.5
-    rows = {name: np.concatenate(found) / 2 + 0.5 for name, found in (("answers", answers), ("untouched", given))}
-    return report | {"likeness": {name: _likeness(pictures.clip(0, 1), truth) for name, pictures in rows.items()}}
+        rows["answers"].append(model.translate(batch["a"]) / 2 + 0.5)
+        rows["untouched"].append(untouched(batch["a"], batch["b"]).numpy() / 2 + 0.5)
+    truth = [batch["b"] / 2 + 0.5 for batch in batches]
+    return report | {"likeness": {name: _likeness(made, truth) for name, made in rows.items()}}
 
 
-def _likeness(pictures: np.ndarray, truth: np.ndarray) -> Row:
-    """Return SSIM, and the kernel distance in the answers of fixed filters, where pictures are large enough."""
+def _likeness(made: Sequence[np.ndarray], truth: Sequence[np.ndarray]) -> Row:
+    """Return SSIM, and the kernel distance in the answers of fixed filters, where pictures are large enough.
+
+    Args:
+        made: batches of pictures; those of one batch have one size.
+        truth: batches as large.
+    """
     from kerasgen.metrics.distances import kernel_distance
     from kerasgen.metrics.filter_bank import filter_bank_features, takes
 
-    kernel = None
-    if takes(truth.shape) and len(truth) > 1:
-        kernel = kernel_distance(filter_bank_features(truth), filter_bank_features(pictures)).mean
-    return {"n": len(pictures), "ssim": _ssim(pictures, truth), "kernel": kernel}
+    made, count = [pictures.clip(0, 1) for pictures in made], sum(map(len, made))
+    similar = np.concatenate([_ssims(*pair) for pair in zip(made, truth, strict=True)])
+    row: Row = {"n": count, "ssim": float(similar.mean()) if similar.size else None, "kernel": None}
+    if len({pictures.shape[1:] for pictures in truth}) == 1 and takes(truth[0].shape) and count > 1:
+        ours, theirs = (filter_bank_features(np.concatenate(pictures)) for pictures in (made, truth))
+        row["kernel"] = kernel_distance(theirs, ours).mean
+    return row
 
 
 # By what models declare; a new kind of evaluation is a function, and its line here.

@@ -123,6 +123,8 @@ def origin_of(run: str | os.PathLike, data: str | None) -> "Origin":
 def class_names_of(model: "FromNoise", run: str | os.PathLike, data: str | None) -> tuple[str, ...]:
     """Return the names of the classes that a model was trained on; none where its data has no names.
 
+    A run has written them down, because folders come and go; those of an earlier version are read off the data.
+
     Args:
         model: the model.
         run: where it was read from.
@@ -131,14 +133,37 @@ def class_names_of(model: "FromNoise", run: str | os.PathLike, data: str | None)
     Raises:
         UserError: there is no such source.
     """
-    from kerasgen.data import open_source
-
     own = data_of(run) or {}
     source = data or own.get("source")
     if not model.num_classes or source is None:
         return ()
+    if data is None and (learned := _learned_names(run)):
+        return learned
+    names = _names_in(model, str(source), origin_of(run, data))
+    return names if len(names) == model.num_classes else ()
+
+
+def check_classes(model: "FromNoise", run: str | os.PathLike, source: str, origin: "Origin") -> None:
+    """Raise `UserError` if a source has other classes than the run's model learned, whose numbers would be others."""
+    learned = _learned_names(run)
+    present = _names_in(model, source, origin) if learned else ()
+    if present and present != learned:
+        raise UserError(
+            f"{source!r} has the classes {', '.join(present)}, but the model learned {', '.join(learned)}: give "
+            "--data with folders of these names."
+        )
+
+
+def _learned_names(run: str | os.PathLike) -> tuple[str, ...]:
+    folder = RunFolder(run)
+    return tuple(folder.config().get("class_names", ())) if folder.exists() else ()
+
+
+def _names_in(model: "FromNoise", source: str, origin: "Origin") -> tuple[str, ...]:
+    from kerasgen.data import open_source
+
     height, width, channels = model.image_shape
-    return open_source(str(source), "train", (height, width), channels, **origin_of(run, data)).class_names
+    return open_source(source, "train", (height, width), channels, **origin).class_names
 
 
 def class_of(text: str, names: Sequence[str]) -> int:
@@ -266,7 +291,9 @@ def ready_sampler(
         kept = folder.sampler_file(f"{name}_{temperature:g}")
     if kept is not None and kept.is_file() and not model.num_attributes:
         return load_sampler(kept), None
-    encoded = encode_source(model, source_of(run, data), label, origin_of(run, data))
+    source, origin = source_of(run, data), origin_of(run, data)
+    check_classes(model, run, source, origin)
+    encoded = encode_source(model, source, label, origin)
     sampler = fitted_sampler(model, name, encoded, temperature)
     if kept is not None:
         sampler.save(kept)

@@ -137,10 +137,11 @@ def _unchanged(model: keras.Model) -> Iterator[None]:
 
 
 def _answers(model: keras.Model, batches: Sequence[Batch]) -> Answers | None:
-    """Return the answers to all batches together; None where the model gives none."""
+    """Return the answers to all batches together, of one size; None where the model gives none."""
     found = [answers for batch in batches if (answers := model.answers(batch)) is not None]
     if not found:
         return None
+    found = [answers for answers in found if answers.made.shape[1:] == found[0].made.shape[1:]]
 
     def joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
         return np.concatenate([part for part in parts if part is not None]) if parts[0] is not None else None

@@ -2,11 +2,14 @@
 
 import inspect
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from kerasgen import values
+from kerasgen.commands.arguments import is_run
 from kerasgen.declared import NOT_SET, check_known
 from kerasgen.errors import UserError
 from kerasgen.models import GenerativeModel, find
@@ -94,7 +97,7 @@ def changed(
         "recipe": {**preset.recipe},
     }
     for name, value in changes.items():
-        if name == "image_size" and not isinstance(value, list | tuple):
+        if name == "image_size" and not (name in known and isinstance(value, list | tuple)):
             size = _checked(Setting(name, None, (int,)), value)
             assert isinstance(size, int)  # by its kinds
             parts["data"]["image_size"] = size
@@ -103,6 +106,8 @@ def changed(
         check_known(name, [*known, "image_size"], f"There is no setting {name!r}")
         group, _, last = name.rpartition(".")
         parts[group][last] = _checked(known[name], value)
+        if last == "learning_rate":
+            values.number(name, value, least=0)
     return replace(preset, config=parts[""], data=parts["data"], recipe=parts["recipe"])
 
 
@@ -114,12 +119,14 @@ def settings_in(found: dict[str, Config], preset: str) -> dict[str, Config]:
         preset: the one that is to be trained.
 
     Raises:
-        UserError: it is of a run of another preset.
+        UserError: it is of another preset.
     """
     if "preset" not in found:
         return found
     if found["preset"] != preset:
         raise UserError(f"The settings are of the preset {found['preset']!r}, not of {preset!r}: train that one.")
+    if not is_run(found):
+        return {name: value for name, value in found.items() if name != "preset"}
     return settings_of_run(found, *find(preset))
 
 
@@ -152,7 +159,7 @@ def shown_settings(preset: str, sources: str | Sequence[str] | None) -> dict[str
 
 def _checked(setting: Setting, value: object) -> object:
     fits = isinstance(value, setting.kinds) and (bool in setting.kinds or not isinstance(value, bool))
-    if not fits:
+    if not fits or (isinstance(value, float) and not math.isfinite(value)):
         raise UserError(f"{setting.name} is {value!r}, but it takes {setting.wanted}: give such a value.")
     return value
 

@@ -24,7 +24,7 @@ from kerasgen.commands.training_data import TrainingData, with_sources
 from kerasgen.commands.warm_start import start_from
 from kerasgen.declared import refuse_monitor
 from kerasgen.errors import UserError
-from kerasgen.models import GenerativeModel, find, model_named
+from kerasgen.models import FromNoise, GenerativeModel, find, model_named
 from kerasgen.presets import Preset
 from kerasgen.runs import RunConfig, RunFolder, json_text
 from kerasgen.training.schedules import Continuation, Stage
@@ -149,6 +149,7 @@ def train(
         "model": model_class.__name__,
         "config": model.get_config(),
         "data": loaded.arguments,
+        "class_names": list(loaded.class_names()) if isinstance(model, FromNoise) and model.num_classes else [],
         "epochs": stages[-1].epochs,
         "stages": [asdict(stage) for stage in stages],
         "start": start,

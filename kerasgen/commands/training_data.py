@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kerasgen.data import LOADERS
-from kerasgen.data.loading import halves_of, settled
+from kerasgen.data.loading import halves_of, open_source, settled
 from kerasgen.errors import UserError
 from kerasgen.models import GenerativeModel
 from kerasgen.models.declarations import Loader
@@ -16,6 +16,8 @@ from kerasgen.typing import Config
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+_OPENING = ("source", "image_size", "channels", "download", "data_dir")  # arguments of `open_source`
 
 
 class TrainingData:
@@ -48,6 +50,11 @@ class TrainingData:
         self._whole = self._load(split="train")
         self.steps_per_epoch = len(self._whole)
         self.validation = self._load(split="val")
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the one source's classes, as they are now."""
+        known = {name: self.arguments[name] for name in _OPENING if name in self.arguments}
+        return open_source(split="train", **known).class_names
 
     def training(self, step: int) -> "tf.data.Dataset":
         """Return batches from a step of the training on."""

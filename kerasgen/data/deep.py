@@ -36,6 +36,7 @@ class DeepHead:
         dtype: of the pixels.
         white: what the brightest pixel would be, black being 0; None where nobody knows.
         alpha: whether the last channel is one.
+        premultiplied: whether the others were multiplied by it already.
         orientation: of EXIF; 1 is upright.
     """
 
@@ -45,6 +46,7 @@ class DeepHead:
     white: float | None
     alpha: bool = False
     orientation: int = 1
+    premultiplied: bool = False
 
 
 def deep_head(file: BinaryIO) -> DeepHead | None:
@@ -138,7 +140,7 @@ def _npy_head(file: BinaryIO) -> DeepHead:
 
 
 def _white(dtype: np.dtype) -> float | None:
-    return float(np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else None
+    return float(np.iinfo(dtype).max) if dtype.newbyteorder("=") in (np.uint8, np.uint16) else None
 
 
 # -- TIFF ----------------------------------------------------------------------------------------------------
@@ -160,7 +162,10 @@ def _tiff_head(file: BinaryIO) -> DeepHead | None:
         white = float(2**bits - 1) if page.dtype.kind == "u" and bits <= 16 else None
         orientation = page.tags.valueof(274, 1)
         shape = (page.imagelength, page.imagewidth, samples)
-        return DeepHead("tiff", shape, page.dtype, white, bool(page.extrasamples) and samples in (2, 4), orientation)
+        # A further sample may be alpha, associated (1) or not (2), or anything, such as infrared (0).
+        further = [int(kind) for kind in page.extrasamples]
+        alpha = samples in (2, 4) and further in ([1], [2])
+        return DeepHead("tiff", shape, page.dtype, white, alpha, orientation, alpha and further == [1])
 
 
 def _tiff_pixels(file: BinaryIO) -> np.ndarray:

@@ -175,6 +175,23 @@ class Chain:
         """Whether a part is made for RGB only."""
         return any(isinstance(part, LowLight | Hole) for part in self.parts)
 
+    def side_of(self, pixels: int) -> int:
+        """Return which side a picture with a side of so many pixels gets.
+
+        Raises:
+            UserError: it can't be shrunk so.
+        """
+        side = pixels
+        for part in self.parts:
+            if isinstance(part, Shrink) and side % part.factor:
+                raise UserError(
+                    f"image_size is {pixels}, but the degradation shrinks {side} pixels by {part.factor}: give a "
+                    "size that can be divided so."
+                )
+            if isinstance(part, Shrink | Enlarge):
+                side = side // part.factor if isinstance(part, Shrink) else side * part.factor
+        return side
+
     def __call__(self, image: Tensor, seed: Tensor) -> Tensor:
         """Send an image through all parts."""
         import tensorflow as tf
@@ -209,7 +226,7 @@ def degradation(config: dict[str, Config] | Sequence[dict[str, Config]]) -> Chai
             raise UserError(f"One of the degradations is {entry!r}: give dicts such as {{'kind': 'blur'}}.")
         options = dict(entry)
         kind = options.pop("kind", None)
-        if kind not in DEGRADATIONS:
+        if not isinstance(kind, str) or kind not in DEGRADATIONS:
             raise UserError(f"There is no degradation {kind!r}: choose one of {', '.join(DEGRADATIONS)}.")
         known = [field.name for field in dataclasses.fields(DEGRADATIONS[kind])]
         if unknown := sorted(set(options) - set(known)):

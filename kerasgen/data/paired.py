@@ -65,6 +65,7 @@ def load_paired(
             f"channels is {channels}, but low_light and hole are of RGB pictures: give channels=3, or another "
             "degradation."
         )
+    degrade.side_of(image_size)
     example, count = squares(find_kind(source, download, data_dir), split, image_size, augmentation, seed, channels)
 
     def pair(position: Tensor) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ from kerasgen import values
 from kerasgen.data.cropping import check_batch, check_mode, cropped, fit_of
 from kerasgen.data.loading import find_kind, halves_of
 from kerasgen.data.order import batches, shuffled_index
+from kerasgen.data.reading import PictureError
 from kerasgen.data.scanning import drawn
 from kerasgen.data.sources.source import Fit, Origin, Source
 from kerasgen.errors import UserError, sentence
@@ -102,14 +103,15 @@ def load_pairs(
         )
     rows = _of_one_size(shown, sides, rows, fit)
     planes = _planes(sides[0], source_a, [fact for fact in facts if ":" not in fact])
+    of_row = _pictures_of_rows(sides, rows)
 
     def example(position: "tf.Tensor") -> "dict[str, tf.Tensor]":
         import tensorflow as tf
 
         place = shuffled_index(position, len(rows), seed) if training else position
         key = (seed, position) if training else None
-        row = tf.constant(rows, tf.int64)[place]
-        a, b, *more = (cropped(side.example(row[i])["image"], mode, image_size, key) for i, side in enumerate(sides))
+        pictures, row = of_row(place)
+        a, b, *more = (cropped(picture, mode, image_size, key) for picture in pictures)
         if planes is not None:
             known = tf.constant(planes)[row[0]]
             if key is not None and unknown:
@@ -186,6 +188,38 @@ def _of_one_size(sources: Sequence[str], sides: Sequence[Source], rows: np.ndarr
             stacklevel=3,
         )
     return rows[np.array(alike)]
+
+
+def _pictures_of_rows(
+    sides: Sequence[Source], rows: np.ndarray
+) -> "Callable[[tf.Tensor], tuple[list[tf.Tensor], tf.Tensor]]":
+    """Return a function from a pair's place to its pictures and its row; a damaged picture takes its pair with it."""
+    import tensorflow as tf
+
+    table, readers = tf.constant(rows, tf.int64), [side.read for side in sides if side.read is not None]
+    warned: set[int] = set()
+
+    def whole(place: np.ndarray) -> tuple[np.ndarray | np.int64, ...]:
+        for attempt in range(len(rows)):
+            chosen = (int(place) + attempt) % len(rows)
+            try:
+                return (*(read(int(i)) for read, i in zip(readers, rows[chosen], strict=True)), np.int64(chosen))
+            except PictureError as error:
+                if chosen not in warned:
+                    warned.add(chosen)
+                    warnings.warn(f"{error} The next pair takes its place.", stacklevel=2)
+        raise UserError("No pair of pictures can be read any more: look at the folders.")
+
+    def of_row(place: "tf.Tensor") -> "tuple[list[tf.Tensor], tf.Tensor]":
+        shown = [side.example(table[place, i])["image"] for i, side in enumerate(sides)]
+        if len(readers) < len(sides):
+            return shown, table[place]
+        kinds = (*[tf.float32] * len(sides), tf.int64)
+        *pictures, chosen = tf.numpy_function(whole, [place], kinds, stateful=False)
+        pictures = [tf.ensure_shape(one, like.shape) for one, like in zip(pictures, shown, strict=True)]
+        return pictures, table[tf.ensure_shape(chosen, ())]
+
+    return of_row
 
 
 def _planes(side: Source, name: str, facts: Sequence[str]) -> np.ndarray | None:

@@ -111,12 +111,13 @@ def read_head(path: Path) -> PictureHead:
             own = None if own in (1, 3) else own
             return PictureHead(height, width, own, str(deep.dtype), deep.kind, deep.white is not None)
     with open_picture(path, path.name) as image:
-        # A phone's JPEG may bring a second picture for brighter screens.
-        if image.format not in ("JPEG", "MPO") and getattr(image, "n_frames", 1) > 1:
+        # A phone's JPEG may bring a second picture for brighter screens; pages of a TIFF were counted above.
+        if image.format not in ("JPEG", "MPO", "TIFF") and getattr(image, "n_frames", 1) > 1:
             raise ValueError(f"it holds {image.n_frames} pictures, an animation or a stack")
         width, height = image.size
-        # Pillow would decode a whole PNG to look for EXIF data behind its pixels.
-        orientation = image.getexif().get(ORIENTATION) if image.format != "PNG" or "exif" in image.info else 1
+        # Pillow would decode a whole PNG to look for EXIF data behind its pixels; a TIFF's size is the turned one.
+        asked = "exif" in image.info if image.format == "PNG" else image.format != "TIFF"
+        orientation = image.getexif().get(ORIENTATION) if asked else 1
         if _TURNS.get(orientation, (None, False))[1]:
             height, width = width, height
     return PictureHead(height, width)
@@ -202,17 +203,20 @@ def to_bytes(picture: np.ndarray) -> np.ndarray:
 
 
 def numbers(path: Path) -> tuple[float, float]:
-    """Return the smallest and the largest number of a deep picture.
+    """Return the smallest and the largest number of a deep picture, of those that are finite.
 
     Raises:
-        PictureError: it can't be read, or isn't deep.
+        PictureError: it can't be read, isn't deep, or none of its numbers is finite.
     """
     with _opened(path) as file:
         head = deep_head(file)
         if head is None:
             raise ValueError("it is not a deep picture")
         pixels = deep_pixels(file, head)
-        return float(pixels.min()), float(pixels.max())
+        finite = pixels[np.isfinite(pixels)]
+        if not finite.size:
+            raise ValueError("none of its numbers is finite")
+        return float(finite.min()), float(finite.max())
 
 
 def _read_deep(
@@ -243,7 +247,7 @@ def _deep_rows(rows: np.ndarray, deep: DeepHead, channels: int, black_and_white:
         raise ValueError("some of its numbers are infinite or not a number")
     if deep.alpha and channels != deep.shape[-1]:
         share = np.clip(pixels[..., -1:] / (deep.white or 1.0), 0.0, 1.0)
-        pixels = pixels[..., :-1] * share + high * (1.0 - share)
+        pixels = pixels[..., :-1] * (1.0 if deep.premultiplied else share) + high * (1.0 - share)
     pixels = _with_channels((pixels - low) / (high - low), channels)
     return np.clip(pixels, 0.0, 1.0).astype(np.float32)
 

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from kerasgen import values
 from kerasgen.data.loading import find_kind
 from kerasgen.data.order import batches
 from kerasgen.data.paired import squares
-from kerasgen.errors import UserError
 from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ def load_registration(
     Raises:
         UserError: an argument doesn't fit, pictures are too small, or there is less than one batch.
     """
-    if knots < 2 or amplitude <= 0:
-        raise UserError(f"amplitude is {amplitude} and knots is {knots}: give a positive number, and 2 or more.")
+    values.pixels("image_size", image_size)
+    values.number("amplitude", amplitude, above=0)
+    values.whole("knots", knots, least=2)
     rim, training = int(amplitude) + 2, split == "train"
     found = find_kind(source, download, data_dir)
     example, count = squares(found, split, image_size + 2 * rim, "turns", seed)

@@ -134,7 +134,7 @@ def _degraded_sides(
         changed = degrade(image, tf.stack([tf.constant(seed, tf.int64), index]))
         return {"image": tf.ensure_shape(changed, image.shape)}
 
-    return _related(replace(clean, example=degraded), clean, split)
+    return _related(replace(clean, example=degraded, read=None), clean, split)
 
 
 def _sides(

@@ -63,7 +63,8 @@ def likeness(images: Tensor, a: Tensor, truth: Tensor) -> dict[str, Tensor]:
         truth: what they should be, in [-1, 1].
     """
     found = {"psnr": psnr(images, truth), "psnr_input": psnr(untouched(a, truth), truth)}
-    if min(truth.shape[1:3]) >= 11:  # the size of SSIM's window
+    sides = truth.shape[1:3]
+    if None not in sides and min(sides) >= 11:  # the size of SSIM's window
         found["ssim"] = tf.image.ssim(tf.clip_by_value(images, -1.0, 1.0) + 1.0, truth + 1.0, max_val=2.0)
     return found
 

@@ -181,6 +181,12 @@ class PairedTranslator(Discriminated):
         return self._losses_of(fake, a, b, training), fake
 
     def _losses_of(self, fake: Tensor, a: Tensor, b: Tensor, training: bool) -> dict[str, Tensor]:
+        if not fake.shape.is_compatible_with(b.shape):
+            made, wanted = (tuple(images.shape[1:]) for images in (fake, b))
+            raise UserError(
+                f'Of images "a" {tuple(a.shape[1:])} the generator makes {made}, but "b" are {wanted}: choose a '
+                "degradation, or pairs, that it is made for."
+            )
         values = {"l1_loss": losses.absolute_error(b, fake)}
         total = self.lambda_l1 * values["l1_loss"]
         if self.lambda_l2:

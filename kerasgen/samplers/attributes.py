@@ -140,7 +140,7 @@ def parse_where(text: str, classes: Sequence[str] = ()) -> dict[str, int]:
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if name == "label" and value in classes:
             value = str(classes.index(value))
-        if not (name and equals and value.removeprefix("-").isdigit()):
+        if not (name and equals and value.removeprefix("-").isdecimal()):
             known = f"; the classes are {', '.join(classes)}" if name == "label" and classes else ""
             raise UserError(f'{text!r} can\'t be read at {part.strip()!r}: write it as "smiling=1 & male=0"{known}.')
         if name in found:

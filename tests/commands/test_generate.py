@@ -1,9 +1,13 @@
 """Classes by the names of their folders."""
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from kerasgen.commands.generate import Generated, class_of, with_class_names
+from kerasgen.commands.train import train
 from kerasgen.errors import UserError
 
 NAMES = ("cats", "dogs", "7")
@@ -24,3 +28,41 @@ def test_rules_say_the_names():
     generated = Generated(*[np.zeros(3)] * 4, rules, None)
     named = with_class_names(generated, NAMES).origin
     assert named == ["label = dogs and z7 ≤ 0.4", "label ≠ cats and label ≠ 12", "any picture"]
+
+
+@pytest.mark.slow
+def test_classes_are_those_of_the_training_whatever_folders_there_are_by_now(kerasgen, tmp_path):
+    for split in ("train", "test"):
+        for i, (name, gray) in enumerate((("cats", 40), ("dogs", 220))):
+            (tmp_path / "pictures" / split / name).mkdir(parents=True)
+            for j in range(12):
+                picture = np.full((8, 8, 3), gray + j, np.uint8)
+                Image.fromarray(picture).save(tmp_path / "pictures" / split / name / f"{i}{j}.png")
+    tiny = {
+        "latent_dim": 2,
+        "filters": [4],
+        "hidden_units": 8,
+        "image_size": 8,
+        "num_classes": 2,
+        "data.batch_size": 8,
+    }
+    train("vae_64", tmp_path / "run", f"folder:{tmp_path / 'pictures'}", epochs=1, settings=tiny)
+
+    def told(label: str) -> set[int]:
+        """The classes of the pictures that are made of a label."""
+        code, _, err = kerasgen(
+            "generate", tmp_path / "run", "--output", tmp_path / label, "--n", 2, "--label", label
+        )
+        assert code == 0, err
+        return {sample["label"] for sample in json.loads((tmp_path / label / "samples.json").read_text())}
+
+    assert (told("cats"), told("dogs")) == ({0}, {1})
+    for split in ("train", "test"):
+        (tmp_path / "pictures" / split / "birds").mkdir()
+        Image.fromarray(np.full((8, 8, 3), 128, np.uint8)).save(tmp_path / "pictures" / split / "birds" / "b.png")
+    assert (told("cats"), told("dogs")) == ({0}, {1})
+    code, _, err = kerasgen("evaluate", tmp_path / "run")
+    assert code == 2
+    assert "has the classes birds, cats, dogs, but the model learned cats, dogs: give --data" in err
+    (tmp_path / "pictures").rename(tmp_path / "elsewhere")
+    assert (told("0"), told("1")) == ({0}, {1})

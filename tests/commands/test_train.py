@@ -1,11 +1,13 @@
 """What can be set about a training, other weights to begin with, and more epochs."""
 
 import json
+import re
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from kerasgen.commands.arguments import parse_settings, read_settings, sources_of
 from kerasgen.commands.options import Options
@@ -282,3 +284,70 @@ def test_what_can_be_answered_without_tensorflow_is(said_early, tmp_path):
         assert f"Error: {wrong}: did you mean {meant!r}.\n" in said
     assert "A VAE doesn't report 'val_psnr': choose one of loss, reconstruction_loss, kl_loss, val_loss" in said
     assert "Traceback" not in said
+
+
+def test_files_that_no_run_wrote_stay(kerasgen, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for name in ("log.csv", "pictures/epoch_trip.png", "pictures/epoch_0001.png"):
+        (tmp_path / name).write_text("mine")
+    for name in ("log.csv", "pictures/epoch_0001.png"):
+        code, _, err = kerasgen("train", "vae_digits", "--output", tmp_path, "--epochs", 1)
+        assert code == 2
+        assert "is not a run folder, but holds what a training would replace, such as" in err
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+    RunFolder(tmp_path).check()  # what is left is nobody's
+    RunFolder(tmp_path).begin({})
+    assert (tmp_path / "pictures/epoch_trip.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("preset: vae_64\nlatent_dim: 32", {"latent_dim": 32}),
+        ("recipe: {learning_rate: 1e-4}", {"recipe.learning_rate": 1e-4}),
+        ("preset: vae_64\nrecipe:\n  learning_rate: 2.5E+2", {"recipe.learning_rate": 250.0}),
+    ],
+)
+def test_a_file_of_settings_may_name_its_preset(text, settings, tmp_path):
+    (tmp_path / "settings.yaml").write_text(text)
+    assert settings_in(read_settings(tmp_path / "settings.yaml"), "vae_64") == settings
+    (tmp_path / "other.json").write_text('{"preset": "vae_digits", "data": {"batch_size": 8}}')
+    assert settings_in(read_settings(tmp_path / "other.json"), "vae_digits") == {"data.batch_size": 8}
+    with pytest.raises(UserError, match="of the preset 'vae_digits', not of 'vae_64'"):
+        settings_in(read_settings(tmp_path / "other.json"), "vae_64")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("image_size", [64, 64], "image_size is [64, 64], but it takes a whole number"),
+        ("recipe.learning_rate", -1.0, "recipe.learning_rate is -1"),
+        ("recipe.learning_rate", float("nan"), "recipe.learning_rate is nan"),
+        ("beta", float("inf"), "beta is inf"),
+    ],
+)
+def test_what_no_training_could_mean_gets_a_sentence(name, value, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        changed(*preset("vae_64"), {name: value})
+
+
+@pytest.mark.slow
+def test_pairs_may_keep_sizes_of_their_own(kerasgen, tmp_path):
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for side in ("a", "b"):
+            (tmp_path / side / split).mkdir(parents=True)
+        for i in range(4):
+            pixels = random.integers(0, 255, (32 + 4 * i, 40, 3), np.uint8)
+            for side in ("a", "b"):
+                Image.fromarray(pixels).save(tmp_path / side / split / f"{i}.png")
+    sides = f"folder:{tmp_path / 'a'}", f"folder:{tmp_path / 'b'}"
+    settings = {"data.mode": "none", "data.batch_size": 1, "generator_options": {"filters": 4, "blocks": 1}}
+    run = train("denoising", tmp_path / "run", sides, epochs=1, settings=settings)
+    assert np.isfinite(run.history["val_loss"]).all()
+    code, _, err = kerasgen("evaluate", tmp_path / "run")
+    assert code == 0, err
+    found = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert found["likeness"]["untouched"]["ssim"] == pytest.approx(1.0)
+    assert found["likeness"]["answers"]["n"] == 4

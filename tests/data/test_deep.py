@@ -215,3 +215,57 @@ def test_floats_beside_pictures_must_say_their_range(tmp_path):
         tifffile.imwrite(tmp_path / f"{i}.tif", GRAY.astype(np.float32))
     with pytest.raises(UserError, match=r"mixes .* say black and white of the floats"):
         load(f"folder:{tmp_path}", image_size=8, batch_size=1)
+
+
+def test_a_further_channel_is_alpha_only_where_the_file_says_so(tmp_path):
+    """Infrared beside RGB is a fourth channel; what says that it is alpha is laid on white, associated or not."""
+    infrared = np.full_like(GRAY, 3000)
+    tifffile.imwrite(tmp_path / "nir.tif", np.dstack([COLOR, infrared]), photometric="rgb", extrasamples=[0])
+    assert read_head(tmp_path / "nir.tif").channels == 4
+    found = read_picture(tmp_path / "nir.tif", AS_IS, 4)
+    np.testing.assert_allclose(found[..., :3], COLOR / 65535, atol=1e-6)
+    np.testing.assert_allclose(found[..., 3], 3000 / 65535, atol=1e-6)
+    with pytest.raises(PictureError, match="it has 4 channels, not 3"):
+        read_picture(tmp_path / "nir.tif", AS_IS, 3)
+    half = np.full_like(GRAY, 32768)
+    share = 32768 / 65535
+    on_white = COLOR / 65535 * share + (1 - share)
+    multiplied = (COLOR * share).astype(np.uint16)
+    for kind, colors in ((2, COLOR), (1, multiplied)):
+        path = tmp_path / f"alpha{kind}.tif"
+        tifffile.imwrite(path, np.dstack([colors, half]), photometric="rgb", extrasamples=[kind])
+        assert read_head(path).channels is None
+        np.testing.assert_allclose(read_picture(path, AS_IS, 3), on_white, atol=3e-5)
+
+
+def test_numbers_that_are_none_make_no_range(tmp_path):
+    """NaN and infinity, as depth maps have them: their pictures are left out, and the others keep their scale."""
+    for i in range(8):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        (tmp_path / "test").mkdir(exist_ok=True)
+        plane = np.linspace(2.0, 6.0, 256, dtype=np.float32).reshape(16, 16)
+        plane[3, 3] = {0: np.nan, 1: np.inf, 2: -np.inf}.get(i, plane[3, 3])
+        np.save(tmp_path / "train" / f"{i}.npy", plane)
+        np.save(tmp_path / "test" / f"{i}.npy", np.full((16, 16), 4.0, np.float32))
+    np.save(tmp_path / "train" / "8.npy", np.full((16, 16), np.nan, np.float32))
+    source = f"folder:{tmp_path}"
+    with pytest.warns(UserWarning, match="can't be read") as told:
+        images = next(iter(load(source, shuffle=False, image_size=16, channels=1, batch_size=9)))["image"].numpy()
+    for name in ("0.npy", "1.npy", "2.npy", "8.npy"):
+        assert any(name in str(one.message) and "not a number" in str(one.message) for one in told)
+    assert images.min() == 0
+    assert images.max() == 1
+    np.testing.assert_allclose(images[5].ravel(), np.linspace(0, 1, 256), atol=1e-6)
+    for text in ("0..inf", "nan..1", "-inf..0"):
+        with pytest.raises(UserError, match="is not black and white"):
+            load(f"{source}?range={text}", image_size=16)
+
+
+def test_the_order_of_bytes_changes_no_range(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for i, order in enumerate("<>"):
+            np.save(tmp_path / split / f"{i}.npy", GRAY.astype(f"{order}u2"))
+    assert read_head(tmp_path / "train" / "1.npy").known_range
+    images = next(iter(load(f"folder:{tmp_path}", shuffle=False, image_size=40, channels=1, batch_size=2)))["image"]
+    np.testing.assert_array_equal(images[0], images[1])

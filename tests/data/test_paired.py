@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
 
-from kerasgen.data import load_paired, load_unpaired, open_source
+from kerasgen.data import load_paired, load_registration, load_unpaired, open_source
 from kerasgen.data.degradations import LowLight, degradation
 from kerasgen.data.sources.pictures import TEST, TRAINING, picture
 from kerasgen.errors import UserError
@@ -180,3 +180,27 @@ def test_pictures_of_other_channels_are_degraded_too(tmp_path):
     assert batch["a"].shape == batch["b"].shape == (4, 16, 16, 7)
     with pytest.raises(UserError, match="channels is 7, but low_light and hole"):
         load_paired(source, {"kind": "hole"}, image_size=16, channels=7)
+
+
+def test_a_size_that_cannot_be_shrunk_is_said():
+    with pytest.raises(UserError, match="image_size is 49, but the degradation shrinks 49 pixels by 2"):
+        load_paired("photos", {"kind": "shrink", "factor": 2}, image_size=49)
+    both = [{"kind": "shrink", "factor": 2}, {"kind": "shrink", "factor": 4}]
+    with pytest.raises(UserError, match="image_size is 36, but the degradation shrinks 18 pixels by 4"):
+        load_paired("photos", both, image_size=36)
+    with pytest.raises(UserError, match=r"no degradation \['a'\]"):
+        load_paired("photos", {"kind": ["a"]}, image_size=36)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"amplitude": float("nan")}, "amplitude is nan"),
+        ({"amplitude": 0.0}, "amplitude is 0.0"),
+        ({"knots": 1}, "knots is 1"),
+        ({"image_size": -1}, "image_size is -1"),
+    ],
+)
+def test_wrong_warps_are_said(options, message):
+    with pytest.raises(UserError, match=message):
+        load_registration("photos", **options)

@@ -292,3 +292,21 @@ def test_pairs_are_not_single_pictures(beside):
     np.testing.assert_allclose(
         left.example(tf.constant(2, tf.int64))["image"], np.float32(sketch(2).convert("RGB")) / 255, atol=1e-6
     )
+
+
+def test_a_damaged_picture_takes_its_pair_with_it(tmp_path):
+    """Else one pair's lines would be trained with another one's colors."""
+    for side in ("a", "b"):
+        for split in ("train", "test"):
+            (tmp_path / side / split).mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (64, 64), (60 * i,) * 3).save(tmp_path / side / split / f"{i}.bmp")
+    noisy = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noisy).save(tmp_path / "whole.jpg")
+    (tmp_path / "a" / "test" / "2.bmp").unlink()
+    (tmp_path / "a" / "test" / "2.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
+    given = f"folder:{tmp_path / 'a'}", f"folder:{tmp_path / 'b'}"
+    with pytest.warns(UserWarning, match=r"2\.jpg can't be read .* The next pair takes its place"):
+        found = all_of(load_pairs(*given, "test", image_size=64, batch_size=4))
+    np.testing.assert_allclose(found["a"], found["b"], atol=1e-6)
+    np.testing.assert_allclose(found["a"][:, 0, 0, 0] * 255, [0, 60, 180, 180], atol=1e-3)

@@ -5,9 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
-from kerasgen.data.reading import PictureError, open_picture, read_picture
+from kerasgen.data.reading import PictureError, open_picture, read_head, read_picture
 from kerasgen.data.sources.source import Fit
 
 
@@ -53,3 +54,27 @@ def test_names_are_printed_harmlessly(tmp_path):
         assert said.isprintable()
         assert len(said) <= 400
         said.encode()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("format", ["JPEG", "TIFF", "PNG"])
+def test_the_head_says_the_size_that_the_picture_has(tmp_path, format, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(tmp_path / "a", format=format, exif=exif)
+    head = read_head(tmp_path / "a")
+    assert (head.height, head.width) == read_picture(tmp_path / "a", Fit("natural"), 3).shape[:2]
+    assert (head.height, head.width) == ((20, 40) if orientation < 5 else (40, 20))
+
+
+def test_a_smaller_copy_in_a_tiff_is_no_second_picture(tmp_path):
+    """As pyramids and cloud-optimized files hold them."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(np.full((64, 48, 3), 200, np.uint8), photometric="rgb")
+        writer.write(np.full((32, 24, 3), 200, np.uint8), photometric="rgb", subfiletype=1)
+    head = read_head(tmp_path / "a.tif")
+    assert (head.height, head.width) == (64, 48)
+    assert (read_picture(tmp_path / "a.tif", Fit("natural"), 3) == 200).all()
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((2, 64, 48, 3), np.uint8), photometric="rgb")
+    with pytest.raises(PictureError, match="it holds several pictures"):
+        read_head(tmp_path / "b.tif")

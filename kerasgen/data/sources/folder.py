@@ -1,7 +1,9 @@
 """A folder of the user's own pictures."""
 
+import contextlib
 import difflib
 import functools
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -75,7 +77,8 @@ def open_split(
     value_range = value_range or measured(root, splits["train"] or files)
     labels = [names.index(file.folder) for file in files] if names else []
     read_one = functools.partial(read, fit=fit, channels=channels, value_range=value_range)
-    example = _example([file.path for file in files], (*fit.shape, channels), read_one, labels)
+    read_by_number = _reader([file.path for file in files], read_one)
+    example = _example(read_by_number, len(files), (*fit.shape, channels), labels)
     table = np.array(labels)
     conditions = {"label": 2.0 * np.eye(len(names), dtype=np.float32)[table] - 1.0} if names else {}
     return Source(
@@ -86,6 +89,7 @@ def open_split(
         tuple(file.name for file in files),
         conditions=conditions,
         sizes=sizes,
+        read=read_by_number,
         drawn=by_lot,
     )
 
@@ -143,7 +147,7 @@ def parse_range(text: str) -> tuple[float, float]:
         low, high = map(float, text.split(".."))
     except ValueError:
         low = high = 0.0
-    if not low < high:
+    if not low < high or not math.isfinite(high - low):
         raise UserError(f"The range {text!r} is not black and white: write two numbers, such as 0..4095.")
     return low, high
 
@@ -214,8 +218,13 @@ def _channels(files: Sequence[PictureFile], wanted: int | None) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _range_of(paths: tuple[Path, ...], states: tuple[tuple[int, int], ...]) -> tuple[float, float]:
-    """Return the least and the largest number in these pictures."""
-    ranges = [numbers(path) for path in paths]
+    """Return the least and the largest number in these pictures; what can't be read is left out here too."""
+    ranges = []
+    for path in paths:
+        with contextlib.suppress(PictureError):
+            ranges.append(numbers(path))
+    if not ranges:
+        raise UserError(f"None of the pictures beside {paths[0]} can be read: look at the folder.")
     low, high = min(r[0] for r in ranges), max(r[1] for r in ranges)
     return (low, high) if low < high else (low, low + 1.0)
 
@@ -234,44 +243,55 @@ def measured(root: Path, files: Sequence[PictureFile]) -> tuple[float, float] | 
     return _range_of(tuple(unknown), states)
 
 
+def _reader(paths: Sequence[Path], read_one: Callable[[Path], np.ndarray]) -> Callable[[int], np.ndarray]:
+    """Return a function from an example's number to its picture, which keeps small ones in memory."""
+    kept: dict[int, np.ndarray] = {}
+    damaged: dict[int, PictureError] = {}
+    room = _KEPT
+
+    def read(place: int) -> np.ndarray:
+        nonlocal room
+        if place in damaged:
+            raise damaged[place]
+        if place not in kept:
+            try:
+                picture = read_one(paths[place])
+            except PictureError as error:
+                damaged[place] = error
+                raise
+            if room < picture.nbytes:
+                return to_float(picture)
+            room -= picture.nbytes
+            kept[place] = picture
+        return to_float(kept[place])
+
+    return read
+
+
 def _example(
-    paths: Sequence[Path],
-    shape: tuple[int | None, int | None, int],
-    read_one: Callable[[Path], np.ndarray],
-    labels: Sequence[int],
+    read: Callable[[int], np.ndarray], count: int, shape: tuple[int | None, int | None, int], labels: Sequence[int]
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """Return a function from an example's number to its picture (and label), for a TensorFlow graph."""
     import tensorflow as tf
 
     label_table = tf.constant(labels, tf.int32)
-    kept: dict[int, tuple[np.ndarray, np.int64]] = {}
-    room = _KEPT
+    warned: set[int] = set()
 
-    def read(wanted: np.ndarray) -> tuple[np.ndarray, np.int64]:
-        nonlocal room
-        place = int(wanted)
-        if place not in kept:
-            found = decode(place)
-            if room < found[0].nbytes:
-                return to_float(found[0]), found[1]
-            room -= found[0].nbytes
-            kept[place] = found
-        picture, index = kept[place]
-        return to_float(picture), index
-
-    def decode(wanted: int) -> tuple[np.ndarray, np.int64]:
-        for attempt in range(len(paths)):
-            index = (wanted + attempt) % len(paths)
+    def whole(wanted: np.ndarray) -> tuple[np.ndarray, np.int64]:
+        for attempt in range(count):
+            index = (int(wanted) + attempt) % count
             try:
-                return read_one(paths[index]), np.int64(index)
+                return read(index), np.int64(index)
             except PictureError as error:
-                warnings.warn(f"{error} The next picture takes its place.", stacklevel=2)
+                if index not in warned:
+                    warned.add(index)
+                    warnings.warn(f"{error} The next picture takes its place.", stacklevel=2)
         raise UserError("No picture of the folder can be read any more: look at the folder.")
 
     def example(wanted: tf.Tensor) -> dict[str, tf.Tensor]:
         # Pillow decodes what TensorFlow's own operations can't (palettes, EXIF, damaged files), in parallel too.
         # Not stateful: else TensorFlow's deterministic mode would read one picture after the other.
-        image, index = tf.numpy_function(read, [wanted], (tf.float32, tf.int64), stateful=False)
+        image, index = tf.numpy_function(whole, [wanted], (tf.float32, tf.int64), stateful=False)
         image = tf.ensure_shape(image, shape)
         return {"image": image, **({"label": label_table[tf.ensure_shape(index, ())]} if labels else {})}
 

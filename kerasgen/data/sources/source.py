@@ -39,6 +39,7 @@ class Source:
             None takes the middle.
         conditions: what else is known of each example, float32 [count, k] in [-1, 1] by name.
         sizes: (height, width) of the pictures as they are; empty where they are drawn at the size that is wanted.
+        read: gives an example's picture as a float32 array, or raises `PictureError`; None where nothing can fail.
         drawn: whether the split was drawn by lot; the split "all" of such a source has the examples of all splits.
     """
 
@@ -50,6 +51,7 @@ class Source:
     second_half: int | None = None
     conditions: Mapping[str, np.ndarray] = field(default_factory=dict)
     sizes: tuple[tuple[int, int], ...] = ()
+    read: Callable[[int], np.ndarray] | None = None
     drawn: bool = False
 
 
