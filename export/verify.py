@@ -181,11 +181,11 @@ def spec_of(manifest: dict) -> ImageSpec | None:
 
 
 def _compared(name: str, found: np.ndarray, expected: np.ndarray) -> Comparison:
-    pairs = list(zip(found, expected, strict=True))
+    pairs = list(zip(np.atleast_1d(found), np.atleast_1d(expected), strict=True))
     return Comparison(
         name,
         max_abs=np.array([greatest_difference(f, e) for f, e in pairs]),
-        mean_abs=np.array([np.abs(f.astype("float64") - e).mean() for f, e in pairs]),
+        mean_abs=np.array([np.abs(f.astype("float64") - e.astype("float64")).mean() for f, e in pairs]),
         psnr=np.array([psnr(f, e) for f, e in pairs]),
         ssim=_ssim(found, expected),
         keras=expected,
@@ -196,7 +196,7 @@ def _compared(name: str, found: np.ndarray, expected: np.ndarray) -> Comparison:
 def _ssim(found: np.ndarray, expected: np.ndarray) -> np.ndarray | None:
     import tensorflow as tf
 
-    if expected.ndim != 4 or min(expected.shape[1:3]) < 11:  # SSIM's window
+    if expected.ndim != 4 or min(expected.shape[1:3]) < 11 or expected.dtype == bool:  # SSIM's window
         return None
     peak = 255.0 if expected.dtype == np.uint8 else max(1.0, float(np.ptp(expected)))
     low = 0.0 if expected.dtype == np.uint8 else float(expected.min())

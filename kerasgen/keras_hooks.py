@@ -42,10 +42,12 @@ TRAINING = (
 )
 GRAPH = (
     Hook("keras", "keras.Model(inputs, outputs)", "_nodes_by_depth", "finds sizes, and translates layers to ONNX"),
+    Hook("keras", "keras.Model(inputs, outputs)", "_inputs_struct", "finds a nested model's inputs by name"),
     Hook("keras", "keras.Sequential()", "_functional", "finds sizes, and translates layers to ONNX"),
 )
+LAYERS = (Hook("keras", "keras.Model", "_flatten_layers", "copies weights, and exports mixed precision in float32"),)
 EXPORT = (
-    Hook("keras", "keras.Model", "_flatten_layers", "exports mixed precision in float32"),
+    *LAYERS,
     *GRAPH,
     Hook("keras", "keras.layers.Lambda()", "_output_shape", "exports mixed precision in float32"),
     Hook("keras", "keras.Input()", "_keras_history", "names the outputs of artifacts"),
@@ -94,6 +96,41 @@ def functional_nodes(model: "keras.Model") -> list:
     model = model._functional if isinstance(model, keras.Sequential) else model
     by_depth = getattr(model, "_nodes_by_depth", {})
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def copy_weights(target: "keras.Model", source: "keras.Model") -> None:
+    """Give a model another one's weights, and what layers compute of theirs, which `set_weights` leaves as it was.
+
+    Raises:
+        UserError: Keras lacks the private name that this leans on.
+        ValueError: the models have other weights.
+    """
+    import keras
+
+    _require(LAYERS, {"keras.Model": lambda: keras.Model})
+    target.set_weights(source.get_weights())
+    for layer in target._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
+
+
+def given_to_inputs(model: "keras.Model", given: object) -> list:
+    """Return what a functional model is called with in the order of its inputs, as Keras' own call finds them.
+
+    Raises:
+        UserError: Keras lacks the private name that this leans on.
+    """
+    import keras
+
+    _require(GRAPH, _graphs())
+    model = model._functional if isinstance(model, keras.Sequential) else model
+    structure = getattr(model, "_inputs_struct", None)  # a model that isn't functional has none
+    if isinstance(given, dict) and isinstance(structure, dict):
+        given = {name: given[name] for name in structure}
+    elif isinstance(given, dict):
+        names = [tensor.name for tensor in keras.tree.flatten(structure)]
+        given = [given[name] for name in names] if set(names) <= given.keys() else given
+    return keras.tree.flatten(given)
 
 
 def _graphs() -> dict[str, Callable[[], object]]:

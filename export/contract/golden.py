@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from ..gate.runtime import Arrays
+from .inputs import fixed_batch
 from .signature import Signature
 
 _FACTOR = 2654435761  # Knuth's multiplicative hash
@@ -20,9 +21,10 @@ def golden_pair(signature: Signature, sent: Arrays) -> dict:
 
     Args:
         signature: `serving_default`.
-        sent: a batch as clients send it; its sizes are taken, for a batch of one.
+        sent: a batch as clients send it; its sizes are taken, for a batch of one where the network takes any.
     """
-    inputs = {name: _filled(signature, name, (1, *value.shape[1:])) for name, value in sent.items()}
+    count = fixed_batch(signature) or 1
+    inputs = {name: _filled(signature, name, (count, *value.shape[1:])) for name, value in sent.items()}
     outputs = {}
     for name, value in signature.reference(inputs).items():
         flat = value.reshape(-1)

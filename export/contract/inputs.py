@@ -8,6 +8,7 @@ import numpy as np
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_export_hooks
 
+from ..gate.parity import psnr
 from ..gate.runtime import Arrays
 from .format import Format
 from .precision import in_float32
@@ -16,6 +17,8 @@ from .spec import ImageSpec
 
 if TYPE_CHECKING:
     import keras
+
+_LEAST_LIKENESS = 20.0  # dB: many layers of bfloat16, whose numbers have eight bits, come near
 
 
 def network_and_inputs(
@@ -34,10 +37,25 @@ def network_and_inputs(
     """
     require_tensorflow("Exporting")
     require_export_hooks()
-    signature = model_signature(in_float32(model), inputs, form)
-    if inputs is None:
-        return signature, default_inputs(signature, image)
-    return signature, check_inputs(signature, inputs, image)
+    twin = in_float32(model)
+    signature = model_signature(twin, inputs, form)
+    arrays = default_inputs(signature, image) if inputs is None else check_inputs(signature, inputs, image)
+    if twin is not model:
+        _check_twin(model_signature(model, inputs, form), signature, arrays)
+    return signature, arrays
+
+
+def _check_twin(own: Signature, twin: Signature, arrays: Arrays) -> None:
+    """Raise `UserError` unless a network and what it became in float32 give the same, but for 16 bits' rounding."""
+    # Tensors that nobody gave a name are called otherwise in each.
+    given = zip(own.inputs.items(), arrays.values(), strict=True)
+    expected = own.reference({name: value.astype(info.dtype) for (name, info), value in given})
+    for (name, value), found in zip(expected.items(), twin.reference(arrays).values(), strict=True):
+        if found.dtype.kind == "f" and psnr(found, value) < _LEAST_LIKENESS:
+            raise UserError(
+                f"{own.model.name!r} in float32 gives another {name!r} than in mixed precision: a layer holds more "
+                "than its weights say. Make the model in float32, and copy its weights."
+            )
 
 
 def check_inputs(signature: Signature, inputs: object, image: ImageSpec | None = None) -> Arrays:
@@ -96,8 +114,10 @@ def _by_name(signature: Signature, inputs: object) -> Mapping[str, object]:
 def default_inputs(signature: Signature, image: ImageSpec | None = None, batch: int = 2) -> Arrays:
     """Return seeded values that fit: images uniform in [-1, 1] or as `image` says, anything else standard normal.
 
-    A height or width that the model leaves open becomes that of `image`, or 64 (the next multiple).
+    A height or width that the model leaves open becomes that of `image`, or 64 (the next multiple); a number of
+    examples that it leaves open becomes `batch`.
     """
+    batch = fixed_batch(signature) or batch
     random = np.random.default_rng(0)
     image = image or ImageSpec()
     low, high = image.value_range
@@ -114,6 +134,11 @@ def default_inputs(signature: Signature, image: ImageSpec | None = None, batch: 
             values = random.integers(0, 256 if info.dtype == "uint8" else 2, shape)
         arrays[name] = values.astype(info.dtype)
     return arrays
+
+
+def fixed_batch(signature: Signature) -> int | None:
+    """Return how many examples a network takes at once; None for any number."""
+    return next((info.shape[0] for info in signature.inputs.values() if info.shape and info.shape[0]), None)
 
 
 def check_sizes(signature: Signature, sent: Arrays) -> None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kerasgen.errors import UserError, a_kind
+from kerasgen.keras_hooks import copy_weights
 
 if TYPE_CHECKING:
     import keras
@@ -23,14 +24,14 @@ def in_float32(model: "keras.Model") -> "keras.Model":
 
     if not isinstance(model, keras.Model) or not any(map(_is_half, model._flatten_layers())):
         return model
-    twin = _cloned(model) if _is_functional(model) else _rebuilt(model)
+    twin = _cloned(model) if is_functional(model) else _rebuilt(model)
     still = [layer.name for layer in twin._flatten_layers() if _is_half(layer)]
     if still:
         raise UserError(
             f"{model.name!r} computes in 16 bits in {still[0]!r}, which stays so when it is made again in float32: "
             "let its layers take their dtype from the constructor, or make the model in float32 and copy its weights."
         )
-    twin.set_weights(model.get_weights())
+    copy_weights(twin, model)
     return twin
 
 
@@ -43,7 +44,7 @@ def _is_half(layer: "keras.Layer") -> bool:
     return not isinstance(layer, keras.Model) and layer.compute_dtype in _HALVES
 
 
-def _is_functional(model: "keras.Model") -> bool:
+def is_functional(model: "keras.Model") -> bool:
     """Say whether a model's nodes say all that it computes; a subclass may have a `call` of its own."""
     import keras
 
@@ -63,7 +64,7 @@ def _cloned(model: "keras.Model", made: "dict[int, keras.Operation] | None" = No
             made[id(operation)] = _cloned(operation, made) if nested else _recreated(operation)
         return made[id(operation)]
 
-    if not _is_functional(model):
+    if not is_functional(model):
         raise UserError(
             f"The nested model {model.name!r} is {a_kind(model)} of mixed precision with a call of its own, "
             "which can't be made again in float32: make it in float32 and copy its weights."

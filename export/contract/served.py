@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasgen.errors import UserError
+
 from ..gate.runtime import Arrays
-from .signature import Signature, TensorInfo, facing, sized
+from .signature import Signature, TensorInfo, facing, pictures_of, sized
 from .spec import ImageSpec
 
 if TYPE_CHECKING:
@@ -44,6 +46,10 @@ def served_signatures(
             signatures["bytes"] = _bytes_entry(main)
         elif (latent := _latent(main)) is not None:
             signatures["generate"] = _generate_entry(main, latent)
+    if taken := sorted(signatures.keys() & also.keys()):
+        raise UserError(
+            f"A signature of the network itself is called {taken[0]!r}: give the further model another name."
+        )
     return signatures | {name: facing(other, image) for name, other in also.items()}
 
 
@@ -65,7 +71,7 @@ def _latent(main: Signature) -> str | None:
     """Return the input that is a latent from which pictures are made: the one called z, or the only one."""
     name = "z" if "z" in main.inputs else next(iter(main.inputs))
     vectors = all(len(info.shape) == 2 for info in main.inputs.values())
-    known = name == "z" or len(main.inputs) == 1
+    known = (name == "z" or len(main.inputs) == 1) and main.inputs[name].dtype == "float32"
     return name if known and vectors and set(main.outputs) <= main.pictures else None
 
 
@@ -75,7 +81,7 @@ def _mirrored(network: Signature, image: ImageSpec | None) -> Signature:
     pictures = [i for i in network.outputs.values() if len(i.shape) == 4]
     if image is None or image.multiple == 1 or others or len(pictures) != len(network.outputs):
         return network
-    if len(info.shape) != 4 or info.shape[1:3] != (None, None) or image.size is not None:
+    if name not in pictures_of(network, image) or info.shape[1:3] != (None, None) or image.size is not None:
         return network
 
     def call(tensors: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
@@ -87,8 +93,9 @@ def _mirrored(network: Signature, image: ImageSpec | None) -> Signature:
         results = network.network_call({name: tf.ensure_shape(padded, info.shape)})
 
         def cut(result: "tf.Tensor") -> "tf.Tensor":
-            # A network that enlarges gives more pixels for each pixel.
-            height, width = tf.unstack(sides * (tf.shape(result)[1:3] // tf.shape(padded)[1:3]))
+            # A network may give more pixels for each pixel, or fewer: a part of one counts as one.
+            made, given = tf.shape(result)[1:3], tf.shape(padded)[1:3]
+            height, width = tf.unstack((sides * made + given - 1) // given)
             return result[:, :height, :width]
 
         return {key: cut(result) for key, result in results.items()}

@@ -113,7 +113,7 @@ def facing(network: Signature, image: ImageSpec | None, layout: str = "nhwc") ->
     Raises:
         UserError: the size of `image` is another than the network's own, or what should be pictures can't be.
     """
-    pictures = frozenset() if image is None else _pictures(network, image)
+    pictures = frozenset() if image is None else pictures_of(network, image)
 
     def outside(name: str, info: TensorInfo) -> TensorInfo:
         shape, dtype = info.shape, info.dtype
@@ -136,7 +136,7 @@ def facing(network: Signature, image: ImageSpec | None, layout: str = "nhwc") ->
 
 def sized(network: Signature, image: ImageSpec) -> Signature:
     """Return a network of floats whose pictures enter in the size that `image` says."""
-    pictures = _pictures(network, image)
+    pictures = pictures_of(network, image)
     inputs = {
         name: TensorInfo(_sized(info.shape, image), info.dtype) if name in pictures else info
         for name, info in network.inputs.items()
@@ -149,7 +149,7 @@ def _sized(shape: tuple[int | None, ...], image: ImageSpec) -> tuple[int | None,
     return (shape[0], *sides, shape[3])
 
 
-def _pictures(network: Signature, image: ImageSpec) -> frozenset[str]:
+def pictures_of(network: Signature, image: ImageSpec) -> frozenset[str]:
     """Return the tensors that `image` says are pictures."""
     tensors = network.inputs | network.outputs
     channels: tuple[int, ...]

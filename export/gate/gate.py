@@ -216,8 +216,10 @@ def _check_parity(
 ) -> tuple[float, list[Check]]:
     finite = all(np.isfinite(value).all() for value in outputs.values())
     shapes = all(outputs[name].shape == keras[name].shape for name in keras)
-    if not finite or not shapes:
-        found = "NaN or infinity in the output" if not finite else "outputs of another shape than Keras'"
+    filled = all(value.size for value in keras.values())
+    if not finite or not shapes or not filled:
+        found = "outputs of another shape than Keras'" if not shapes else "an output without any number"
+        found = found if finite else "NaN or infinity in the output"
         return float("inf"), [Check("finite", False, found)]
     difference = max(greatest_difference(outputs[name], keras[name]) for name in keras)
     every = Check("finite", True, "all outputs are finite")
@@ -228,7 +230,7 @@ def _check_parity(
         return difference, [every, Check("parity", quality >= variant.least_psnr, found)]
     limits = {name: limit(value) for name, value in keras.items()}
     near = all(greatest_difference(outputs[n], keras[n]) <= limits[n] for n in keras)
-    whole = all(value.dtype.kind != "f" for value in keras.values())
+    whole = all(value.dtype == np.uint8 for value in keras.values())
     found = f"differs from Keras by {difference:.1e} (limit {max(limits.values()):.0e})"
     found = f"differs from Keras by {difference:.0f} levels (limit {LEVELS})" if whole else found
     return difference, [every, Check("parity", near, found)]

@@ -10,7 +10,7 @@ LEVELS = 1  # of a uint8 picture: a value between two levels may round to either
 def limit(expected: np.ndarray) -> float:
     """Return by how much a float32 artifact may differ from what Keras gives."""
     if expected.dtype.kind != "f":
-        return LEVELS
+        return LEVELS if expected.dtype == np.uint8 else 0  # a truth value or a class is another one, or the same
     # Outputs beyond the range of pictures, such as log-variances, are compared relative to their size.
     return TOLERANCE * max(1.0, float(np.abs(expected).max(initial=0)))
 
@@ -22,12 +22,12 @@ def greatest_difference(found: np.ndarray, expected: np.ndarray) -> float:
 
 def peak(expected: np.ndarray) -> float:
     """Return what the noise of an output is compared with: 255 for uint8, else its range, 1 at least."""
-    return 255.0 if expected.dtype == np.uint8 else max(1.0, float(np.ptp(expected)))
+    return 255.0 if expected.dtype == np.uint8 else max(1.0, float(np.ptp(expected.astype("float64"))))
 
 
 def psnr(found: np.ndarray, expected: np.ndarray) -> float:
     """Return the peak signal-to-noise ratio in dB."""
-    error = float(np.mean(np.square(found.astype("float64") - expected)))
+    error = float(np.mean(np.square(found.astype("float64") - expected.astype("float64"))))
     return float(10 * np.log10(peak(expected) ** 2 / max(error, 1e-20)))
 
 
@@ -55,7 +55,8 @@ def bias(
     """
     axis = axis if error.ndim == 4 else -1
     errors, values, noises = (
-        np.moveaxis(a, axis, -1).reshape(-1, a.shape[axis] if a.ndim > 1 else 1) for a in (error, expected, noise)
+        np.moveaxis(np.atleast_1d(a), axis, -1).reshape(-1, a.shape[axis] if a.ndim > 1 else 1)
+        for a in (error, expected, noise)
     )
     deviation = np.maximum(np.maximum(noises.std(0), noises.std()), 1e-12)
     centered = values - values.mean(0)

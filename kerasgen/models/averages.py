@@ -3,13 +3,14 @@
 import keras
 import tensorflow as tf
 
+from kerasgen.keras_hooks import copy_weights
 from kerasgen.typing import Tensor
 
 
 def averaged_copy(network: keras.Model) -> keras.Model:
     """Return a network with the same weights that isn't trained."""
     copy = keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
+    copy_weights(copy, network)
     copy.trainable = False
     return copy
 

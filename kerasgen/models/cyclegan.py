@@ -15,8 +15,9 @@ from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
 from kerasgen.models.batches import replica_count, unpacked
 from kerasgen.models.checks import check_options, check_pictures, given_options
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
-from kerasgen.models.gradients import paper_adam
+from kerasgen.models.gradients import paper_adam, prepared
 from kerasgen.models.image_pool import ImagePool
+from kerasgen.models.pair_tasks import likeness
 from kerasgen.models.recomputation import recomputed
 from kerasgen.models.translation import size_multiple, translate_images
 from kerasgen.networks.patchgan import patchgan, pixel_discriminator
@@ -203,8 +204,8 @@ class CycleGAN(GenerativeModel):
         length of the training: `Adam(LinearDecay(2e-4, half, half), beta_1=0.5, epsilon=1e-8)`.
         """
         super().compile(optimizer=None, **kwargs)
-        self.generator_optimizer = _prepared(generator_optimizer, self.generator_variables)
-        self.discriminator_optimizer = _prepared(discriminator_optimizer, self.discriminator_variables)
+        self.generator_optimizer = prepared(generator_optimizer, self.generator_variables)
+        self.discriminator_optimizer = prepared(discriminator_optimizer, self.discriminator_variables)
 
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
@@ -508,16 +509,6 @@ class CycleGAN(GenerativeModel):
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 
-def _prepared(optimizer: keras.optimizers.Optimizer | None, variables: list) -> keras.optimizers.Optimizer:
-    """Return an optimizer with its state built, because neither saving nor tf.distribute builds it later."""
-    optimizer = optimizer or paper_adam()
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    if keras.config.dtype_policy().name == "mixed_float16" and not scaled:
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    optimizer.build(variables)
-    return optimizer
-
-
 def _returning_zero(update: Callable[[], None]) -> Callable[[], Tensor]:
     def branch() -> Tensor:
         update()
@@ -538,11 +529,8 @@ def _gradient_penalty(discriminator: keras.Model, real: Tensor, fake: Tensor, se
 
 
 def _paired_quality(fake: Tensor, truth: Tensor, direction: str) -> dict[str, Tensor]:
-    fake, truth = tf.clip_by_value(fake, -1.0, 1.0) + 1.0, tf.cast(truth, tf.float32) + 1.0
-    values = {f"psnr_{direction}": tf.image.psnr(fake, truth, max_val=2.0)}
-    if min(fake.shape[1:3]) >= 11:  # the size of SSIM's window
-        values[f"ssim_{direction}"] = tf.image.ssim(fake, truth, max_val=2.0)
-    return values
+    found = likeness(fake, fake, tf.cast(truth, tf.float32))
+    return {f"{name}_{direction}": found[name] for name in ("psnr", "ssim") if name in found}
 
 
 MODEL = CycleGAN

@@ -3,7 +3,7 @@
 import keras
 
 from kerasgen.models.base import GenerativeModel
-from kerasgen.models.gradients import paper_adam
+from kerasgen.models.gradients import paper_adam, prepared
 from kerasgen.typing import Config
 
 
@@ -40,8 +40,8 @@ class Discriminated(GenerativeModel):
         self.optimizer.build(self.generator_variables)
         self.discriminator_optimizer = None
         if self.discriminator is not None:
-            self.discriminator_optimizer = discriminator_optimizer or self.new_discriminator_optimizer()
-            self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+            given = discriminator_optimizer or self.new_discriminator_optimizer()
+            self.discriminator_optimizer = prepared(given, self.discriminator.trainable_variables)
 
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:

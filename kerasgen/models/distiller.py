@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kerasgen import losses
 from kerasgen.errors import UserError
+from kerasgen.keras_hooks import copy_weights
 from kerasgen.models.augmentation import augmented
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
@@ -411,7 +412,7 @@ def _with_features(network: keras.Model, names: Sequence[str]) -> Tapped:
 def _copied(network: keras.Model, name: str) -> keras.Model:
     """Return a network of the same weights under another name, with variables of its own."""
     twin = type(network).from_config({**network.get_config(), "name": name})
-    twin.set_weights(network.get_weights())
+    copy_weights(twin, network)
     return twin
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from kerasgen.errors import UserError, a_kind
 from kerasgen.files import MODEL_FILE
+from kerasgen.keras_hooks import copy_weights
 from kerasgen.models.base import GenerativeModel
 from kerasgen.presets import PresetFolder, shipped
 from kerasgen.untrusted import load_keras
@@ -48,7 +49,7 @@ class FirstStage(Generic[M]):
                 raise UserError(f"first_stage is {a_kind(found)}: give a trained {wanted.__name__}.")
             # The user's model stays as it is: not frozen, and under its own strategy.
             self.model = self.recorded = wanted.from_config(found.get_config())
-            self.model.set_weights(found.get_weights())
+            copy_weights(self.model, found)
         self.model.trainable = False
 
 

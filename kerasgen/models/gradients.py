@@ -17,6 +17,18 @@ def paper_adam(
     return keras.optimizers.Adam(learning_rate, beta_1=0.5, beta_2=0.999, epsilon=1e-8)
 
 
+def prepared(optimizer: keras.optimizers.Optimizer, variables: list) -> keras.optimizers.Optimizer:
+    """Return an optimizer with its state built, because neither saving nor tf.distribute builds it later.
+
+    In float16 it scales its loss, as Keras' own `compile` makes a model's optimizer do.
+    """
+    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    if keras.config.dtype_policy().name == "mixed_float16" and not scaled:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(variables)
+    return optimizer
+
+
 class Accumulator:
     """Gives an optimizer the mean of k gradients after each k-th."""
 

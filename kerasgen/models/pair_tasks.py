@@ -10,6 +10,8 @@ from kerasgen.drawing import LUMA
 from kerasgen.errors import UserError
 from kerasgen.typing import Tensor
 
+_MOST_DECIBELS = 120.0
+
 
 @dataclass(frozen=True)
 class Task:
@@ -50,8 +52,12 @@ class Task:
 
 
 def psnr(images: Tensor, truth: Tensor) -> Tensor:
-    """Return PSNR in dB of images in [-1, 1], clipped to it first, against the truth: [batch]."""
-    return tf.image.psnr(tf.clip_by_value(images, -1.0, 1.0) + 1.0, truth + 1.0, max_val=2.0)
+    """Return PSNR in dB of images in [-1, 1], clipped to it first, against the truth: [batch].
+
+    Of a picture that is the truth it is 120: one that is infinite would make a validation's mean so.
+    """
+    found = tf.image.psnr(tf.clip_by_value(images, -1.0, 1.0) + 1.0, truth + 1.0, max_val=2.0)
+    return tf.minimum(found, _MOST_DECIBELS)
 
 
 def likeness(images: Tensor, a: Tensor, truth: Tensor) -> dict[str, Tensor]:
@@ -121,7 +127,7 @@ def _errors_in_holes(a: np.ndarray, b: np.ndarray, answer: np.ndarray) -> np.nda
 
 
 def _decibels(squared_error: np.ndarray) -> np.ndarray:
-    return -10 * np.log10(np.maximum(squared_error, 1e-12))
+    return -10 * np.log10(np.maximum(squared_error, 10 ** (-_MOST_DECIBELS / 10)))
 
 
 # A new task is an entry here.

@@ -182,3 +182,40 @@ def test_wrong_input_is_said():
         model.evaluate(tf.data.Dataset.from_tensors({"image": photo()}), verbose=0)
     with pytest.raises(UserError, match="at least one batch"):
         model.score([])
+
+
+def test_a_pair_that_comes_back_exactly_makes_nothing_infinite():
+    """One unedited photograph among the pairs: an untrained restorer leaves pictures as they are."""
+    model = PairedTranslator("restorer", generator_options={"filters": 4, "blocks": 1})
+    model.compile_for_recipe(1, 1)
+    a = np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)).astype("float32")
+    b = a.copy()
+    b[1:] = np.clip(b[1:] + 0.1, -1, 1)
+    found = model.evaluate(tf.data.Dataset.from_tensor_slices({"a": a, "b": b}).batch(2), return_dict=True, verbose=0)
+    errors = np.maximum(np.square((a - b) / 2).mean((1, 2, 3)), 1e-12)
+    assert found["psnr"] == pytest.approx(np.mean(-10 * np.log10(errors)), abs=1e-3)
+    assert found["psnr_input"] == pytest.approx(found["psnr"])
+
+
+def test_a_discriminators_loss_is_scaled_in_float16_too():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        options = {"filters": 4, "norm": "none", "downsamplings": 1}
+        model = PairedTranslator(
+            "restorer",
+            generator_options={"filters": 4, "blocks": 1},
+            discriminator_options=options,
+            lambda_adversarial=1.0,
+        )
+        model.compile_for_recipe(1, 1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert all(isinstance(one, keras.optimizers.LossScaleOptimizer) for one in model.optimizers)
+
+
+def test_a_degradation_of_another_factor_than_the_generators_is_said():
+    model = PairedTranslator("super_resolver", generator_options={"scale": 2, "filters": 4, "blocks": 1})
+    model.compile_for_recipe(1, 1)
+    pair = {"a": np.zeros((1, 8, 8, 3), "float32"), "b": np.zeros((1, 24, 24, 3), "float32")}
+    with pytest.raises(UserError, match=r'the generator makes \(16, 16, 3\), but "b" are \(24, 24, 3\)'):
+        model.fit(tf.data.Dataset.from_tensors(pair), verbose=0)

@@ -1,5 +1,7 @@
 """The operations of keras.ops that compute values: operators on tensors, functions, reductions, products."""
 
+import dataclasses
+
 import keras
 import numpy as np
 
@@ -178,6 +180,24 @@ def log_sum_exp(call: Call) -> Value:
     return reduced(call.graph, "ReduceLogSumExp", call.input, _axes(call, call.input), call.operation.keepdims)
 
 
+def place(kind: str) -> Handler:
+    """Return the handler of the place of an extreme, along one axis or among all numbers."""
+
+    def find(call: Call) -> Value:
+        graph, axis, keepdims = call.graph, call.operation.axis, call.operation.keepdims
+        value = graph.channels_last(call.input)
+        if axis is None:
+            flat = graph.node("Reshape", [value.name, graph.integers([-1])])
+            found = graph.node(kind, [flat], axis=0, keepdims=0)
+            found = graph.node("Reshape", [found, graph.integers([1] * value.rank * keepdims)])
+        else:
+            found = graph.node(kind, [value.name], axis=axis % value.rank, keepdims=int(keepdims))
+        result = call.result(found)
+        return graph.cast(dataclasses.replace(result, dtype="int64"), result.dtype)
+
+    return find
+
+
 def matmul(call: Call) -> Value:
     dtype = keras.backend.standardize_dtype(call.outputs[0].dtype)
     operands = [call.graph.channels_last(call.value(call.argument(i, f"x{i + 1}"), dtype)) for i in (0, 1)]
@@ -266,6 +286,8 @@ OPERATIONS: dict[str, Handler] = {
     "numpy.Min": reduction("ReduceMin"),
     "numpy.Amax": reduction("ReduceMax"),
     "numpy.Amin": reduction("ReduceMin"),
+    "numpy.Argmax": place("ArgMax"),
+    "numpy.Argmin": place("ArgMin"),
     "numpy.Prod": reduction("ReduceProd"),
     "numpy.Var": variance,
     "numpy.Std": deviation,

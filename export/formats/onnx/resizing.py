@@ -1,21 +1,13 @@
 """Enlarging and shrinking pictures, as layers and as `keras.ops.image.resize`."""
 
-from collections.abc import Iterable
-
 import numpy as np
+from onnx import TensorProto
 
 from ..resize import nearest_places, resize_matrix
 from .call import Call
-from .graph import Value
+from .graph import Graph, Value
 
-_MODES = {
-    "nearest": {
-        "mode": "nearest",
-        "coordinate_transformation_mode": "half_pixel",
-        "nearest_mode": "round_prefer_ceil",
-    },
-    "bilinear": {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
-}
+_BILINEAR = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
 
 
 def upsampling(call: Call) -> Value:
@@ -26,7 +18,7 @@ def upsampling(call: Call) -> Value:
     if layer.interpolation == "nearest":
         mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     elif layer.interpolation == "bilinear":
-        mode = _MODES["bilinear"]
+        mode = _BILINEAR
     else:
         size = [None if s is None else s * k for s, k in zip(value.shape[1:3], layer.size, strict=True)]
         return _by_matrices(call, value, size, layer.interpolation, False)
@@ -52,25 +44,36 @@ def _resized(call: Call, size: tuple[int, int]) -> Value:
     if call.input.rank != 4 or call.input.dtype != "float32":
         raise call.refused(f"resizes a tensor of rank {call.input.rank} and dtype {call.input.dtype}")
     value = call.graph.channels_first(call.input)
-    if options.interpolation not in _MODES or (options.antialias and options.interpolation != "nearest"):
+    if options.interpolation == "nearest":
+        return _by_places(call, value, size)
+    if options.interpolation != "bilinear" or options.antialias:
         return _by_matrices(call, value, list(size), options.interpolation, options.antialias)
-    known = [side for side in value.shape[1:3] if side is not None]
-    if options.interpolation == "nearest" and len(known) == 2:
-        return _by_places(call, value, zip(known, size, strict=True))
     # Not by the attribute `axes`: ONNX Runtime then fails to infer shapes where the picture's size is open.
     shape = call.graph.node("Shape", [value.name])
     kept = call.graph.node("Slice", [shape, call.graph.integers([0]), call.graph.integers([2])])
     sizes = call.graph.node("Concat", [kept, call.graph.integers(list(size))], axis=0)
-    name = call.graph.node("Resize", [value.name, "", "", sizes], **_MODES[options.interpolation])
+    name = call.graph.node("Resize", [value.name, "", "", sizes], **_BILINEAR)
     return call.result(name, moved=True)
 
 
-def _by_places(call: Call, value: Value, sides: Iterable[tuple[int, int]]) -> Value:
-    """Repeat or leave out rows and columns of a known number."""
-    name = value.name
-    for axis, (old, new) in enumerate(sides, start=2):
-        name = call.graph.node("Gather", [name, call.graph.constant(nearest_places(old, new))], axis=axis)
+def _by_places(call: Call, value: Value, size: tuple[int, int]) -> Value:
+    """Repeat or leave out rows and columns, the same as Keras; the runtimes' own resizing rounds in other ways."""
+    graph, name = call.graph, value.name
+    for axis, (old, new) in enumerate(zip(value.shape[1:3], size, strict=True), start=2):
+        places = _open_places(graph, name, axis, new) if old is None else graph.constant(nearest_places(old, new))
+        name = graph.node("Gather", [name, places], axis=axis)
     return call.result(name, moved=True)
+
+
+def _open_places(graph: Graph, name: str, axis: int, new: int) -> str:
+    """Compute which of the pixels along an axis are taken, in float32 as TensorFlow does."""
+    shape = graph.node("Shape", [name])
+    old = graph.node("Slice", [shape, graph.integers([axis]), graph.integers([axis + 1])])
+    scale = graph.node("Div", [graph.node("Cast", [old], to=TensorProto.FLOAT), graph.scalar(float(new))])
+    middles = graph.constant(np.arange(new, dtype="float32") + np.float32(0.5))
+    places = graph.node("Floor", [graph.node("Mul", [middles, scale])])
+    last = graph.node("Sub", [old, graph.integers([1])])
+    return graph.node("Min", [graph.node("Cast", [places], to=TensorProto.INT64), last])
 
 
 def _by_matrices(call: Call, value: Value, size: list[int | None], interpolation: str, antialias: bool) -> Value:

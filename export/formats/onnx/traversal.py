@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from kerasgen.errors import a_kind
+from kerasgen.keras_hooks import given_to_inputs
 
 from .arithmetic import with_constant
 from .call import Call
@@ -47,11 +48,13 @@ def emit(signature: "Signature", opset: int = 18, half: bool = False) -> onnx.Mo
     graph.drop_unread(list(signature.outputs))
     graph.merge_paddings()
     graph.merge_croppings()
+    # What two open sizes of one name are must be equal.
+    prefixes = {name: f"{name}_" if len(signature.inputs) > 1 else "" for name in signature.inputs}
     return helper.make_model(
         helper.make_graph(
             graph.nodes,
             model.name,
-            [_described(signature, name, info, "") for name, info in signature.inputs.items()],
+            [_described(signature, name, info, prefixes[name]) for name, info in signature.inputs.items()],
             [_described(signature, name, info, f"{name}_") for name, info in signature.outputs.items()],
             initializer=graph.used_initializers(),
         ),
@@ -128,7 +131,7 @@ def _emitted(call: Call) -> list[Value]:
     if isinstance(operation, keras.Layer) and type(operation) not in OF_ANY_CALL:
         _refuse_options(call)
     if isinstance(operation, keras.Model):
-        return _run(call.graph, operation, call.inputs)
+        return _run(call.graph, operation, _given(operation, call))
     handler = handler_of(operation)
     if handler is None:
         raise call.refused(f"is {a_kind(operation)}, which has no direct translation")
@@ -140,6 +143,13 @@ def _emitted(call: Call) -> list[Value]:
             raise call.refused(f"takes {', '.join(sorted(others))}")
     found = handler(call)
     return found if isinstance(found, list) else [found]
+
+
+def _given(model: keras.Model, call: Call) -> list[Value]:
+    """Return what a nested model is called with, in the order of its inputs."""
+    if _nodes_of(model) is None:
+        raise Unsupported(f"the nested model {model.name!r} is not functional")
+    return given_to_inputs(_nodes_of(model), call.argument(0, "inputs"))
 
 
 def _refuse_options(call: Call) -> None:

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ...contract.precision import is_functional
 from ..resize import resize_matrix
 from . import norms
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from ...contract.signature import Signature
+
+
+_PLACES = {("keras.src.ops.numpy", name) for name in ("Argmax", "Argmin")}
 
 
 def rewritten(signature: "Signature", half: bool = False) -> "Signature":
@@ -31,7 +35,7 @@ def rewritten(signature: "Signature", half: bool = False) -> "Signature":
     import keras
 
     model = signature.model
-    if not getattr(model, "inputs", None):
+    if not getattr(model, "inputs", None) or not is_functional(model):
         return signature
     replacement = functools.partial(_replacement, half=half)
     clone = keras.models.clone_model(model, clone_function=replacement, recursive=True)
@@ -56,6 +60,8 @@ def _replacement(operation: "keras.Operation", half: bool) -> "keras.Operation":
         return _as_layer(operation, _mirror)
     if kind is keras.layers.Resizing or (kind.__module__, kind.__name__) == ("keras.src.ops.image", "Resize"):
         return _as_layer(operation, _resized) if _by_filter(operation) else operation
+    if (kind.__module__, kind.__name__) in _PLACES:
+        return _as_layer(operation, _place)
     if kind is keras.layers.UnitNormalization:
         return _as_layer(operation, norms.unit_norm)
     if half and kind is InstanceNormalization:
@@ -85,6 +91,18 @@ def _as_layer(original: "keras.Layer", function: "Callable[[keras.Layer, tf.Tens
             return self.original.compute_output_spec(inputs)
 
     return Rewritten()
+
+
+def _place(operation: "keras.Operation", x: "tf.Tensor") -> "tf.Tensor":
+    """Find an extreme by TensorFlow's own operation: Keras looks at the sign's bit before, to tell -0.0 from 0.0."""
+    import tensorflow as tf
+
+    find = tf.argmax if type(operation).__name__ == "Argmax" else tf.argmin
+    if operation.axis is None:
+        found = find(tf.reshape(x, [-1]), axis=0, output_type=tf.int32)
+        return tf.reshape(found, [1] * len(x.shape)) if operation.keepdims else found
+    found = find(x, axis=operation.axis, output_type=tf.int32)
+    return tf.expand_dims(found, operation.axis) if operation.keepdims else found
 
 
 def _mirror(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from kerasgen.errors import a_kind
-from kerasgen.keras_hooks import functional_nodes
+from kerasgen.keras_hooks import functional_nodes, given_to_inputs
 from kerasgen.networks.strips.rules import Norm, Reduction, Rule, UnknownLayer, Warped, not_by_strips, rule_of
 from kerasgen.networks.strips.statistics import Gathered, Moments
 from kerasgen.networks.strips.windows import Call, Window
@@ -117,7 +117,8 @@ def _append(graph: Graph, function: keras.Function, inputs: list[int]) -> list[i
 def _operation(graph: Graph, operation: keras.Operation, arguments: Arguments, numbers: dict[int, int]) -> list[int]:
     parents = tuple(dict.fromkeys(numbers[id(t)] for t in arguments.keras_tensors))
     if isinstance(operation, keras.Model):
-        return _append(graph, operation, [numbers[id(t)] for t in arguments.keras_tensors])
+        given, kwargs = arguments.fill_in({id(t): numbers[id(t)] for t in arguments.keras_tensors})
+        return _append(graph, operation, given_to_inputs(operation, given[0] if given else kwargs["inputs"]))
     symbolic = {id(t): _spec(graph.values[numbers[id(t)]]) for t in arguments.keras_tensors}
     args, kwargs = arguments.fill_in(symbolic)
     _refuse_pictures_among(args, kwargs, operation)

@@ -1,0 +1,214 @@
+"""Ordinary networks that people bring, and what made their artifacts wrong or refused, against Keras itself."""
+
+import keras
+import numpy as np
+import onnxruntime
+import pytest
+import tensorflow as tf
+from keras import layers as k
+from keras import ops
+
+from kerasgen.errors import UserError
+from kerasgen.export import GateError, ImageSpec, available_formats, export_model, verify
+from kerasgen.models.averages import averaged_copy
+from kerasgen.models.translation import translate_images
+
+FORMATS = ("saved_model", "tflite", "onnx")
+RANDOM = np.random.default_rng(0)
+
+
+def onnx_session(path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def in_mixed_precision(network: type[keras.Model] = keras.Model) -> keras.Model:
+    """A network in bfloat16 that learned the mean and the variance of its inputs."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        scaled = k.Normalization()
+        scaled.adapt(RANDOM.normal(120, 40, (64, 8, 8, 3)).astype("float32"))
+        image = keras.Input((8, 8, 3), name="image")
+        x = k.Conv2D(8, 3, padding="same", activation="relu")(scaled(image))
+        return network(image, k.Conv2D(3, 1, dtype="float32")(x))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+class Forgetful(keras.layers.Layer):
+    """Holds more than its weights say."""
+
+    shift = 0.0
+
+    def call(self, x):
+        return x + self.shift
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_learned_normalization_survives_mixed_precision(format, tmp_path):
+    model, x = in_mixed_precision(), RANDOM.normal(120, 40, (4, 8, 8, 3)).astype("float32")
+    artifact = export_model(model, tmp_path / "artifact", format, inputs=x)
+    report = verify(artifact.path, model, x)
+    assert report.passed
+    expected = model(x).numpy()
+    assert np.abs(report.comparisons[0].artifact - expected).max() < 0.05 * np.ptp(expected)
+
+
+def test_what_no_copy_of_weights_brings_along_is_refused(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        image = keras.Input((8, 8, 3))
+        forgetful = Forgetful()
+        model = keras.Model(image, k.Conv2D(3, 3, dtype="float32")(forgetful(k.Conv2D(4, 3)(image))))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    forgetful.shift = 50.0
+    with pytest.raises(UserError, match="in float32 gives another 'output' than in mixed precision"):
+        export_model(model, tmp_path / "artifact", "onnx")
+
+
+def test_an_averaged_copy_normalizes_as_its_network_does():
+    scaled = k.Normalization()
+    scaled.adapt(RANDOM.normal(120, 40, (64, 8, 8, 3)).astype("float32"))
+    image = keras.Input((8, 8, 3))
+    network = keras.Model(image, k.Conv2D(3, 1)(scaled(image)))
+    x = RANDOM.normal(120, 40, (2, 8, 8, 3)).astype("float32")
+    np.testing.assert_array_equal(averaged_copy(network)(x), network(x))
+
+
+def test_a_picture_whose_output_is_smaller_is_cut_to_what_belongs_to_it(tmp_path):
+    image = keras.Input((None, None, 3), name="image")
+    half = k.Conv2D(8, 3, strides=2, padding="same", activation="relu")(image)
+    full = k.Conv2D(3, 3, padding="same", name="full")(k.UpSampling2D()(half))
+    model = keras.Model(image, {"full": full, "half": k.Conv2D(3, 3, padding="same")(half)})
+    spec = ImageSpec(value_range=(0, 1), multiple=2)
+    artifact = export_model(model, tmp_path / "artifact", "saved_model", image=spec)
+    served = tf.saved_model.load(str(artifact.path)).signatures["float"]
+    whole = RANDOM.random((1, 12, 16, 3), np.float32)
+    for name, expected in model(whole).items():
+        np.testing.assert_allclose(served(image=tf.constant(whole))[name], expected, atol=1e-5)
+    odd = served(image=tf.constant(whole[:, :11, :15]))
+    assert odd["full"].shape == (1, 11, 15, 3)
+    assert odd["half"].shape == (1, 6, 8, 3)
+    mirrored = np.pad(whole[:, :11, :15], [(0, 0), (0, 1), (0, 1), (0, 0)], "symmetric")
+    np.testing.assert_allclose(odd["half"], model(mirrored)["half"], atol=1e-5)
+
+
+def test_latents_are_not_mirrored(tmp_path):
+    latents = keras.Input((None, None, 4), name="z")
+    model = keras.Model(latents, k.Conv2DTranspose(3, 4, strides=4, padding="same", name="picture")(latents))
+    spec = ImageSpec(value_range=(0, 1), multiple=4, pictures=("picture",))
+    artifact = export_model(model, tmp_path / "artifact", "saved_model", image=spec)
+    served = tf.saved_model.load(str(artifact.path)).signatures["float"]
+    z = RANDOM.normal(size=(1, 6, 6, 4)).astype("float32")
+    np.testing.assert_allclose(served(z=tf.constant(z))["picture"], model(z), atol=1e-5)
+
+
+def test_inputs_of_open_sizes_need_not_be_of_one(tmp_path):
+    asked, known = keras.Input((None, 8), name="asked"), keras.Input((None, 8), name="known")
+    model = keras.Model([asked, known], k.MultiHeadAttention(2, 4)(asked, known) + asked)
+    artifact = export_model(model, tmp_path / "artifact", "onnx")
+    for lengths in ((5, 9), (9, 5), (64, 64)):
+        given = [RANDOM.normal(size=(2, length, 8)).astype("float32") for length in lengths]
+        (found,) = onnx_session(artifact.path).run(None, dict(zip(("asked", "known"), given, strict=True)))
+        np.testing.assert_allclose(found, model(given), atol=1e-5)
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+def test_a_nested_model_finds_its_inputs_by_name(format, tmp_path):
+    a, b = keras.Input((48, 32, 3), name="a"), keras.Input((48, 32, 3), name="b")
+    inner = keras.Model([b, a], k.Conv2D(3, 3, padding="same")(b) - 2.0 * k.Conv2D(3, 3, padding="same")(a))
+    image = keras.Input((48, 32, 3), name="image")
+    for given in ({"a": image, "b": image[:, ::-1]}, {"a": image, "b": image[:, ::-1], "c": image}):
+        model = keras.Model(image, inner(given))
+        export_model(model, tmp_path / "artifact", format)  # the gate compares it with Keras
+
+
+def test_strips_find_a_nested_models_inputs_by_name():
+    a, b = keras.Input((None, None, 3), name="a"), keras.Input((None, None, 3), name="b")
+    inner = keras.Model([b, a], k.Conv2D(3, 3, padding="same")(b) - 2.0 * k.Conv2D(3, 3, padding="same")(a))
+    image = keras.Input((None, None, 3))
+    smooth = k.Conv2D(3, 1)(image)
+    model = keras.Model(image, 0.2 * inner({"a": image, "b": smooth}))
+    picture = RANDOM.uniform(-1, 1, (400, 64, 3)).astype("float32")
+    whole = translate_images(model, picture)
+    np.testing.assert_allclose(translate_images(model, picture, memory=4_000_000), whole, atol=1e-5)
+    np.testing.assert_allclose(whole, np.clip(model(picture[None])[0], -1, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_network_of_a_fixed_batch(format, batch, tmp_path):
+    image = keras.Input((8, 8, 3), batch_size=batch, name="image")
+    model = keras.Model(image, k.Conv2D(4, 3, padding="same")(image))
+    artifact = export_model(model, tmp_path / "artifact", format)
+    assert verify(artifact.path, model).passed
+
+
+@pytest.mark.slow
+def test_the_nearest_pixel_of_pictures_of_any_size(tmp_path):
+    image = keras.Input((None, None, 1), name="image")
+    model = keras.Model(image, k.Resizing(24, 20, interpolation="nearest")(image))
+    session = onnx_session(export_model(model, tmp_path / "artifact", "onnx").path)
+    for height in range(5, 100):
+        picture = RANDOM.random((1, height, height + 1, 1), np.float32)
+        np.testing.assert_array_equal(session.run(None, {"image": picture})[0], model(picture), err_msg=str(height))
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+@pytest.mark.parametrize(("axis", "keepdims"), [(-1, False), (1, True), (None, False), (None, True)])
+@pytest.mark.parametrize("operation", [ops.argmax, ops.argmin])
+def test_the_place_of_an_extreme(operation, axis, keepdims, format, tmp_path):
+    image = keras.Input((6, 5, 3), batch_size=1 if axis is None else None, name="image")
+    model = keras.Model(image, operation(k.Conv2D(4, 3, name="scores")(image), axis=axis, keepdims=keepdims))
+    artifact = export_model(model, tmp_path / "artifact", format)
+    assert verify(artifact.path, model).passed
+
+
+class Halved(keras.Model):
+    """A functional model whose call says more than its nodes."""
+
+    def call(self, inputs, **options):
+        return ops.clip(super().call(inputs, **options) * 0.5, 0, 1)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_functional_subclass_with_a_call_of_its_own(format, tmp_path):
+    image = keras.Input((8, 8, 3), name="image")
+    model = Halved(image, k.Conv2D(4, 3, padding="same")(image))
+    artifact = export_model(model, tmp_path / "artifact", format)
+    assert verify(artifact.path, model).passed
+
+
+def test_truth_values_and_scalars_are_compared(tmp_path):
+    image = keras.Input((8, 8, 3), name="image")
+    made = k.Conv2D(3, 1, name="scores")(image)
+    for name, output in (("mask", made > 0), ("mean", ops.mean(made))):
+        model = keras.Model(image, output)
+        artifact = export_model(model, tmp_path / name, "onnx")
+        assert verify(artifact.path, model).passed
+    opposite = keras.Model(image, made <= 0)
+    with pytest.raises(GateError):
+        verify_as(opposite, tmp_path)
+
+
+def verify_as(model: keras.Model, tmp_path) -> None:
+    """Raise `GateError` if the artifact of another mask passes for this one."""
+    report = verify(tmp_path / "mask.onnx", model)
+    if not report.passed:
+        raise GateError(str(report.checks))
+
+
+def test_a_further_signature_does_not_replace_the_network(tmp_path):
+    image = keras.Input((8, 8, 3), name="image")
+    model, other = (keras.Model(image, k.Conv2D(3, 1)(image)) for _ in range(2))
+    with pytest.raises(UserError, match="of the network itself is called 'serving_default'"):
+        export_model(model, tmp_path / "artifact", "saved_model", also={"serving_default": other})
+
+
+def test_codes_are_not_drawn_from_noise(tmp_path):
+    codes = keras.Input((16,), dtype="int32", name="z")
+    picture = k.Reshape((8, 8, 3), name="picture")(k.Dense(192)(k.Flatten()(k.Embedding(8, 4)(codes))))
+    spec = ImageSpec(value_range=(0, 1), pictures=("picture",))
+    artifact = export_model(keras.Model(codes, picture), tmp_path / "artifact", "saved_model", image=spec)
+    assert "generate" not in artifact.signatures
+    assert set(FORMATS) <= set(available_formats())
