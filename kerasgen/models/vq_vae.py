@@ -282,8 +282,14 @@ PRESETS = {
             "code_dim": 16,
             "architecture_options": {"filters": (32, 64), "patch": 2},
         },
-        data={"source": "openmoji", "image_size": 64, "channels": 3, "batch_size": 8},
-        recipe={"epochs": 8, "learning_rate": 2e-3},
+        data={
+            "source": "openmoji",
+            "image_size": 64,
+            "channels": 3,
+            "batch_size": 8,
+            "augmentation": "flips_and_shifts",
+        },
+        recipe={"epochs": 16, "learning_rate": 2e-3},
         macs=98_304_000,
     ),
 }
