@@ -89,10 +89,11 @@ class InstanceNormalization(keras.layers.Layer):
     def call(self, inputs, training=False):
         # Training one image at a time is CycleGAN's default, and there instance and batch statistics are the
         # same: TensorFlow's fused kernel then takes half the time of the formula. Inference keeps the formula,
-        # because no exporter converts a batch normalization in training mode.
-        if training and inputs.shape[0] == 1 and keras.backend.backend() == "tensorflow":
-            return _fused_batch_norm(inputs, self.epsilon, self.gamma, self.beta)
+        # because no exporter converts a batch normalization in training mode. The kernel knows no float64.
         dtype = "float64" if self.compute_dtype == "float64" else "float32"
+        alone = training and inputs.shape[0] == 1 and dtype == "float32"
+        if alone and keras.backend.backend() == "tensorflow":
+            return _fused_batch_norm(inputs, self.epsilon, self.gamma, self.beta)
         x = ops.cast(inputs, dtype)
         centered = x - ops.mean(x, axis=(1, 2), keepdims=True)
         variance = ops.mean(centered * centered, axis=(1, 2), keepdims=True)

@@ -44,6 +44,14 @@ def test_the_fused_kernel_has_the_formulas_gradients():
         np.testing.assert_allclose(fused, formula, rtol=1e-3, atol=1e-4 * np.abs(formula).max())
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_instance_norm_in_float64_trains(batch):
+    x = np.random.default_rng(0).normal(size=(batch, 6, 5, 3))
+    layer = InstanceNormalization(dtype="float64")
+    expected = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
+    np.testing.assert_allclose(layer(x, training=True), expected, rtol=1e-9)
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_statistics_are_float32_under_bfloat16(training):
     # A mean far from 0 needs more digits than bfloat16 has.
