@@ -477,7 +477,8 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
             arrays[name] = _plain_array(name, tensor)
         if not arrays:
             raise Fault("it holds no tensors by name")
-        check_finite(arrays)
+        # A single number is a training's best score rather than a weight, and begins as infinity.
+        check_finite({name: array for name, array in arrays.items() if array.ndim})
         return arrays
 
 

@@ -134,7 +134,8 @@ def kind_of(inputs: Mapping[str, Mapping], outputs: Mapping[str, Mapping]) -> st
     if len(inputs) == 1 and all(map(_is_picture, inputs.values())):
         return "translate"
     latent = "z" in inputs and set(inputs) <= {"z", "label"}
-    return "generate" if latent and all(len(info["shape"]) == 2 for info in inputs.values()) else None
+    vectors = all(len(info["shape"]) == 2 and info["dtype"] == "float32" for info in inputs.values())
+    return "generate" if latent and vectors else None
 
 
 def _is_picture(info: Mapping) -> bool:

@@ -1,12 +1,13 @@
 """TensorFlow Serving: version folders with warm-up requests, published atomically, and what the server is told."""
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, reason
 
 from ..contract.inputs import network_and_inputs
 from ..contract.spec import ImageSpec
@@ -151,12 +152,17 @@ def _in_order(artifact: Artifact) -> dict[str, dict]:
 
 
 def _newest_signatures(base: Path) -> Iterable[dict[str, dict]]:
-    """Describe each signature of each model's newest version."""
+    """Describe each signature of each model's newest version; what others have half copied is left out."""
+    from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import saved_model_pb2
 
     for name in model_names(base):
         file = base / name / str(numbers(base / name)[-1]) / "saved_model.pb"
-        graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0]
+        try:
+            graph = saved_model_pb2.SavedModel.FromString(file.read_bytes()).meta_graphs[0]
+        except (OSError, DecodeError, IndexError) as error:
+            warnings.warn(f"{file.parent} is not a SavedModel that can be read ({reason(error)}).", stacklevel=3)
+            continue
         for key, definition in graph.signature_def.items():
             if not key.startswith("__"):
                 yield described(definition)

@@ -37,7 +37,7 @@ class Version:
         model: its name on the server.
         number: of the version.
         path: its folder.
-        labels: what clients may call it by; without any it is not loaded.
+        labels: what clients may call it by; of a model that has some, a version without any is not loaded.
         default: whether a request that names no version gets it.
         bytes: of its files.
     """
@@ -62,11 +62,12 @@ def list_versions(base: str | os.PathLike) -> list[Version]:
     config = read_config(base)
     for name in model_names(base):
         labels = {m.name: dict(m.version_labels) for m in config.model_config_list.config}.get(name, {})
+        newest = max(labels.values(), default=numbers(base / name)[-1])
         for number in numbers(base / name):
             path = base / name / str(number)
             own = tuple(sorted(label for label, of in labels.items() if of == number))
             size = sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
-            found.append(Version(name, number, path, own, number == max(labels.values(), default=0), size))
+            found.append(Version(name, number, path, own, number == newest, size))
     return found
 
 
@@ -81,7 +82,7 @@ def rollback(base: str | os.PathLike, name: str, version: int | None = None) -> 
     """
 
     def change(labels: dict[str, int], known: list[int]) -> int:
-        now = max(labels.values(), default=0)
+        now = max(labels.values(), default=known[-1])  # without labels the newest is served
         older = [number for number in known if number < now]
         stable = labels.get(STABLE, 0)
         before = stable if stable < now else labels.get(PREVIOUS, 0)
@@ -185,10 +186,14 @@ def _change_labels(base: Path, name: str, change: Callable[[dict[str, int], list
 def _change_config(base: Path, name: str, change: Callable[[dict[str, int], list[int]], Result]) -> Result:
     """Change a model's labels, and with them what is loaded; the caller holds the lock."""
     config = read_config(base)
+    if not config.model_config_list.config:
+        # Without any entry all models of the folder are served, each in its newest version: they stay so.
+        for other in model_names(base):
+            if other != name:
+                _add_entry(config, other)
     entry = next((m for m in config.model_config_list.config if m.name == name), None)
     if entry is None:
-        entry = config.model_config_list.config.add(name=name, model_platform="tensorflow")
-        entry.base_path = f"{MODELS_IN_CONTAINER}/{name}"
+        entry = _add_entry(config, name)
     labels = dict(entry.version_labels)
     result = change(labels, numbers(base / name))
     entry.version_labels.clear()
@@ -197,6 +202,13 @@ def _change_config(base: Path, name: str, change: Callable[[dict[str, int], list
     with atomic_write(base / _CONFIG) as temporary:
         temporary.write_text(as_text(config))
     return result
+
+
+def _add_entry(config: "Message", name: str) -> "Message":
+    """Add a model without labels, whose newest version is served."""
+    entry = config.model_config_list.config.add(name=name, model_platform="tensorflow")
+    entry.base_path = f"{MODELS_IN_CONTAINER}/{name}"
+    return entry
 
 
 def _label_published(base: Path, name: str, number: int, label: str) -> None:

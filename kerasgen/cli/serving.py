@@ -71,7 +71,7 @@ def list_served(models: Models) -> None:
     from kerasgen.export.serving import list_versions
 
     def said(version: Any) -> str:
-        labels = ", ".join(version.labels) or "not loaded"
+        labels = ", ".join(version.labels) or ("no label" if version.default else "not loaded")
         return f"{labels}{'; the default' if version.default else ''}; {version.bytes / 1e6:.1f} MB"
 
     print_table("Version", {f"{v.model} {v.number}": said(v) for v in list_versions(models)})

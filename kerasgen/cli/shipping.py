@@ -76,6 +76,8 @@ def export(
         for shipment in networks:
             if shipment.floats_said:
                 typer.echo(shipment.floats_said)
+            if shipment.size_said and "tflite" in dict(wanted):
+                typer.echo(shipment.size_said)
             if serving:
                 served_as = _served_as(name, shipment.name, alone=len(networks) == 1)
                 given = {"inputs": shipment.inputs, "image": shipment.image, "also": shipment.also or None}

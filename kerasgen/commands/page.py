@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kerasgen.commands.ship import Shipment, shipments
+from kerasgen.errors import UserError
 from kerasgen.export import export_model
 from kerasgen.export.page import Page, PageNetwork, kind_of, write_page
 from kerasgen.models import presets
@@ -47,6 +48,9 @@ def export_page(
         export_page("vae_digits", "page")
     """
     ready = shipments(model, images, size, value_range=value_range, open_size=_OPEN_SIZE, condition=condition)
+    for shipment in ready:
+        if shipment.floats_said:
+            raise UserError(shipment.floats_said)
     about, said = _about(Path(model), ready)
     license = license or said
     facts = dict(about.facts) | ({"License": license} if license else {})

@@ -39,6 +39,7 @@ class Shipment:
         also: further signatures of its SavedModel.
         calibration: more inputs, none of which is compared on where there are enough; None for seeded ones.
         floats_said: what to tell a user whose pictures stay floats though nobody asked for that; "" otherwise.
+        size_said: what to tell a user for whom formats of fixed sizes get one that nobody asked for; "" otherwise.
         labels: what its input `label` says, if it has one.
     """
 
@@ -49,6 +50,7 @@ class Shipment:
     also: "dict[str, tuple[keras.Model, Tensor]]" = field(default_factory=dict)
     calibration: Tensor = None
     floats_said: str = ""
+    size_said: str = ""
     labels: Literal["classes", "attributes"] = "classes"
 
     def options(self, format: str, variant: str = "float32") -> dict[str, Tensor]:
@@ -92,6 +94,9 @@ def shipments(
     trained_on = None if condition is None else data_of(path)
     numbers = [] if condition is None else known_numbers(trained_on, condition)
     if not isinstance(model, GenerativeModel):
+        sides = getattr(model, "input_shape", None)
+        if open_size and isinstance(sides, tuple) and len(sides) == 4 and None in sides[1:3]:
+            size = size or open_size
         return [_foreign(Path(path), model, images, size, None if floats else value_range, floats)]
     if value_range is not None:
         raise UserError(f"A {type(model).__name__} has the range {model.image_range} of its own: leave --range out.")
@@ -186,7 +191,14 @@ def _foreign(
     if takes_pictures and spec is None and not floats:
         read = f"; --images was read in [{low:g}, {high:g}]" if images is not None else ""
         said = f"{path.stem} takes floats, because nothing says its pictures' range{read}: --range=LOW,HIGH says it."
-    return Shipment(path.stem, without_noise(model), inputs, spec, calibration=calibration, floats_said=said)
+    size_said = ""
+    if takes_pictures and size is None and None in shape[1:3]:
+        found = _SIDE if images is not None else 64
+        size_said = (
+            f"{path.stem} takes pictures of any size; TFLite takes one, here about {found} pixels: --size says it."
+        )
+    network = without_noise(model)
+    return Shipment(path.stem, network, inputs, spec, calibration=calibration, floats_said=said, size_said=size_said)
 
 
 def _multiple(model: "keras.Model") -> int:

@@ -131,7 +131,8 @@ def _without_bookkeeping(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray
 def _chosen(weights: dict[str, np.ndarray], path: str | os.PathLike, network: str | None) -> dict[str, np.ndarray]:
     """Return the weights of one network of the file, without what stands before their names."""
     found = dict.fromkeys(prefix for name in weights if (prefix := _prefix(name, weights)) is not None)
-    wanted = [prefix for prefix in found if network is None or prefix.startswith(network)]
+    exact = [prefix for prefix in found if network is not None and prefix.rstrip(".") == network.rstrip(".")]
+    wanted = exact or [prefix for prefix in found if network is None or prefix.startswith(network)]
     if len(wanted) == 1:
         (prefix,) = wanted
         # Without a prefix, all that is in the file belongs to the network.

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # seconds between tries
+# What a server's codes mean, by gRPC's names and REST's numbers: no room or no time for it, or nobody there.
+_TOO_MUCH = {"RESOURCE_EXHAUSTED": 429, "DEADLINE_EXCEEDED": 504}
+_AWAY = {"UNAVAILABLE": 503}
 
 
 class ServerError(UserError):
@@ -59,6 +62,10 @@ class ServerError(UserError):
 
 class _Busy(Exception):
     """A moment's trouble: worth another try."""
+
+
+class _TooMuch(_Busy):
+    """Trouble of a request's size too: worth smaller ones."""
 
 
 class _Protocol(Protocol):
@@ -132,7 +139,10 @@ class Client:
         Raises:
             ServerError: the server refuses them, can't be reached, or stays busy.
         """
-        return self._patiently(lambda: self._protocol.predict(signature, inputs))
+        return self._predicted(signature, inputs, parts=False)
+
+    def _predicted(self, signature: str, inputs: Mapping[str, ArrayLike], parts: bool) -> dict[str, np.ndarray]:
+        return self._patiently(lambda: self._protocol.predict(signature, inputs), parts)
 
     def translate(self, files: Sequence[bytes]) -> list[bytes]:
         """Send PNG or JPEG files in one request to the signature "bytes", and return PNG files.
@@ -144,11 +154,14 @@ class Client:
             UserError: one of the files can't be read as a picture.
             ServerError: as `predict`; or the model has no signature "bytes".
         """
+        return self._translated(files)
+
+    def _translated(self, files: Sequence[bytes], parts: bool = False) -> list[bytes]:
         channels = self._channels()
         signature = self.signatures()["bytes"]
         (name,), (result,) = signature["inputs"], signature["outputs"]
         turned = np.array([upright(file, channels) for file in files], object)
-        return list(self.predict({name: turned}, "bytes")[result])
+        return list(self._predicted("bytes", {name: turned}, parts)[result])
 
     def translate_folder(
         self, input_folder: str | os.PathLike, output_folder: str | os.PathLike, batch: int = 8
@@ -190,7 +203,7 @@ class Client:
         if not waiting:
             return [], []
         try:
-            answers = self.translate([file for _, _, file in waiting])
+            answers = self._translated([file for _, _, file in waiting], parts=len(waiting) > 1)
         except ServerError as error:
             if not error.refused:
                 raise
@@ -217,12 +230,15 @@ class Client:
             )
         return shapes[0][3]
 
-    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
+    def _patiently(self, ask: Callable[[], _Answer], parts: bool = False) -> _Answer:
+        """Ask until there is an answer; what is too much at once is refused, where its parts can be asked for."""
         wait = _FIRST_WAIT
         for attempt in range(self._tries):
             try:
                 return ask()
             except _Busy as busy:
+                if parts and isinstance(busy, _TooMuch):
+                    raise ServerError(f"{self._url} took no request of this size ({busy}).", refused=True) from busy
                 if attempt + 1 == self._tries:
                     raise ServerError(f"{self._url} gave no answer in {self._tries} tries ({busy}).") from busy
                 # Clients that were refused together don't come back together.
@@ -266,8 +282,8 @@ class _Rest:
     """The REST API, over one connection that is kept."""
 
     def __init__(self, host: str, port: int, model: str, version: int | None, label: str | None, timeout: float):
-        which = f"/versions/{version}" if version is not None else f"/labels/{label}" if label else ""
-        self._path = f"/v1/models/{model}{which}"
+        which = f"/versions/{version}" if version is not None else f"/labels/{quote(label, '')}" if label else ""
+        self._path = f"/v1/models/{quote(model, '')}{which}"
         self._connection = http.client.HTTPConnection(host, port, timeout=timeout)
         self._known: dict[str, dict] | None = None
 
@@ -275,10 +291,10 @@ class _Rest:
         tensors = {name: _to_json(np.asarray(value)) for name, value in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": tensors})
         answer = self._ask("POST", f"{self._path}:predict", body)
-        names = list(self.signatures()[signature]["outputs"])
+        outputs = self.signatures()[signature]["outputs"]
         with _understood():
-            named = {names[0]: answer["outputs"]} if len(names) == 1 else answer["outputs"]
-            return {name: _from_json(value) for name, value in named.items()}
+            named = {next(iter(outputs)): answer["outputs"]} if len(outputs) == 1 else answer["outputs"]
+            return {name: _from_json(value, outputs[name]["dtype"]) for name, value in named.items()}
 
     def signatures(self) -> dict[str, dict]:
         if self._known is None:
@@ -301,8 +317,11 @@ class _Rest:
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise _Busy(error or type(error).__name__) from error
-        if response.status in (429, 503, 504):
+            kind = _TooMuch if isinstance(error, TimeoutError) else _Busy
+            raise kind(error or type(error).__name__) from error
+        if response.status in _TOO_MUCH.values():
+            raise _TooMuch(f"HTTP {response.status}: {_error_of(content)}")
+        if response.status in _AWAY.values():
             raise _Busy(f"HTTP {response.status}: {_error_of(content)}")
         if response.status != 200:
             raise ServerError(f"The server refused the request: {_error_of(content)}", refused=True)
@@ -357,11 +376,12 @@ class _Grpc:
     def _ask(self, method: "Callable[..., Message]", request: "Message") -> "Message":
         import grpc
 
-        busy = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED")
         try:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
-            if error.code().name in busy:
+            if error.code().name in _TOO_MUCH:
+                raise _TooMuch(f"{error.code().name}: {error.details()}") from error
+            if error.code().name in _AWAY:
                 raise _Busy(f"{error.code().name}: {error.details()}") from error
             raise ServerError(f"The server refused the request: {error.details()}", refused=True) from error
 
@@ -372,10 +392,11 @@ def _to_json(value: np.ndarray) -> object:
     return [{"b64": base64.b64encode(item).decode()} for item in value.ravel()]
 
 
-def _from_json(value: object) -> np.ndarray:
+def _from_json(value: object, dtype: str) -> np.ndarray:
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return np.array([base64.b64decode(item["b64"]) for item in value], object)
-    return np.asarray(value)
+    known = dtype in np.sctypeDict  # as NumPy has no text of any length, and no bfloat16
+    return np.asarray(value, dtype) if known else np.asarray(value)
 
 
 def _json_tensor(tensor: dict) -> dict[str, object]:

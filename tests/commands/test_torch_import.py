@@ -130,6 +130,19 @@ def test_one_of_several_networks_is_chosen(tmp_path):
     assert "PatchGAN" in import_torch(tmp_path / "net.ckpt", "state_dict.netD").description
 
 
+def test_a_network_that_is_named_wholly_is_the_one(tmp_path):
+    """Beside another whose name begins alike, and a best score that is still infinite."""
+    nets = {name: ResnetGenerator(filters=4, blocks=1).state_dict() for name in ("netG", "netG_ema")}
+    torch.save({**nets, "best_fid": torch.tensor(float("inf"))}, tmp_path / "net.pth")
+    for name, weights in nets.items():
+        torch.save(weights, tmp_path / "alone.pth")
+        expected = import_torch(tmp_path / "alone.pth").network.get_weights()
+        for one, other in zip(import_torch(tmp_path / "net.pth", name).network.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    with pytest.raises(UserError, match="choose one"):
+        import_torch(tmp_path / "net.pth", "net")
+
+
 def test_the_command_says_which_statistics(kerasgen, tmp_path):
     path = save(PatchGAN(filters=4, norm="batch"), tmp_path / "net.pth")
     code, _, errors = kerasgen("import-torch", path, "--output", tmp_path / "net")

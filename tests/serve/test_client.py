@@ -9,9 +9,10 @@ from PIL import Image
 
 from kerasgen.commands.translate import translate_folder
 from kerasgen.errors import UserError
+from kerasgen.serve import Limits, Server
 from kerasgen.serve.client import Client, ServerError
 
-from .conftest import expected
+from .conftest import expected, publish
 
 
 @pytest.fixture(params=["http", "grpc"])
@@ -75,12 +76,40 @@ def test_one_picture_that_the_server_refuses_harms_no_other(served, photos, tmp_
     assert [p.name for p in result.skipped] == ["b.png"]
 
 
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_batch_that_is_too_large_goes_in_parts(protocol, saved, tmp_path):
+    """Each picture fits what the server takes, and four together don't."""
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (4, 500, 500, 3), np.uint8)
+    for i, picture in enumerate(noise):
+        Image.fromarray(picture).save(tmp_path / "in" / f"{i}.png")
+    publish(tmp_path / "models", saved[2])
+    with Server(tmp_path / "models", 0, 0, limits=Limits(bytes=1_200_000)) as server:
+        port = server.rest_port if protocol == "http" else server.grpc_port
+        with Client(f"{protocol}://127.0.0.1:{port}", "tiny") as client:
+            result = client.translate_folder(tmp_path / "in", tmp_path / "out", batch=4)
+    assert [path.name for path in result.written] == [f"{i}.png" for i in range(4)]
+
+
+def test_an_answer_has_the_types_that_the_signature_says(url, photos):
+    with Client(url, "tiny") as client:
+        for signature, given in (("serving_default", photos), ("float", photos / np.float32(255))):
+            found = client.predict({"image": given}, signature)
+            declared = client.signatures()[signature]["outputs"]
+            assert {name: value.dtype.name for name, value in found.items()} == {
+                name: info["dtype"] for name, info in declared.items()
+            }
+
+
 def test_mistakes_are_sentences(kerasgen, url, folder, tmp_path):
     for wrong in ("127.0.0.1:8501", "ftp://127.0.0.1:1", "http://127.0.0.1"):
         with pytest.raises(UserError, match="give http://HOST:8501 or grpc://HOST:8500"):
             Client(wrong, "tiny")
     with pytest.raises(UserError, match="leave one out"):
         Client(url, "tiny", version=1, label="stable")
+    for unknown in ("größe", "my model", "a/b"):
+        with Client(url, unknown) as client, pytest.raises(ServerError, match="refused the request"):
+            client.signatures()
     with Client(url, "tiny") as client, pytest.raises(ServerError, match="takes image"):
         client.predict({"picture": np.zeros((1, 4, 4, 3), "uint8")})
     code, _, errors = kerasgen("client", url, "translate", folder, "--model", "other", "--output", tmp_path / "out")

@@ -1,16 +1,20 @@
 """The folder of versions: labels, rollback, two publishers, and publishers that are killed."""
 
+import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import pytest
 
 from kerasgen.errors import UserError
 from kerasgen.export.serving import label_version, list_versions, read_config, rollback
+from kerasgen.serve import Server
 
 from .conftest import publish
 
@@ -54,6 +58,28 @@ def test_labels_say_what_is_loaded_and_rollback_goes_back(content, tmp_path):
     assert loaded(base) == ([1, 3], {"stable": 1, "canary": 3})
     assert publish(base, content, "net") == 5
     assert loaded(base) == ([1, 3, 5], {"stable": 5, "previous": 1, "canary": 3})
+
+
+def test_what_was_served_without_a_configuration_stays_served(saved, tmp_path):
+    """A folder that somebody filled by hand, whose models are served in their newest versions."""
+    base = tmp_path / "models"
+    for name, number in (("mine", 1), ("yours", 2), ("yours", 3)):
+        shutil.copytree(saved[1], base / name / str(number))
+    assert [(v.model, v.number, v.default) for v in list_versions(base)] == [
+        ("mine", 1, True),
+        ("yours", 2, False),
+        ("yours", 3, True),
+    ]
+    publish(base, saved[2], "toy")
+    with Server(base, 0, 0) as server:
+        for name, newest in (("mine", 1), ("yours", 3), ("toy", 1)):
+            url = f"http://127.0.0.1:{server.rest_port}/v1/models/{name}"
+            with urllib.request.urlopen(url) as answer:
+                states = {s["version"]: s["state"] for s in json.load(answer)["model_version_status"]}
+            assert states == {str(newest): "AVAILABLE"}
+    assert rollback(base, "yours") == 2
+    assert loaded(base, "yours") == ([2], {"stable": 2})
+    assert loaded(base, "mine") == ([], {})
 
 
 def test_mistakes_are_sentences(content, tmp_path):

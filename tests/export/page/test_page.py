@@ -17,7 +17,7 @@ from sklearn.datasets import load_sample_image
 
 from kerasgen.commands.page import export_page
 from kerasgen.errors import UserError
-from kerasgen.export.page import Page, write_page
+from kerasgen.export.page import Page, kind_of, write_page
 from kerasgen.export.page.runtimes import PACKAGES, cache_folder, checked_tarball
 from kerasgen.models import VAE, PairedTranslator
 from kerasgen.networks.resnet import resnet_generator
@@ -335,3 +335,28 @@ def test_runtimes_of_other_bytes_are_refused(folder, tmp_path, monkeypatch):
     kept.write_bytes(b"damaged")
     with pytest.raises(UserError, match="but npm didn't fetch it"):
         checked_tarball(package)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_class_numbers_are_none_for_a_page(dtype):
+    """The page says a class by a vector of ones and zeros."""
+    inputs = {"z": {"shape": [None, 8], "dtype": "float32"}, "label": {"shape": [None, 1], "dtype": dtype}}
+    outputs = {"picture": {"shape": [None, 16, 16, 3], "dtype": "uint8"}}
+    assert kind_of(inputs, outputs) == ("generate" if dtype == "float32" else None)
+
+
+def test_a_page_of_a_file_of_any_size(kerasgen, tmp_path):
+    """Without a range it is a mistake that has a remedy, and with one its pictures have 256 pixels."""
+    image = keras.Input((None, None, 3), name="image")
+    keras.Model(image, keras.layers.Conv2D(3, 1, name="shades")(image)).save(tmp_path / "toy.keras")
+    code, _, err = kerasgen("export", tmp_path / "toy.keras", "--page", tmp_path / "page")
+    assert code == 2
+    assert "nothing says its pictures' range: --range=LOW,HIGH says it" in err
+    code, _, err = kerasgen("export", tmp_path / "toy.keras", "--page", tmp_path / "page", "--range=-1,1")
+    assert code == 0, err
+    (network,) = json.loads((tmp_path / "page" / "page.json").read_text())["networks"]
+    assert network["inputs"]["image"]["shape"] == [1, 256, 256, 3]
+    options = ("--format", "tflite", "--range=-1,1", "--output", tmp_path / "artifacts")
+    code, said, err = kerasgen("export", tmp_path / "toy.keras", *options)
+    assert code == 0, err
+    assert "TFLite takes one, here about 64 pixels: --size says it" in said

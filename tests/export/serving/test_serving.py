@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -156,3 +157,16 @@ def test_the_page_asks_for_a_real_class(tmp_path):
     asked = {b["signature_name"]: b["inputs"] for b in map(json.loads, re.findall(r"curl -s -d '(.*?)' http", page))}
     assert asked["generate"] == {"seed": 1, "n": 1, "label": [np.eye(10)[7].tolist()]}
     assert asked["serving_default"] == {"z": [[0.1] * 4], "label": [np.eye(10)[7].tolist()]}
+
+
+def test_what_others_copied_in_half_stops_nobody(published, tmp_path):
+    folder = tmp_path / "models"
+    shutil.copytree(published[0], folder)
+    (folder / "empty" / "1").mkdir(parents=True)
+    (folder / "cut" / "1").mkdir(parents=True)
+    (folder / "cut" / "1" / "saved_model.pb").write_bytes(b"\x0a\xff\xff")
+    image = keras.Input((8, 8, 3), name="image")
+    with pytest.warns(UserWarning, match="is not a SavedModel that can be read"):
+        served = export_serving(keras.Model(image, keras.layers.Conv2D(3, 1)(image)), folder, "other")
+    assert served.number == 1
+    assert (folder / "batching.config").is_file()
