@@ -34,11 +34,13 @@ class Hook(NamedTuple):
     purpose: str
 
 
+SCHEDULE = (Hook("keras", "keras.optimizers.Optimizer()", "_learning_rate", "sees whether a schedule has ended"),)
 TRAINING = (
     Hook("keras", "keras.Model", "_make_function", "trains on several workers"),
     Hook("keras", "keras.Model", "_maybe_symbolic_build", "keeps the order of the data under a strategy"),
     Hook("keras", "keras.optimizers.Optimizer", "_all_reduce_sum_gradients", "sums gradients over devices only once"),
     Hook("keras", "keras.optimizers.Optimizer()", "_trainable_variables", "accumulates gradients, averages weights"),
+    *SCHEDULE,
 )
 GRAPH = (
     Hook("keras", "keras.Model(inputs, outputs)", "_nodes_by_depth", "finds sizes, and translates layers to ONNX"),
@@ -96,6 +98,21 @@ def functional_nodes(model: "keras.Model") -> list:
     model = model._functional if isinstance(model, keras.Sequential) else model
     by_depth = getattr(model, "_nodes_by_depth", {})
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+
+
+def schedule_of(
+    optimizer: "keras.optimizers.Optimizer",
+) -> "keras.optimizers.schedules.LearningRateSchedule | None":
+    """Return the schedule that an optimizer was given, itself rather than a copy; None if it was given a number.
+
+    Raises:
+        UserError: Keras lacks the private name that this leans on.
+    """
+    import keras
+
+    _require(SCHEDULE, {"keras.optimizers.Optimizer()": lambda: _set_by_constructors(keras.optimizers.Optimizer)})
+    found = optimizer._learning_rate
+    return found if isinstance(found, keras.optimizers.schedules.LearningRateSchedule) else None
 
 
 def copy_weights(target: "keras.Model", source: "keras.Model") -> None:

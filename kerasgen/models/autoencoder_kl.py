@@ -238,7 +238,12 @@ class AutoencoderKL(MapAutoencoder, Discriminated):
 
     def _ratio(self, tape: tf.GradientTape, reconstruction: Tensor, adversarial: Tensor) -> Tensor:
         """Return how much larger the reconstruction's gradient is than the adversarial one, at the last kernel."""
-        kernel = next(v for v in reversed(self.decoder.trainable_variables) if len(v.shape) == 4)
+        kernel = next((v for v in reversed(self.decoder.trainable_variables) if len(v.shape) == 4), None)
+        if kernel is None:
+            raise UserError(
+                "The adversarial loss is weighed by gradients at the decoder's last convolution, but none of its "
+                "convolutions is trained: let the decoder be trainable, or give adversarial_weight=0."
+            )
         gradients = summed_over_replicas([tape.gradient(mean, kernel) for mean in (reconstruction, adversarial)])
         ratio = tf.norm(gradients[0]) / (tf.norm(gradients[1]) + 1e-4)
         return tf.clip_by_value(ratio, 0.0, _LARGEST_WEIGHT)

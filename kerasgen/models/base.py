@@ -15,7 +15,7 @@ from kerasgen.declared import check_known
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_training_hooks
 from kerasgen.models.batches import Share, replica_count, summed_over_replicas, unpacked
-from kerasgen.models.checks import refusals
+from kerasgen.models.checks import check_built, refusals, weighted
 from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.gradients import Accumulator, apply_summed, check_optimizer, inner, trained_variables
 from kerasgen.models.pretrained import Pretrained
@@ -51,6 +51,16 @@ class ReplicaSeedGenerator(keras.random.SeedGenerator):
         return seed + tf.cast(tf.stack([0, tf.cast(replica, tf.int32) * 1_000_003]), seed.dtype)
 
 
+_RATE_CHANGING = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
+
+
+def _flat(callbacks: object) -> list[object]:
+    """Return the callbacks that were given to `fit`: none, one, several, or Keras' own list of them."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return keras.tree.flatten(callbacks)
+
+
 class GenerativeModel(Pretrained, keras.Model):
     """Base of the zoo's models: a subclass wires networks and writes losses.
 
@@ -82,6 +92,7 @@ class GenerativeModel(Pretrained, keras.Model):
 
     def __new__(cls, *args: Config, **kwargs: Config) -> Self:
         model = super().__new__(cls, *args, **kwargs)
+        check_built(kwargs)
         signature = inspect.signature(cls.__init__)
         bound = signature.bind(model, *args, **kwargs)
         bound.apply_defaults()
@@ -184,12 +195,25 @@ class GenerativeModel(Pretrained, keras.Model):
 
     def get_compile_config(self) -> dict[str, Config] | None:
         config = super().get_compile_config()
-        return config and {**config, "gradient_accumulation_steps": self._accumulation_steps}
+        own = {"gradient_accumulation_steps": self._accumulation_steps}
+        return config and {**config, **own, **self.frozen_config()}
 
     def compile_from_config(self, config: dict[str, Config]) -> None:
+        config = self.frozen_again(config)
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
+
+    def frozen_config(self) -> dict[str, list[int]]:
+        """Return which layers are not trained, by their places: files of Keras forget it, and lose the optimizer."""
+        return {"frozen": [i for i, layer in enumerate(self._flatten_layers()) if not layer.trainable]}
+
+    def frozen_again(self, config: dict[str, Config]) -> dict[str, Config]:
+        """Freeze the layers that `frozen_config` named, where a file's configuration has it; return what is left."""
+        layers = list(self._flatten_layers())
+        for i in config.get("frozen", ()):  # files of earlier versions have none
+            layers[i].trainable = False
+        return {name: value for name, value in config.items() if name != "frozen"}
 
     def make_train_function(self, force: bool = False) -> None:
         self.prepare_optimizers()
@@ -251,8 +275,15 @@ class GenerativeModel(Pretrained, keras.Model):
 
         Raises:
             UserError: pictures or labels are not what the model takes, another worker has stopped, an optimizer
-                doesn't fit the strategy, or its learning rate has come to 0.
+                doesn't fit the strategy, its learning rate has come to 0, or a callback changes that of one of two.
         """
+        args, kwargs = weighted(args, kwargs)
+        changing = [one for one in _flat(kwargs.get("callbacks")) if isinstance(one, _RATE_CHANGING)]
+        if changing and len(self.optimizers) > 1:
+            raise UserError(
+                f"{type(changing[0]).__name__} changes the learning rate of one optimizer, but {type(self).__name__} "
+                f"has {len(self.optimizers)}: give their schedules to the optimizers."
+            )
         if self.optimizers and kwargs.get("initial_epoch", 0) < kwargs.get("epochs", 1):
             self._refuse_an_ended_schedule()
         with failing_workers():
@@ -261,6 +292,15 @@ class GenerativeModel(Pretrained, keras.Model):
             if optimizer is not self.optimizer:  # whose averages Keras puts in place itself
                 optimizer.finalize_variable_values(trained_variables(optimizer))
         return history
+
+    def evaluate(self, *args: Config, **kwargs: Config) -> dict[str, float] | list[float]:
+        """Return what `test_step` reports of a dataset, as Keras does.
+
+        Raises:
+            UserError: pictures or labels are not what the model takes.
+        """
+        args, kwargs = weighted(args, kwargs)
+        return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Config, **kwargs: Config) -> np.ndarray | dict[str, np.ndarray]:
         """Return what `call` makes of each example, as Keras does.

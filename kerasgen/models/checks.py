@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from kerasgen import values
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 from kerasgen.typing import Config, Tensor
 
 # Where the sentence stands in TensorFlow's message.
@@ -51,6 +51,72 @@ def given_options(argument: str, value: object) -> dict[str, Config]:
     if value is not None and not isinstance(value, Mapping):
         raise UserError(f"{argument} is {value!r}: give a dict, such as {{'filters': 16}}.")
     return dict(value or {})
+
+
+def check_built(arguments: Mapping[str, object]) -> None:
+    """Raise `UserError` if one of a model's arguments is a network that has no weights yet."""
+    for name, value in arguments.items():
+        if isinstance(value, keras.Model) and not value.built:
+            raise UserError(
+                f"{name} is {a_kind(value)} that isn't built, so that nothing is known of its weights: begin it with "
+                "a keras.Input, or call it on a batch first."
+            )
+
+
+def check_sides(images: Tensor, multiple: int, what: str) -> None:
+    """Raise `UserError` if pictures [batch, height, width, channels] have known sides that a network can't divide."""
+    sides = images.shape[1:3]
+    if any(side is not None and side % multiple for side in sides):
+        raise UserError(
+            f"The {what} are {'×'.join(map(str, sides))}, but this network needs sides divisible by {multiple}: "
+            "resize or cut them."
+        )
+
+
+def check_made(network: str, made: tuple[int | None, ...], wanted: tuple[int, ...]) -> None:
+    """Raise `UserError` unless a network gives arrays of a shape, the batch aside, or leaves it open.
+
+    Args:
+        network: what a sentence calls it.
+        made: the shape that it says, with the batch.
+        wanted: the shape that the model needs, without.
+    """
+    if len(made) != len(wanted) + 1 or any(
+        is_ not in (None, want) for is_, want in zip(made[1:], wanted, strict=True)
+    ):
+        raise UserError(
+            f"The {network} gives {tuple(made[1:])} of an example, but the model needs {wanted}: build both for one."
+        )
+
+
+def weighted(args: tuple, kwargs: dict[str, Config]) -> tuple[tuple, dict[str, Config]]:
+    """Return the arguments of `fit` or `evaluate` with sample weights where Keras doesn't lose them.
+
+    It drops those that come without targets, of which most of these models have none.
+
+    Raises:
+        UserError: there is no place for them.
+    """
+    kwargs, given = dict(kwargs), dict(zip(("x", "y"), args, strict=False))
+    x, y = given.get("x", kwargs.get("x")), given.get("y", kwargs.get("y"))
+    if y is None and kwargs.get("class_weight") is not None:
+        raise UserError("class_weight goes by targets, but none were given: give data['sample_weight'] instead.")
+    if y is None and kwargs.get("sample_weight") is not None:
+        moved = _with_weight(x, kwargs.pop("sample_weight"))
+        args, kwargs = ((moved, *args[1:]), kwargs) if args else (args, {**kwargs, "x": moved})
+    validation = kwargs.get("validation_data")
+    if isinstance(validation, tuple | list) and len(validation) == 3 and validation[1] is None:
+        kwargs["validation_data"] = (_with_weight(validation[0], validation[2]),)
+    return args, kwargs
+
+
+def _with_weight(x: object, weight: object) -> dict[str, object]:
+    if not isinstance(x, Mapping):
+        raise UserError(
+            "sample_weight was given without targets, where Keras loses it: give data as a dict by name, such as "
+            '{"image": images, "sample_weight": weights}.'
+        )
+    return {**x, "sample_weight": weight}
 
 
 def as_tensor(name: str, value: object, dtype: tf.DType | None = None) -> Tensor:

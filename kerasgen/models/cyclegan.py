@@ -204,8 +204,8 @@ class CycleGAN(GenerativeModel):
         length of the training: `Adam(LinearDecay(2e-4, half, half), beta_1=0.5, epsilon=1e-8)`.
         """
         super().compile(optimizer=None, **kwargs)
-        self.generator_optimizer = prepared(generator_optimizer, self.generator_variables)
-        self.discriminator_optimizer = prepared(discriminator_optimizer, self.discriminator_variables)
+        self.generator_optimizer = prepared(generator_optimizer or paper_adam(), self.generator_variables)
+        self.discriminator_optimizer = prepared(discriminator_optimizer or paper_adam(), self.discriminator_variables)
 
     @property
     def optimizers(self) -> list[keras.optimizers.Optimizer]:
@@ -503,9 +503,10 @@ class CycleGAN(GenerativeModel):
             return None
         names = ("generator_optimizer", "discriminator_optimizer")
         optimizers = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in names}
-        return {**optimizers, "gradient_accumulation_steps": self._accumulation_steps}
+        return {**optimizers, "gradient_accumulation_steps": self._accumulation_steps, **self.frozen_config()}
 
     def compile_from_config(self, config: dict[str, Config]) -> None:
+        config = self.frozen_again(config)
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})
 
 

@@ -58,7 +58,8 @@ class Discriminated(GenerativeModel):
             return None
         found = {"optimizer": self.optimizer, "discriminator_optimizer": self.discriminator_optimizer}
         optimizers = {name: keras.saving.serialize_keras_object(o) for name, o in found.items() if o is not None}
-        return {**optimizers, "gradient_accumulation_steps": self._accumulation_steps}
+        return {**optimizers, "gradient_accumulation_steps": self._accumulation_steps, **self.frozen_config()}
 
     def compile_from_config(self, config: dict[str, Config]) -> None:
+        config = self.frozen_again(config)
         self.compile(**{name: keras.saving.deserialize_keras_object(value) for name, value in config.items()})

@@ -95,7 +95,10 @@ class FromNoise(GenerativeModel):
 
     def predict_step(self, data: Tensor) -> Tensor:
         self.check_batch(data)  # refuses here what Keras would report from `call` with pages around it
-        return super().predict_step(data)
+        x, y, share = unpacked(data)
+        pairs = self.conditional and y is not None and not isinstance(x, dict)
+        made = self({"image": x, "label": y} if pairs else x, training=False)
+        return keras.tree.map_structure(share.own, made)
 
     # -- pictures -------------------------------------------------------------------------------------------
 
@@ -143,8 +146,10 @@ class FromNoise(GenerativeModel):
             Images [steps, height, width, channels] in [0, 1].
 
         Raises:
-            UserError: the model encodes no pictures, or they differ in shape.
+            UserError: the model encodes no pictures, they differ in shape, or their label is missing.
         """
+        if self.conditional and labels is None:
+            raise UserError(f"This model is conditional on {self._knows}: give the label of both pictures, labels=….")
         values.whole("steps", steps, least=2)
         start, end = np.asarray(start), np.asarray(end)
         if start.shape != end.shape:

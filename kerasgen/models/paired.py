@@ -13,7 +13,7 @@ from kerasgen.errors import UserError
 from kerasgen.models.augmentation import augmented, check_augmentation
 from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_options, check_pictures, given_options
+from kerasgen.models.checks import check_options, check_pictures, check_sides, given_options
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.discriminated import Discriminated
 from kerasgen.models.gradients import paper_adam
@@ -238,6 +238,7 @@ class PairedTranslator(Discriminated):
                 f'The images "a" have {data["a"].shape[-1]} channels, but the generator '
                 f"{self.generator_a2b.name!r} takes {wanted}: choose the degradation that it is made for."
             )
+        check_sides(data["a"], self.image_multiple, 'images "a"')
         for name in ("a", "b"):
             check_pictures(data[name], self.image_range, f"images {name!r}")
         return tf.cast(data["a"], tf.float32), tf.cast(data["b"], tf.float32), share

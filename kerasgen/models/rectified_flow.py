@@ -11,10 +11,12 @@ from keras import ops
 
 from kerasgen import losses, values
 from kerasgen.errors import UserError, a_kind
+from kerasgen.keras_hooks import functional_nodes
 from kerasgen.models.autoencoder_kl import AutoencoderKL
 from kerasgen.models.averages import averaged_copy, follow
 from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.change_of_variables import log_density
+from kerasgen.models.checks import check_made
 from kerasgen.models.declarations import ExportedNetwork, Reported
 from kerasgen.models.first_stage import same, stored
 from kerasgen.models.from_noise import FromNoise, in_batches
@@ -133,6 +135,8 @@ class RectifiedFlow(FromNoise):
             label_size=self.label_size,
             patch=patch,
         )
+        if functional_nodes(self.network):
+            check_made("network", keras.tree.flatten(self.network.output)[0].shape, self.latent_shape)
         self.averaged = averaged_copy(self.network)
         self.random = ReplicaSeedGenerator(seed)
         self._compiled = tf.function(lambda inputs: self.averaged(inputs, training=False), reduce_retracing=True)

@@ -1,5 +1,6 @@
 """Pictures of any size through a translation network: at once where that fits in memory, else strip by strip."""
 
+import contextlib
 import os
 import weakref
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from kerasgen.typing import Tensor
 
 # What generators take and give.
 _RANGE = (-1.0, 1.0)
+_AXES = ("height", "width", "channels")
 # Sides of pictures to try a network with: small ones could be padded more than they are large.
 _LEAST_SIDE = 64
 _MULTIPLES = sorted(2**i * odd for i in range(11) for odd in (1, 3, 5, 9, 15, 25, 27) if 2**i * odd <= 1024)
@@ -50,14 +52,20 @@ def translate_images(
         memory: bytes that may be taken; None is half of what is free. Images for which they don't suffice go strip by
             strip: the same numbers.
     """
-    images = np.asarray(images)
+    try:
+        images = np.asarray(images)
+    except ValueError as error:
+        raise UserError("The images have different sizes: give those of each size by themselves.") from error
     single = images.ndim == 3
     images = images[None] if single else images
-    channels = generator.input_shape[-1]
-    if images.ndim != 4 or images.shape[-1] != channels or not images.size:
+    # A subclass may take anything.
+    wanted = generator.input_shape if functional_nodes(generator) else (None,) * 4
+    fits = images.ndim == 4 and all(w in (None, side) for w, side in zip(wanted[1:], images.shape[1:], strict=True))
+    if not fits or not images.size:
+        axes = ", ".join(str(size or name) for size, name in zip(wanted[1:], _AXES, strict=True))
         raise UserError(
             f"The images have the shape {images.shape[1:] if single else images.shape}, but this network needs "
-            f"[n, height, width, {channels}]: give one at least, of {channels} channels."
+            f"[n, {axes}]: give one at least, of that shape."
         )
     check_pictures(images, _RANGE)
     memory = usable_memory(memory)
@@ -98,6 +106,8 @@ def whole_memory(generator: keras.Model, height: int, width: int) -> float:
 
 
 def _tensors_of_probe(generator: keras.Model) -> float:
+    if not functional_nodes(generator):
+        return 0.0
     try:
         shapes: list[tuple[int, ...]] = [(_PROBE, _PROBE, tensor.shape[-1]) for tensor in generator.inputs]
         return tensors_at_once(make_graph(generator, shapes))
@@ -107,8 +117,6 @@ def _tensors_of_probe(generator: keras.Model) -> float:
 
 def _largest_layer(generator: keras.Model) -> float:
     nodes = functional_nodes(generator)
-    if not nodes:
-        return 0.0
     every_layer = keras.Model(generator.inputs, [tensor for node in nodes for tensor in node.outputs])
     given = [(1, _PROBE, _PROBE, tensor.shape[-1]) for tensor in generator.inputs]
     shapes = every_layer.compute_output_shape(given if len(given) > 1 else given[0])
@@ -179,8 +187,24 @@ def _whole(generator: keras.Model, images: np.ndarray, full_height: int, full_wi
         output = np.clip(traced(generator)(padded), *_RANGE)
     except tf.errors.InvalidArgumentError as error:  # nothing is mirrored over an edge that is as near as the other
         raise TooSmall(f"Images of {height}×{width} are too small for this network: give larger ones.") from error
-    scale = output.shape[1] // full_height  # a generator for super-resolution enlarges
-    return output[:, : scale * height, : scale * width].astype("float32")
+    rows, columns = _belonging((height, width), (full_height, full_width), output.shape[1:3])
+    return output[:, :rows, :columns].astype("float32")
+
+
+def _belonging(sides: tuple[int, int], full: tuple[int, int], made: tuple[int, ...]) -> list[int]:
+    """Return how much of what was made of a picture with further borders belongs to the picture itself.
+
+    A generator for super-resolution enlarges, and others halve.
+
+    Raises:
+        UserError: nobody can tell.
+    """
+    if sides != full and any(out % size and size % out for out, size in zip(made, full, strict=True)):
+        raise UserError(
+            f"The network makes {made[0]}×{made[1]} pixels of {full[0]}×{full[1]}, of which nobody can tell what "
+            f"belongs to {sides[0]}×{sides[1]}: give pictures of sides that it divides."
+        )
+    return [-(-side * out // size) for side, size, out in zip(sides, full, made, strict=True)]
 
 
 def _by_strips(generator: keras.Model, image: np.ndarray, memory: int) -> np.ndarray:
@@ -219,9 +243,9 @@ def large_picture(
     height, width, channels = picture.shape
     size = padded_size(generator, height, width)
     plan = make_plan(generator, [(*size, channels)], memory)
-    _, full_height, _, out_channels = plan.graph.values[plan.graph.outputs[0]].shape
-    scale = full_height // size[0]  # a generator for super-resolution enlarges
-    shape = (scale * height, scale * width, out_channels)
+    _, *made, out_channels = plan.graph.values[plan.graph.outputs[0]].shape
+    rows, columns = _belonging((height, width), size, tuple(made))
+    shape = (rows, columns, out_channels)
     sink = make_sink(shape)
     run_plan(plan, [Enlarged(picture, *size)], [Clipped(sink, shape)], folder, unpacked)
     return sink
@@ -235,9 +259,18 @@ def traced(network: keras.Model) -> Callable[[Tensor | dict[str, Tensor]], Tenso
     if network not in _TRACED:
         # A graph that held its network would keep it alive in here.
         its: Callable[[], keras.Model] = weakref.ref(network)
-        signature = None  # a model that isn't functional may take anything
+
+        # A model that isn't functional may take anything, and some layers take no open sizes in a graph, such as
+        # Keras' bilinear UpSampling2D: there a graph is made for each size.
+        def call(batch: Tensor | dict[str, Tensor]) -> Tensor:
+            return its()(batch, training=False)
+
+        function = tf.function(call)
         if functional_nodes(network):
             given = keras.tree.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype, t.name), network.input)
-            signature = [given]
-        _TRACED[network] = tf.function(lambda batch: its()(batch, training=False), input_signature=signature)
+            alike = tf.function(call, input_signature=[given])
+            with contextlib.suppress(tf.errors.OperatorNotAllowedInGraphError, TypeError, ValueError):
+                alike.get_concrete_function()
+                function = alike
+        _TRACED[network] = function
     return _TRACED[network]

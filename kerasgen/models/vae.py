@@ -9,10 +9,12 @@ import tensorflow as tf
 
 from kerasgen import losses, values
 from kerasgen.errors import UserError
+from kerasgen.keras_hooks import functional_nodes
 from kerasgen.layers import Sampling, reparameterize
 from kerasgen.metrics.latent import ActiveUnits
 from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.batches import Share
+from kerasgen.models.checks import check_made
 from kerasgen.models.declarations import ExportedNetwork, Labels, Reported
 from kerasgen.models.from_noise import BATCH, FromNoise, in_batches
 from kerasgen.models.translation import traced
@@ -131,6 +133,7 @@ class VAE(FromNoise):
         self.decoder = decoder or conv_decoder(
             latent_dim, image_shape, self.filters[::-1], hidden_units, self.label_size
         )
+        self._check_networks()
         self.sampling = Sampling(ReplicaSeedGenerator(seed))
         self._decode_for_loss = self.decoder if likelihood == "gaussian" else _logits_network(self.decoder)
         self._trackers["active_units"] = ActiveUnits(latent_dim)
@@ -144,6 +147,16 @@ class VAE(FromNoise):
                 aggregation="only_first_replica" if sigma == "optimal" else "mean",
             )
         self.built = True
+
+    def _check_networks(self) -> None:
+        """Raise `UserError` unless the networks give what the model takes, as far as they say it."""
+        if functional_nodes(self.encoder):
+            made = self.encoder.output
+            if not isinstance(made, dict) or not {"z_mean", "z_log_var"} <= made.keys():
+                raise UserError('The encoder must give a dict of "z_mean" and "z_log_var", as `conv_encoder` does.')
+            check_made("encoder", made["z_mean"].shape, (self.latent_dim,))
+        if functional_nodes(self.decoder):
+            check_made("decoder", keras.tree.flatten(self.decoder.output)[0].shape, self.image_shape)
 
     def _check_arguments(self) -> None:
         self._check_choice("likelihood", ("bernoulli", "gaussian"))

@@ -66,6 +66,8 @@ class Attributes:
                 known = f"it knows {', '.join(self.names)}" if self.names else "it was fitted without any"
                 raise UserError(f"The sampler knows no attribute {name!r}: {known}.")
             column = self.names.index(name)
+            if not isinstance(value, int | np.integer):
+                raise UserError(f"{name} is {value!r}: give a whole number, such as {int(self.values[column][0])}.")
             (code,) = np.nonzero(self.values[column] == int(value))
             if not len(code):
                 raise UserError(

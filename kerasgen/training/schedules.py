@@ -9,6 +9,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from kerasgen.errors import UserError
+from kerasgen.keras_hooks import schedule_of
 from kerasgen.typing import Config, Tensor
 
 Continuation = Literal["restart", "extend"]
@@ -78,10 +79,9 @@ class Staged(LearningRateSchedule):
 
 def ended_at(optimizer: keras.optimizers.Optimizer) -> int | None:
     """Return the step at which an optimizer's schedule stands, if it has brought the learning rate to 0 for good."""
-    described, step = optimizer.get_config()["learning_rate"], int(ops.convert_to_numpy(optimizer.iterations))
-    if not isinstance(described, dict) or not step:
+    schedule, step = schedule_of(optimizer), int(ops.convert_to_numpy(optimizer.iterations))
+    if schedule is None or not step:
         return None
-    schedule = keras.optimizers.schedules.deserialize(described)
     return None if any(float(schedule(step + later)) > 0 for later in (0, 1, 100)) else step
 
 

@@ -49,7 +49,11 @@ OPERATIONS = {
     "like": lambda x: ops.ones_like(x) - ops.zeros_like(x[..., :1]) + x,
     "means": lambda x: x - ops.mean(x, axis=(1, 2), keepdims=True),
     "reductions": lambda x: (
-        ops.sum(x, axis=-1) + ops.max(x, -1) * ops.min(x, axis=3) + ops.amax(x, -1) - ops.amin(x, -1)
+        ops.cast(ops.argmax(x, axis=1)[:, None] + ops.argmin(x, axis=1)[:, None], "float32")[..., 0]
+        + ops.sum(x, axis=-1)
+        + ops.max(x, -1) * ops.min(x, axis=3)
+        + ops.amax(x, -1)
+        - ops.amin(x, -1)
     ),
     "one_axis": lambda x: ops.mean(x, axis=1) * ops.prod(x, axis=1),
     "all_axes": lambda x: x * ops.mean(x) + ops.sum(abs(x)),
