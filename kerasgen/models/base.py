@@ -210,9 +210,9 @@ class GenerativeModel(Pretrained, keras.Model):
 
     def frozen_again(self, config: dict[str, Config]) -> dict[str, Config]:
         """Freeze the layers that `frozen_config` named, where a file's configuration has it; return what is left."""
-        layers = list(self._flatten_layers())
-        for i in config.get("frozen", ()):  # files of earlier versions have none
-            layers[i].trainable = False
+        if config.get("frozen", present := self.frozen_config()["frozen"]) != present:  # earlier files have none
+            for i, layer in enumerate(list(self._flatten_layers())):  # a network before its layers, which follow it
+                layer.trainable = i not in config["frozen"]
         return {name: value for name, value in config.items() if name != "frozen"}
 
     def make_train_function(self, force: bool = False) -> None:

@@ -93,17 +93,18 @@ def test_a_frozen_decoder_cannot_weigh_an_adversarial_loss():
 def test_what_is_frozen_stays_so_in_files(tmp_path):
     vae = small_vae()
     vae.encoder.trainable = False
+    vae.encoder.get_layer("z_mean").trainable = True
     vae.compile(keras.optimizers.Adam(1e-3))
     vae.fit(IMAGES, verbose=0)
     vae.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert not loaded.encoder.trainable
-    assert loaded.decoder.trainable
+    assert [weight.path for weight in loaded.trainable_weights] == [weight.path for weight in vae.trainable_weights]
     assert int(loaded.optimizer.iterations) == 1
-    before = [np.array(weight) for weight in loaded.encoder.weights]
+    before = {weight.path: np.array(weight) for weight in loaded.encoder.weights}
     loaded.fit(IMAGES, verbose=0)
-    for one, two in zip(before, loaded.encoder.weights, strict=True):
-        np.testing.assert_array_equal(one, two)
+    moved = {weight.path for weight in loaded.encoder.weights if (before[weight.path] != np.array(weight)).any()}
+    assert moved
+    assert all("z_mean" in path for path in moved)
 
 
 def test_a_way_between_two_pictures_needs_their_class():
