@@ -9,6 +9,7 @@ nothing is removed.
 import ctypes
 import errno
 import os
+import re
 import shutil
 import stat
 import sys
@@ -60,6 +61,12 @@ def _made(folder: Path) -> Iterator[None]:
             for one in missing:
                 one.rmdir()
         raise
+
+
+def numbered(folder: Path, prefix: str, suffix: str) -> list[Path]:
+    """Return a folder's files whose names are a number between these, the lowest first; copies beside them aren't."""
+    named = re.compile(rf"{re.escape(prefix)}\d+{re.escape(suffix)}")
+    return sorted(path for path in folder.glob(f"{prefix}*") if named.fullmatch(path.name))
 
 
 def publish(temporary: Path, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 from kerasgen import values
 from kerasgen.declared import preset_names
 from kerasgen.errors import UserError, reason
-from kerasgen.files import MODEL_FILE, atomic_write, held
+from kerasgen.files import MODEL_FILE, atomic_write, held, numbered
 from kerasgen.presets import PresetFolder, digest
 from kerasgen.typing import Config
 from kerasgen.untrusted import load_keras, read_json, read_text, reading
@@ -242,9 +242,12 @@ class RunFolder:
         self._clear([*self._numbered(), self.log_file])
         self.write_config(config)
 
+    def epoch_pictures(self) -> list[Path]:
+        """Return the pictures of epochs, the first first; what else lies beside them is left out."""
+        return numbered(self.pictures, "epoch_", ".png")
+
     def _numbered(self) -> list[Path]:
-        """Return the pictures of epochs and the checkpoints."""
-        return [*self.pictures.glob("epoch_[0-9]*.png"), *self.checkpoints.glob("step_[0-9]*.npz")]
+        return [*self.epoch_pictures(), *numbered(self.checkpoints, "step_", ".npz")]
 
     def _written(self) -> list[Path]:
         """Return what a training would write and is there already."""
@@ -325,8 +328,9 @@ class RunFolder:
             return [{n: float(v) for n, v in row.items() if n != "epoch" and v} for row in csv.DictReader(lines)]
 
     def save_model(self, model: "keras.Model") -> None:
-        """Write model.keras; see `save_model`."""
+        """Write model.keras, see `save_model`; what was measured of an earlier one isn't said any more."""
         save_model(model, self.model_file)
+        self.evaluation_file.unlink(missing_ok=True)
 
     def model(self) -> "keras.Model":
         """Read model.keras; see `load_model`."""

@@ -72,6 +72,22 @@ def test_the_card_is_made_from_the_json_beside_it(name, tmp_path):
     assert said["attribution"] in made
 
 
+@pytest.mark.slow
+def test_the_card_of_a_run_says_commands_that_can_be_pasted(tmp_path):
+    from kerasgen.commands.card import write_card
+    from kerasgen.commands.train import train
+
+    tiny = {"latent_dim": 2, "filters": [4], "hidden_units": 8, "image_size": 8, "data.batch_size": 250}
+    folder = tmp_path / "my run"
+    train("vae_digits", folder, epochs=1, settings=tiny)
+    assert f"kerasgen generate '{folder}' --output pictures" in write_card(folder).read_text()
+    autoencoder = {"architecture_options": {"filters": [8], "patch": 2}, "data.batch_size": 250, "image_size": 16}
+    other = tmp_path / "maps"
+    train("kl_emoji_64", other, "digits", epochs=1, settings={**autoencoder, "channels": 1, "data.channels": 1})
+    card = write_card(other).read_text()
+    assert f'from kerasgen.runs import load_model\n\nmodel = load_model("{other}")' in card
+
+
 def test_a_first_stage_that_is_named_has_the_weights_it_was_trained_with():
     configs = {name: json.loads(shipped(name).config_file.read_text())["config"] for name in NAMES}
     named = {name: config["first_stage"] for name, config in configs.items() if config.get("first_stage")}

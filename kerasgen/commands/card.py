@@ -1,6 +1,8 @@
 """The card of trained weights: what they do, how they were trained, what they are worth, all from JSON."""
 
+import json
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +59,7 @@ def write_card(target: str | os.PathLike) -> Path:
     folder = card_folder(target)
     facts = _of_preset(folder) if folder.exists() else _of_run(RunFolder(folder.path))
     with atomic_write(folder.card_file) as temporary:
-        temporary.write_text(_text(folder.path, facts), encoding="utf-8")
+        temporary.write_text(_text(folder.path, facts), encoding="utf-8", errors="backslashreplace")
     return folder.card_file
 
 
@@ -120,12 +122,20 @@ def _description(facts: Facts) -> str:
 def _use(folder: Path, name: str) -> str:
     model = load_model(folder)
     known = name if shipped(name).path.resolve() == folder.resolve() else str(folder)
+    word = shlex.quote(f"./{known}" if known.startswith("-") else known).replace("\n", "?")
     if model.generates:
-        return f"```sh\nkerasgen generate {known} --output pictures\n```"
+        return f"```sh\nkerasgen generate {word} --output pictures\n```"
     if model.translators():
-        return f"```sh\nkerasgen translate {known} --input FOLDER --output pictures\n```"
+        return f"```sh\nkerasgen translate {word} --input FOLDER --output pictures\n```"
+    if not PresetFolder(folder).exists():
+        return f"```python\nfrom kerasgen.runs import load_model\n\nmodel = load_model({_text_of(known)})\n```"
     kind = type(model).__name__
-    return f'```python\nfrom kerasgen.models import {kind}\n\nmodel = {kind}.from_preset("{known}")\n```'
+    return f"```python\nfrom kerasgen.models import {kind}\n\nmodel = {kind}.from_preset({_text_of(known)})\n```"
+
+
+def _text_of(value: str) -> str:
+    """Return a text as Python's source says it, in the quotes that this project uses."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _numbers(evaluation: Mapping[str, Config]) -> Iterable[str]:

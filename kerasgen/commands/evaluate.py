@@ -134,13 +134,14 @@ def _compared(
 
 
 def _examples(model: "FromNoise", source: str, split: str, origin: "Origin") -> tuple[np.ndarray, np.ndarray | None]:
-    """Images and labels of a split, 10,000 at most."""
-    from kerasgen.data import load
+    """Images and labels of a split, 10,000 at most, of all parts of it."""
+    from kerasgen.data import load, open_source
 
     height, width, channels = model.image_shape
-    shown = load(
-        source, split, image_size=(height, width), channels=channels, shuffle=False, batch_size=250, **origin
-    )
+    size = (height, width)
+    # The files of a folder lie class by class.
+    mixed = open_source(source, split, size, channels, **origin).count > _LARGEST
+    shown = load(source, split, image_size=size, channels=channels, shuffle=mixed, batch_size=250, **origin)
     batches = list(shown.take(_LARGEST // 250))
     images = np.concatenate([batch["image"] for batch in batches])
     return images, np.concatenate([batch["label"] for batch in batches]) if "label" in batches[0] else None

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -179,6 +180,8 @@ def class_of(text: str, names: Sequence[str]) -> int:
     if text in names:
         return names.index(text)
     try:
+        if names and all(name.isdecimal() for name in names):
+            raise ValueError  # a number is a name here
         number = int(text)
     except ValueError:
         known = f"one of {', '.join(names)}" if names else "its number, because the run's data names no classes"
@@ -200,7 +203,7 @@ def with_class_names(generated: Generated, names: Sequence[str]) -> Generated:
 def encode_source(
     model: "FromNoise", source: str, label: int | None = None, origin: "Origin | None" = None
 ) -> Encoded:
-    """Return the posteriors, labels and attributes of a source's training split, 50,000 pictures at most.
+    """Return the posteriors, labels and attributes of a source's training split, of 50,000 pictures at most.
 
     A label that is a vector of zeros and ones is taken as attributes, named as the source names them. `label` is
     the class of all pictures of a source that has no labels, such as a folder with a few pictures to sample around.
@@ -214,8 +217,10 @@ def encode_source(
 
     (height, width, channels), origin = model.image_shape, origin or {}
     size = (height, width)
+    # The files of a folder lie class by class.
+    mixed = open_source(source, "train", size, channels, **origin).count > _LARGEST
     means, log_vars, labels = [], [], []
-    batches = load(source, "train", image_size=size, channels=channels, shuffle=False, batch_size=256, **origin)
+    batches = load(source, "train", image_size=size, channels=channels, shuffle=mixed, batch_size=256, **origin)
     for batch in batches.take(-(-_LARGEST // 256)):
         if "label" not in batch and label is not None:
             batch["label"] = np.full(len(batch["image"]), label, np.int32)
@@ -296,7 +301,10 @@ def ready_sampler(
     encoded = encode_source(model, source, label, origin)
     sampler = fitted_sampler(model, name, encoded, temperature)
     if kept is not None:
-        sampler.save(kept)
+        try:
+            sampler.save(kept)
+        except UserError as error:  # a run of somebody else: it is fitted anew the next time
+            warnings.warn(f"The fitted sampler isn't kept: {error}", stacklevel=2)
     return sampler, encoded
 
 

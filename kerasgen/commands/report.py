@@ -100,7 +100,7 @@ class Report(keras.callbacks.Callback):
 
     def _see_pictures(self) -> None:
         """Bring the pictures of the epochs up to date, each read once; of many, some evenly spaced."""
-        files = {f"Epoch {int(file.stem[6:])}": file for file in sorted(self.run.pictures.glob("epoch_[0-9]*.png"))}
+        files = {f"Epoch {int(file.stem[6:])}": file for file in self.run.epoch_pictures()}
         chosen = list(files)
         if len(chosen) > _MOST_EPOCHS:
             places = np.unique(np.linspace(0, len(chosen) - 1, _MOST_EPOCHS).round().astype(int))
@@ -236,15 +236,18 @@ def flat(config: Mapping[str, Config], prefix: str = "") -> dict[str, Config]:
 
 def repeating(run: RunFolder, config: RunConfig) -> list[str]:
     """Return the commands that train a run again: one, and one for each time that it was made longer."""
-    again = run.path.with_name(f"{run.path.resolve().name}_again")
+    whole = run.path.resolve()
+    again = run.path.with_name(f"{whole.name}_again") if run.path.name else whole.with_name(f"{whole.name}_again")
     data = config["data"]
     given = [("--data", data.get("source")), ("--data-a", data.get("source_a")), ("--data-b", data.get("source_b"))]
     options = config.get("options", {})
     given += [(f"--{name}", options.get(name)) for name in ("precision", "strategy")]
-    given += [("--from", config.get("start"))]
+    given += [("--from", config.get("start")), ("--data-dir", data.get("data_dir"))]
     words = [*_begun(run, config), "--seed", str(config["seed"])]
     words += [word for option, value in given if value is not None for word in (option, str(value))]
-    words += ["--jit"] * bool(options.get("jit")) + ["--output", str(again)]
+    words += ["--jit"] * bool(options.get("jit")) + ["--download"] * bool(data.get("download"))
+    # What begins with a dash would be taken for an option.
+    words += ["--output", f"./{again}" if str(again).startswith("-") else str(again)]
     stages = config.get("stages") or [{"epochs": config["epochs"]}]
     commands = []
     for i, stage in enumerate(stages):

@@ -124,6 +124,7 @@ def train(
     wanted = preset if isinstance(preset, Recipe) else Recipe(preset, *find(preset))
     model_class = wanted.model_class
     loader, found = with_sources(model_class, wanted.name, wanted.preset, data)
+    start = _first_weights(folder, start) if resume else start
     sizes = {} if batch_size is None else {"data.batch_size": batch_size}
     found = changed(model_class, found, loader, sizes | dict(settings or {}))
     stages = stages_of(folder if resume else None, epochs, found.recipe["epochs"], schedule)
@@ -170,6 +171,19 @@ def train(
             finish(run)
         wait_for_workers(strategy)
     return run
+
+
+def _first_weights(folder: RunFolder, start: str | None) -> str | None:
+    """Return what a run that goes on began with; it may have been stopped before its first checkpoint.
+
+    Raises:
+        UserError: other weights are asked for.
+    """
+    former = folder.config().get("start")
+    if start not in (None, former):
+        said = "new weights" if former is None else f"the weights of {former}"
+        raise UserError(f"The run in {folder.path} began with {said}: leave --from out, or begin another run.")
+    return former
 
 
 @contextmanager
@@ -298,7 +312,7 @@ def _fit(
     examples = next(iter(data.validation)) if model.previews_inputs else None
     pictures = callbacks.ImageGrid(folder.pictures, inputs=examples)
     stop = callbacks.StopWhenAsked(kept)
-    report = Report(folder.path, data.validation, kept.logs)
+    report = Report(folder.path, data.mixed(), kept.logs)
     watch = [_watch(data, options.measure_every, kept.logs)] if model.evaluation == "translation" else []
     used = [callbacks.StopOnNaN(), *watch, pictures, kept, log, report, stop]
     bar = ProgressBar(tuple(reported.bar_name for reported in model.reports if reported.on_bar))
@@ -374,6 +388,8 @@ def _compare(folder: RunFolder, config: RunConfig) -> None:
     for found in (former, present):
         found.get("config", {}).pop("name", None)  # Keras counts the models of a process in it
         found.get("recipe", {}).pop("steps_per_execution", None)  # which changes no number
+        for where in ("download", "data_dir"):  # nor does it matter where the data came from
+            found.get("data", {}).pop(where, None)
     # An argument that a newer version added stands at its default: the preset's run didn't know it.
     model_class = model_named(config["model"])
     former["config"] = present["config"] | model_class.upgraded_config(former.get("config", {}))
@@ -383,6 +399,12 @@ def _compare(folder: RunFolder, config: RunConfig) -> None:
                 f"The run in {folder.path} was begun with {name} {former.get(name)!r}, and is resumed with "
                 f"{present[name]!r}: give the same arguments, or choose another --output."
             )
+    learned, now = (", ".join(found.get("class_names") or ()) for found in (former, present))
+    if learned and learned != now:
+        raise UserError(
+            f"The run in {folder.path} learned the classes {learned}, but its data has {now or 'none'} by now: give "
+            "the folders their names again."
+        )
     for name in ("precision", "jit"):
         if former.get("options", {}).get(name) != present["options"][name]:
             raise UserError(

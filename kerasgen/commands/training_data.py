@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import keras
+
 from kerasgen.data import LOADERS
 from kerasgen.data.loading import halves_of, open_source, settled
 from kerasgen.errors import UserError
@@ -46,10 +48,22 @@ class TrainingData:
                 f"A batch of {batch_size} can't be shared evenly by {replicas} devices: give a batch size that is "
                 f"a multiple of {replicas}."
             )
+        self._name = loader.name
         self._load = functools.partial(LOADERS[loader.name], seed=seed, **self.arguments)
         self._whole = self._load(split="train")
         self.steps_per_epoch = len(self._whole)
         self.validation = self._load(split="val")
+
+    def mixed(self) -> "tf.data.Dataset":
+        """Return the validation data in an order in which the first examples are of all kinds, where it has another.
+
+        The files of a folder lie class by class.
+        """
+        first = len(keras.tree.flatten(next(iter(self.validation)))[0])
+        if self._name != "load" or first < self.arguments["batch_size"]:  # a mixed order has whole batches alone
+            return self.validation
+        plain = {**self.arguments, "augmentation": "none", "balance": None}
+        return LOADERS["load"](split="val", seed=0, shuffle=True, **plain)
 
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the one source's classes, as they are now."""

@@ -65,6 +65,6 @@ def _named(model: keras.Model) -> Iterator[tuple[tuple[str | None, str], keras.V
             for variable in network.weights:
                 inside.add(id(variable))
                 yield (network.name, variable.path), variable
-    for variable in model.trainable_weights:
+    for variable in model.learned_variables:
         if id(variable) not in inside:
             yield ("", variable.path.rpartition("/")[2]), variable

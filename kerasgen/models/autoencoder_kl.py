@@ -168,6 +168,10 @@ class AutoencoderKL(MapAutoencoder, Discriminated):
     # -- training -------------------------------------------------------------------------------------------
 
     @property
+    def learned_variables(self) -> list[keras.Variable]:
+        return [*self.trainable_weights, self.latent_moments]
+
+    @property
     def generator_variables(self) -> list[keras.Variable]:
         return [*self.encoder.trainable_variables, *self.decoder.trainable_variables]
 

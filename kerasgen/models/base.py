@@ -349,6 +349,11 @@ class GenerativeModel(Pretrained, keras.Model):
         groups = {"model": self.variables} | {f"optimizer_{i}": o.variables for i, o in enumerate(self.optimizers)}
         return {**groups, "accumulators": [v for a in self._accumulators for v in a.variables]}
 
+    @property
+    def learned_variables(self) -> list[keras.Variable]:
+        """What a training learns, in networks and beside them; seeds, pools and counters aren't among it."""
+        return self.trainable_weights
+
     def track(self, values: dict[str, Tensor], share: Share) -> None:
         """Add values [batch] of a replica's examples to the means that are reported under their names."""
         weight = None if share.weight is None else share.own(share.weight)

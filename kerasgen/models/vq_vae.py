@@ -104,6 +104,11 @@ class VQVAE(MapAutoencoder):
 
     # -- training -------------------------------------------------------------------------------------------
 
+    @property
+    def learned_variables(self) -> list[keras.Variable]:
+        beside = [variable for variable in self.quantizer.variables if not variable.trainable]
+        return [*self.trainable_weights, *beside]
+
     def train_step(self, data: Batch) -> dict[str, Tensor]:
         images, share = self._unpack(data)
         with tf.GradientTape() as tape:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasgen.errors import UserError
-from kerasgen.files import atomic_write
+from kerasgen.files import atomic_write, numbered
 from kerasgen.training.distribute import is_chief
 from kerasgen.typing import Tensor
 from kerasgen.untrusted import Fault, check_finite, read_npz, reading
@@ -204,7 +204,7 @@ class Checkpoints(keras.callbacks.Callback):
 
 def checkpoint_files(folder: Path) -> list[Path]:
     """Return the finished checkpoints of a folder, oldest first."""
-    return sorted(folder.glob("step_*.npz"))
+    return numbered(folder, "step_", ".npz")
 
 
 def _newest(folder: Path) -> tuple[Path, Header, dict[str, np.ndarray]] | None:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasgen.commands.generate import Generated, class_of, with_class_names
+from kerasgen.commands.evaluate import _examples
+from kerasgen.commands.generate import Generated, class_of, encode_source, with_class_names
 from kerasgen.commands.train import train
 from kerasgen.errors import UserError
+from kerasgen.models import VAE
 
 NAMES = ("cats", "dogs", "7")
 
@@ -66,3 +68,27 @@ def test_classes_are_those_of_the_training_whatever_folders_there_are_by_now(ker
     assert "has the classes birds, cats, dogs, but the model learned cats, dogs: give --data" in err
     (tmp_path / "pictures").rename(tmp_path / "elsewhere")
     assert (told("0"), told("1")) == ({0}, {1})
+
+
+def test_where_all_names_are_numbers_no_other_number_is_a_class():
+    assert class_of("2", ("1", "2", "3")) == 1
+    with pytest.raises(UserError, match="No class is called '0': give one of 1, 2, 3"):
+        class_of("0", ("1", "2", "3"))
+
+
+def test_of_a_large_folder_all_classes_are_looked_at(tmp_path, monkeypatch):
+    """Its files lie class by class."""
+    for i, name in enumerate(("cats", "dogs")):
+        for split in ("train", "test"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for j in range(300):
+                Image.fromarray(np.full((4, 4), 100 * i, np.uint8)).save(tmp_path / split / name / f"{j}.png")
+    model = VAE((4, 4, 1), 2, filters=(4,), hidden_units=4, num_classes=2)
+    monkeypatch.setattr("kerasgen.commands.generate._LARGEST", 256)
+    labels = encode_source(model, f"folder:{tmp_path}").labels
+    assert len(labels) == 256
+    assert 80 < labels.sum() < 176
+    monkeypatch.setattr("kerasgen.commands.evaluate._LARGEST", 250)
+    _, labels = _examples(model, f"folder:{tmp_path}", "test", {})
+    assert len(labels) == 250
+    assert 80 < labels.sum() < 170

@@ -15,7 +15,7 @@ from kerasgen.commands.settings import changed, settings_in, settings_of
 from kerasgen.commands.train import Run, finish, stages_of, together, train
 from kerasgen.commands.warm_start import start_from
 from kerasgen.errors import UserError
-from kerasgen.models import VAE, AutoencoderKL, CycleGAN, RectifiedFlow, find, presets
+from kerasgen.models import VAE, VQVAE, AutoencoderKL, CycleGAN, RectifiedFlow, find, presets
 from kerasgen.runs import RunFolder
 from kerasgen.training.schedules import Stage
 
@@ -351,3 +351,49 @@ def test_pairs_may_keep_sizes_of_their_own(kerasgen, tmp_path):
     found = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert found["likeness"]["untouched"]["ssim"] == pytest.approx(1.0)
     assert found["likeness"]["answers"]["n"] == 4
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_what_it_learned(kerasgen, tmp_path, monkeypatch):
+    """Classes by other names are refused, first weights are remembered, and what was measured before is forgotten."""
+    monkeypatch.chdir(tmp_path)
+    for name, gray in (("ants", 40), ("bees", 120), ("cats", 220)):
+        for split in ("train", "test"):
+            (tmp_path / "d" / split / name).mkdir(parents=True)
+            for i in range(8):
+                picture = Image.fromarray(np.full((8, 8, 3), gray + i, np.uint8))
+                picture.save(tmp_path / "d" / split / name / f"{i}.png")
+    tiny = {**TINY, "data.batch_size": 8, "num_classes": 3}
+    train("vae_64", "first", "folder:d", epochs=1, settings=tiny)
+    train("vae_64", ".", "folder:d", epochs=1, settings=tiny, start="first")  # the present folder is a run too
+    (tmp_path / "evaluation.json").write_text("{}")
+    (tmp_path / "pictures" / "epoch_0001 (copy).png").write_bytes(b"")
+    (tmp_path / "checkpoints" / "step_backup.npz").write_bytes(b"")
+    longer = {"epochs": 2, "settings": tiny, "resume": True, "schedule": "extend"}
+    with pytest.raises(UserError, match="began with the weights of first: leave --from out"):
+        train("vae_64", ".", "folder:d", start="d", **longer)
+    train("vae_64", ".", "folder:d", **longer)
+    assert RunFolder(".").config()["start"] == "first"
+    assert "--from first" in (tmp_path / "report.html").read_text()
+    assert not (tmp_path / "evaluation.json").exists()
+    for split in ("train", "test"):
+        (tmp_path / "d" / split / "ants").rename(tmp_path / "d" / split / "zants")
+    with pytest.raises(UserError, match="learned the classes ants, bees, cats, but its data has bees, cats, zants"):
+        train("vae_64", ".", "folder:d", **{**longer, "epochs": 3})
+
+
+def test_codes_come_with_the_weights_to_begin_with(tmp_path):
+    options = {"codes": 16, "code_dim": 4, "architecture_options": {"filters": (8,), "patch": 2}}
+    given, new = VQVAE(1, **options), VQVAE(1, **options)
+    given.compile_for_recipe(2, 1)
+    given.fit(np.random.default_rng(0).random((8, 8, 8, 1), np.float32), batch_size=4, verbose=0)
+    given.save(tmp_path / "given.keras")
+    start_from(new, str(tmp_path / "given.keras"))
+    for one, two in zip(given.quantizer.weights, new.quantizer.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+    autoencoder = AutoencoderKL(1, architecture_options=options["architecture_options"])
+    autoencoder.latent_moments.assign([0.5, 4.25])
+    autoencoder.save(tmp_path / "kl.keras")
+    other = AutoencoderKL(1, architecture_options=options["architecture_options"])
+    start_from(other, str(tmp_path / "kl.keras"))
+    np.testing.assert_array_equal(other.latent_moments, [0.5, 4.25])

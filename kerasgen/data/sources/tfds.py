@@ -76,7 +76,7 @@ def open_split(
         if None in own[:2]:
             raise UserError(f"Pictures of 'tfds:{name}' have any size: say which is wanted, such as image_size=64.")
         fit = Fit(fit.rule, tuple(own[:2]))
-    records = _records(builder, name, _split_name(builder, name, split, part))
+    records = _records_of(builder, name, split, part)
     label_of, names = _labels(features)
     all_labels = None if label_of is None else lambda: np.stack([label_of(records[i]) for i in range(len(records))])
     return Source(len(records), _reader(records, label_of, fit, channels or own[-1] or 3), names, all_labels)
@@ -171,6 +171,15 @@ def _downloads(builder: "tfds.core.DatasetBuilder") -> Path:
     return Path(builder._data_dir_root) / "downloads"
 
 
+def _records_of(builder: "tfds.core.DatasetBuilder", name: str, split: str, part: str) -> "_Records":
+    """Return a split's examples; of a set that has but one, a tenth is held out."""
+    only = tuple(builder.info.splits or ()) == ("train" + part,)
+    if not only or split not in ("train", "val", "test"):
+        return _records(builder, name, _split_name(builder, name, split, part))
+    whole = _records(builder, name, "train" + part)
+    return _Part(whole, [i for i in range(len(whole)) if (i % 10 == 9) == (split != "train")])
+
+
 def _split_name(builder: "tfds.core.DatasetBuilder", name: str, split: str, part: str) -> str:
     base = name.split("/")[0].split(":")[0]
     known = tuple(builder.info.splits or ()) or _SPLITS.get(base, ())
@@ -211,6 +220,19 @@ class _Records(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> dict[str, Tensor]: ...
+
+
+class _Part:
+    """Some of the examples of another."""
+
+    def __init__(self, whole: _Records, places: list[int]):
+        self._whole, self._places = whole, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self._whole[self._places[index]]
 
 
 class _TfRecords:
@@ -257,6 +279,8 @@ def _labels(
     if "objects" in features:
         feature = features["objects"]
         inner = feature.feature if hasattr(feature, "feature") else feature
+        if "label" not in inner or not isinstance(inner["label"], tfds.features.ClassLabel):
+            return None, ()
         names = tuple(inner["label"].names)
 
         def present(example: dict[str, Tensor]) -> np.ndarray:

@@ -161,6 +161,38 @@ def test_the_order_of_a_set_on_disk_is_that_of_every_source(prepared):
     assert len(np.unique(first_epoch, axis=0)) == 12
 
 
+class Whole(Crops):
+    """A set without any split of its own to test on, such as EuroSAT."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _split_generators(self, download_manager):
+        return {"train": self._generate_examples(0)}
+
+
+@pytest.mark.parametrize("format", ["tfrecord", "array_record"])
+def test_a_tenth_of_a_set_without_splits_is_held_out(format, tmp_path):
+    Whole(data_dir=tmp_path, file_format=format).download_and_prepare()
+    found = {}
+    for split in ("train", "val", "test"):
+        source = open_source("tfds:whole", split, image_size=48, data_dir=str(tmp_path))
+        examples = [source.example(tf.constant(i, tf.int64)) for i in range(source.count)]
+        found[split] = {np.round(example["image"].numpy() * 255).astype(np.uint8).tobytes() for example in examples}
+    assert (len(found["train"]), len(found["test"])) == (11, 1)
+    assert found["val"] == found["test"]
+    assert found["train"] | found["test"] == {crop(i).tobytes() for i in range(12)}
+    with pytest.raises(UserError, match="no split 'valid'"):
+        open_source("tfds:whole", "valid", image_size=48, data_dir=str(tmp_path))
+
+
+def test_objects_without_classes_are_no_labels():
+    examples = [{"image": coco_example([])["image"], "objects": {"color": np.array([1])}}]
+    with tfds.testing.mock_data(as_data_source_fn=lambda self, split, **_: examples):
+        source = open_source("tfds:clevr", "train", image_size=32, download=True)
+    assert source.class_names == ()
+    assert "label" not in source.example(tf.constant(0, tf.int64))
+
+
 def test_a_split_that_isnt_there_is_named_with_those_that_are(prepared):
     with pytest.raises(UserError, match=r"no split 'valid', but 'train', 'test': choose one of these"):
         open_source("tfds:crops", "valid", image_size=48, data_dir=prepared)
