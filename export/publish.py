@@ -16,7 +16,7 @@ from kerasgen.files import atomic_write, scratch
 from .contract.calibration import Calibration, read_calibration
 from .contract.format import Format
 from .contract.golden import golden_pair
-from .contract.inputs import check_sizes, network_and_inputs
+from .contract.inputs import check_sizes, fixed_batch, network_and_inputs
 from .contract.manifest import announce_manifest, digest_of, manifest_path, settle_manifest
 from .contract.served import main_signature
 from .contract.signature import Signature
@@ -136,7 +136,7 @@ def export_model(
         others = {name: network_of(other, image, form) for name, other in (also or {}).items()}
         signatures = signatures_of(form, network, image, {n: o for n, (o, _) in others.items()}, _layout(chosen))
     examples = read_calibration(network, kind, calibration, None if inputs is None else arrays, image)
-    arrays = examples.batch(16) if examples and inputs is None else arrays
+    arrays = examples.batch(fixed_batch(network) or 16) if examples and inputs is None else arrays
     sent = {name: s.examples(others[name][1] if name in others else arrays) for name, s in signatures.items()}
     main = main_signature(signatures)
     check_sizes(main, sent[SIGNATURE])

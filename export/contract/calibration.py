@@ -11,7 +11,7 @@ from kerasgen.errors import UserError, a_kind
 
 from ..gate.runtime import Arrays
 from .format import Variant
-from .inputs import check_inputs
+from .inputs import check_inputs, fixed_batch
 from .signature import Signature
 from .spec import ImageSpec
 
@@ -67,6 +67,11 @@ def read_calibration(
                 "leave it out, or export one that does, such as static_int8."
             )
         return None
+    if (fixed_batch(signature) or 1) > 1:
+        raise UserError(
+            f"{variant.name} measures one example after the other, but the network takes {fixed_batch(signature)} at "
+            "once: make its Input without a batch_size."
+        )
     if given is None:
         names = ", ".join(signature.inputs)
         raise UserError(
@@ -95,17 +100,20 @@ def refuse_without_weights(variant: str, operators: Iterable[str], roundable: It
 
 
 def _examples(signature: Signature, given: object, image: ImageSpec | None) -> Iterator[Arrays]:
-    for batch in _batches(given):
-        # A dataset of one input may pack it in a tuple, as for `fit`.
-        if isinstance(batch, (tuple, list)) and len(batch) == len(signature.inputs) == 1:
-            (batch,) = batch
+    single = len(signature.inputs) == 1
+    for batch in _batches(given, single):
+        # For one input, a dataset may give what `fit` takes: the input, targets and weights, in a tuple.
+        if single and (isinstance(batch, tuple) or (isinstance(batch, list) and len(batch) == 1)):
+            batch = batch[0]
         arrays = check_inputs(signature, batch, image)
         for i in range(len(next(iter(arrays.values())))):
             yield {name: array[i : i + 1] for name, array in arrays.items()}
 
 
-def _batches(given: object) -> Iterable[object]:
-    """Return what was given as batches; it may be a single one itself."""
+def _batches(given: object, single: bool) -> Iterable[object]:
+    """Return what was given as batches; it may be a single one itself, but for a list of arrays for one input."""
+    if single and isinstance(given, list) and given and all(hasattr(part, "shape") for part in given):
+        return given
     if isinstance(given, (Mapping, list, tuple)) or hasattr(given, "shape"):
         return [given]
     if not isinstance(given, Iterable):

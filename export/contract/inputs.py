@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasgen.errors import UserError, require_tensorflow
+from kerasgen.errors import UserError, a_kind, require_tensorflow
 from kerasgen.keras_hooks import require_export_hooks
 
 from ..gate.parity import psnr
 from ..gate.runtime import Arrays
 from .format import Format
 from .precision import in_float32
+from .refused import check_exportable
 from .signature import Signature, TensorInfo, model_signature
 from .spec import ImageSpec
 
@@ -37,6 +38,7 @@ def network_and_inputs(
     """
     require_tensorflow("Exporting")
     require_export_hooks()
+    check_exportable(model, form)
     twin = in_float32(model)
     signature = model_signature(twin, inputs, form)
     arrays = default_inputs(signature, image) if inputs is None else check_inputs(signature, inputs, image)
@@ -73,7 +75,12 @@ def check_inputs(signature: Signature, inputs: object, image: ImageSpec | None =
     given = _by_name(signature, inputs)
     arrays = {}
     for name, info in signature.inputs.items():
-        array = np.asarray(given[name])
+        try:
+            array = np.asarray(given[name])
+        except ValueError as error:
+            raise UserError(
+                f"The input {name!r} is {a_kind(given[name])} of different shapes: give one array."
+            ) from error
         fits = len(array.shape) == len(info.shape) and all(
             want in (None, got) for want, got in zip(info.shape, array.shape, strict=True)
         )
@@ -96,6 +103,8 @@ def _by_name(signature: Signature, inputs: object) -> Mapping[str, object]:
 
     names, new = list(signature.inputs), signature.renamed["inputs"]
     if isinstance(inputs, Mapping):
+        if set(inputs) == set(names):
+            return inputs
         given = {new.get(name) or name: value for name, value in inputs.items()}
         if set(given) == set(names):
             return given

@@ -189,15 +189,35 @@ def _check_weights(artifact: Inspected, found: int, partly: bool) -> Check:
     once or as that number; so only kernels count from below: arrays of two axes and more, each once.
     """
     values = [weight.numpy() for weight in _all_weights(artifact.signatures)]
-    kernels = {value.tobytes() for value in values if sum(s > 1 for s in value.shape) > 1 and np.ptp(value) > 0}
     share = artifact.variant.share
-    least = int(share * sum(map(len, kernels)))
+    least = int(share * _bytes_of_kernels(values))
     needed = int(share * sum(value.nbytes for value in values))
     held = artifact.path.stat().st_size if artifact.path.is_file() else found
+    if least > held:  # is some of it never read, or folded?
+        least = int(share * _bytes_of_kernels([weight.numpy() for weight in _needed_weights(artifact.signatures)]))
     factor = _MOST_ROUNDED_BYTES if artifact.variant.rounded else artifact.form.most_weight_bytes
     most = float("inf") if factor is None or (partly and not artifact.variant.rounded) else factor * needed + _SMALL
     said = f"{found:,} bytes for weights of {needed:,} bytes, {least:,} of them in kernels"
     return Check("weights", least <= held and found <= most, said)
+
+
+def _bytes_of_kernels(values: "list[np.ndarray]") -> int:
+    kernels = {value.tobytes() for value in values if sum(s > 1 for s in value.shape) > 1 and np.ptp(value) > 0}
+    return sum(map(len, kernels))
+
+
+def _needed_weights(signatures: Signatures) -> "list[keras.Variable]":
+    """Return the weights that networks read at inference, without the factors of LoRA, whose product is folded."""
+    import tensorflow as tf
+
+    read = set()
+    for signature in signatures.values():
+        if isinstance(signature, Signature):
+            given = {name: tf.TensorSpec(info.shape, info.dtype) for name, info in signature.inputs.items()}
+            traced = tf.function(signature.call).get_concrete_function(given)
+            read |= {variable.ref() for variable in traced.variables}
+    kept = (weight for weight in _all_weights(signatures) if "lora_" not in weight.name)
+    return [weight for weight in kept if weight.value.ref() in read]
 
 
 def _all_weights(signatures: Signatures) -> "list[keras.Variable]":

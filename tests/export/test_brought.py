@@ -212,3 +212,119 @@ def test_codes_are_not_drawn_from_noise(tmp_path):
     artifact = export_model(keras.Model(codes, picture), tmp_path / "artifact", "saved_model", image=spec)
     assert "generate" not in artifact.signatures
     assert set(FORMATS) <= set(available_formats())
+
+
+@pytest.mark.parametrize("way", ["directly", "by tf2onnx"])
+def test_whole_numbers_are_divided_as_python_does(way, tmp_path):
+    numbers = keras.Input((7,), dtype="int32", name="numbers")
+    outputs = {"floor": numbers // 3, "rest": numbers % 3, "negative": numbers % -3, "over": numbers // -2}
+    if way == "by tf2onnx":
+        outputs["sorted"] = ops.sort(numbers)
+    artifact = export_model(keras.Model(numbers, outputs), tmp_path / "artifact", "onnx")
+    x = np.array([[-7, -4, -3, -1, 0, 5, 6]], "int32")
+    session = onnx_session(artifact.path)
+    found = dict(
+        zip((output.name for output in session.get_outputs()), session.run(None, {"numbers": x}), strict=True)
+    )
+    for name, expected in {"floor": x // 3, "rest": x % 3, "negative": x % -3, "over": x // -2}.items():
+        np.testing.assert_array_equal(found[name], expected, err_msg=name)
+
+
+def test_floats_are_divided_as_keras_does(tmp_path):
+    numbers = keras.Input((4,), name="numbers")
+    artifact = export_model(
+        keras.Model(numbers, {"f": numbers // 0.7, "m": numbers % 0.7}), tmp_path / "artifact", "onnx"
+    )
+    assert verify(artifact.path, keras.Model(numbers, {"f": numbers // 0.7, "m": numbers % 0.7})).passed
+
+
+def test_no_class_is_none_of_them(tmp_path):
+    codes = keras.Input((5,), dtype="int32", name="codes")
+    model = keras.Model(codes, k.Dense(2)(ops.one_hot(codes, 4)))
+    session = onnx_session(export_model(model, tmp_path / "artifact", "onnx").path)
+    x = np.array([[0, 3, -1, 4, 2]], "int32")
+    np.testing.assert_allclose(session.run(None, {"codes": x})[0], model(x), atol=1e-6)
+
+
+def in_litert(path, **given) -> dict[str, np.ndarray]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter(str(path)).get_signature_runner("serving_default")(**given)
+
+
+@pytest.mark.parametrize(
+    ("make", "x"),
+    [
+        (lambda v: ops.normalize(v), np.zeros((1, 4), np.float32)),
+        (lambda v: k.Dot(1, normalize=True)([v, 2.0 * v]), np.zeros((1, 4), np.float32)),
+        (lambda v: k.Dot(1, normalize=True)([v, 2.0 * v + 1.0]), np.float32([[1, -2, 3, 0.5]])),
+        (lambda v: ops.softplus(v), np.float32([[160, -160, 0, 90]])),
+        (lambda v: ops.log_sigmoid(v), np.float32([[200, -200, 0, -90]])),
+        (lambda v: k.Activation("softplus")(v), np.float32([[160, -160, 0, 90]])),
+    ],
+)
+def test_far_from_the_usual_numbers_too(make, x, tmp_path):
+    vector = keras.Input((4,), name="vector")
+    model = keras.Model(vector, make(vector))
+    artifact = export_model(model, tmp_path / "artifact", "tflite")
+    (found,) = in_litert(artifact.path, vector=x).values()
+    np.testing.assert_allclose(found, model(x), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+def test_weights_that_inference_never_reads_are_not_missed(format, tmp_path):
+    dense = k.Dense(256, name="dense")
+    vector = keras.Input((256,), name="vector")
+    model = keras.Model(vector, dense(vector))
+    dense.enable_lora(8)
+    dense.lora_kernel_b.assign(RANDOM.normal(0, 0.1, dense.lora_kernel_b.shape))
+    export_model(model, tmp_path / "lora", format)
+
+    class WithHead(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = k.Dense(8), k.Dense(4096)
+
+        def call(self, x, training=False):
+            made = self.body(x)
+            return self.head(made) if training else made
+
+    with_head = WithHead()
+    with_head(np.zeros((1, 16), np.float32), training=True)
+    export_model(with_head, tmp_path / "head", format, inputs=RANDOM.random((2, 16), np.float32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["dataset", "pairs", "generator", "list", "uneven list"])
+def test_calibration_comes_as_data_for_fit_does(form, tmp_path):
+    x, y = RANDOM.uniform(-1, 1, (20, 8, 8, 3)).astype("float32"), np.zeros(20)
+    given = {
+        "dataset": tf.data.Dataset.from_tensor_slices((x, y)).batch(7),
+        "pairs": (x, y),
+        "generator": ((x[i : i + 5], y[i : i + 5]) for i in range(0, 20, 5)),
+        "list": [x[:10], x[10:]],
+        "uneven list": [x[:3], x[3:]],
+    }[form]
+    image = keras.Input((8, 8, 3), name="image")
+    model = keras.Model(image, k.Conv2D(4, 3, padding="same")(image))
+    artifact = export_model(model, tmp_path / "artifact", "tflite", "static_int8", calibration=given)
+    assert artifact.parity["examples"] == 16
+
+
+def test_what_no_artifact_can_be_gets_a_remedy(tmp_path):
+    steps = keras.Input((None, 8), name="steps")
+    cases = {"give its Input a fixed number of steps": keras.Model(steps, k.TimeDistributed(k.Dense(4))(steps))}
+    fixed = keras.Input((6, 8), batch_size=2, name="steps")
+    cases["with stateful=False"] = keras.Model(fixed, k.LSTM(4, stateful=True)(fixed))
+    words = keras.Input((3,), dtype="string", name="words")
+    cases["behind the lookup"] = keras.Model(words, k.StringLookup(vocabulary=["a", "b"])(words))
+    quantized = keras.Sequential([keras.Input((8,)), k.Dense(4)])
+    quantized.layers[-1].quantize("int8")
+    cases["from before `quantize`"] = quantized
+    for remedy, model in cases.items():
+        with pytest.raises(UserError, match=remedy):
+            export_model(model, tmp_path / "artifact", "onnx")
+    batch = keras.Input((8, 8, 3), batch_size=4, name="image")
+    model = keras.Model(batch, k.Conv2D(4, 3)(batch))
+    with pytest.raises(UserError, match="takes 4 at once: make its Input without a batch_size"):
+        export_model(model, tmp_path / "a", "onnx", "static_int8", calibration=np.zeros((4, 8, 8, 3), np.float32))

@@ -15,11 +15,43 @@ def binary(kind: str) -> Handler:
     """Return the handler of an operation of two operands, either of which may be a number or an array."""
 
     def operate(call: Call) -> Value:
-        dtype = keras.backend.standardize_dtype(call.outputs[0].dtype)
-        operands = [call.value(call.argument(i, f"x{i + 1}"), dtype) for i in (0, 1)]
-        return broadcast(call.graph, kind, operands)
+        return broadcast(call.graph, kind, _two(call))
 
     return operate
+
+
+def floor_divide(call: Call) -> Value:
+    x, y = _two(call)
+    if x.dtype.startswith("float"):
+        return unary(call.graph, "Floor", broadcast(call.graph, "Div", [x, y]))
+    exact = broadcast(call.graph, "Sub", [x, broadcast(call.graph, "Mod", [x, y])])
+    return broadcast(call.graph, "Div", [exact, y])  # which ONNX would cut towards 0
+
+
+def modulo(call: Call) -> Value:
+    x, y = _two(call)
+    if not x.dtype.startswith("float"):
+        return broadcast(call.graph, "Mod", [x, y])  # of the divisor's sign, as Python's
+    times = unary(call.graph, "Floor", broadcast(call.graph, "Div", [x, y]))
+    return broadcast(call.graph, "Sub", [x, broadcast(call.graph, "Mul", [times, y])])
+
+
+def _two(call: Call) -> list[Value]:
+    """Return the operands of an operation of two, in the dtype of its result."""
+    dtype = keras.backend.standardize_dtype(call.outputs[0].dtype)
+    return [call.value(call.argument(i, f"x{i + 1}"), dtype) for i in (0, 1)]
+
+
+def one_hot(call: Call) -> Value:
+    """Translate one_hot by a comparison: ONNX' own counts -1 from the end, and Keras gives zeros."""
+    operation, graph = call.operation, call.graph
+    indices = graph.channels_last(graph.cast(call.input, "int32"))
+    axis = operation.axis % (indices.rank + 1)
+    shape = [operation.num_classes if i == axis else 1 for i in range(indices.rank + 1)]
+    classes = graph.constant(np.arange(operation.num_classes, dtype="int32").reshape(shape))
+    raised = graph.node("Unsqueeze", [indices.name, graph.integers([axis])])
+    result = call.result(graph.node("Equal", [raised, classes]))
+    return graph.cast(dataclasses.replace(result, dtype="bool"), result.dtype)
 
 
 def comparison(kind: str) -> Handler:
@@ -250,6 +282,8 @@ OPERATIONS: dict[str, Handler] = {
     "numpy.Multiply": binary("Mul"),
     "numpy.Divide": binary("Div"),
     "numpy.TrueDivide": binary("Div"),
+    "numpy.FloorDivide": floor_divide,
+    "numpy.Mod": modulo,
     "numpy.Power": binary("Pow"),
     "numpy.Maximum": binary("Max"),
     "numpy.Minimum": binary("Min"),
@@ -318,4 +352,5 @@ OPERATIONS: dict[str, Handler] = {
     "nn.TanhShrink": activation("tanh_shrink"),
     "nn.Softmax": softmax,
     "nn.Normalize": normalize,
+    "nn.OneHot": one_hot,
 }

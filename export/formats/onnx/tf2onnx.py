@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ...contract.signature import Signature
 
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 _NEWEST_OPSET = 18  # tf2onnx refuses newer ones
 
 
@@ -45,7 +46,7 @@ def convert(signature: "Signature", opset: int) -> onnx.ModelProto:
             input_names=tensors[: len(signature.inputs)],
             output_names=tensors[len(signature.inputs) :],
             opset=opset,
-            custom_op_handlers={"Erfc": (_erfc, [])},
+            custom_op_handlers={"Erfc": (_erfc, []), "FloorDiv": (_floor_div, []), "FloorMod": (_floor_mod, [])},
             tensors_to_rename=renamed,
         )
     _refuse_unknown(model, signature.model.name)
@@ -90,6 +91,38 @@ def _erfc(graph: "Graph", node: "Node", name: str, args: list) -> None:
     one = graph.make_const(f"{name}_one", np.array(1, dtype)).output[0]
     erf = graph.make_node("Erf", [given], shapes=shapes, dtypes=dtypes).output[0]
     graph.make_node("Sub", [one, erf], outputs=outputs, shapes=shapes, dtypes=dtypes)
+
+
+def _floor_div(graph: "Graph", node: "Node", name: str, args: list) -> None:
+    """Lower x // y, which tf2onnx cuts towards 0 where it is whole."""
+    x, y, shapes, dtypes, outputs = _taken(graph, node)
+    if dtypes[0] in _FLOATS:
+        quotient = graph.make_node("Div", [x, y], shapes=shapes, dtypes=dtypes).output[0]
+        graph.make_node("Floor", [quotient], outputs=outputs, shapes=shapes, dtypes=dtypes)
+        return
+    rest = graph.make_node("Mod", [x, y], shapes=shapes, dtypes=dtypes).output[0]
+    exact = graph.make_node("Sub", [x, rest], shapes=shapes, dtypes=dtypes).output[0]
+    graph.make_node("Div", [exact, y], outputs=outputs, shapes=shapes, dtypes=dtypes)
+
+
+def _floor_mod(graph: "Graph", node: "Node", name: str, args: list) -> None:
+    """Lower x % y, of the divisor's sign."""
+    x, y, shapes, dtypes, outputs = _taken(graph, node)
+    if dtypes[0] not in _FLOATS:
+        graph.make_node("Mod", [x, y], outputs=outputs, shapes=shapes, dtypes=dtypes)
+        return
+    quotient = graph.make_node("Div", [x, y], shapes=shapes, dtypes=dtypes).output[0]
+    times = graph.make_node("Floor", [quotient], shapes=shapes, dtypes=dtypes).output[0]
+    whole = graph.make_node("Mul", [times, y], shapes=shapes, dtypes=dtypes).output[0]
+    graph.make_node("Sub", [x, whole], outputs=outputs, shapes=shapes, dtypes=dtypes)
+
+
+def _taken(graph: "Graph", node: "Node") -> tuple:
+    """Take a node of two operands out of the graph, and return these, and what it gave."""
+    x, y = node.input
+    found = (x, y, node.output_shapes, node.output_dtypes, node.output)
+    graph.remove_node(node.name)
+    return found
 
 
 def _refuse_unknown(model: onnx.ModelProto, network: str) -> None:

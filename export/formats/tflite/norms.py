@@ -41,9 +41,29 @@ def instance_norm(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":
 
 def unit_norm(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":
     """Divide by the length; Keras multiplies by its inverse, which for zeros is NaN in XNNPACK."""
+    return _divided(x, layer.axis, 1e-12)
+
+
+def normalized(operation: "keras.Operation", x: "tf.Tensor") -> "tf.Tensor":
+    """Divide by the length, as `unit_norm`, for keras.ops.normalize of order 2."""
+    import keras
+
+    return _divided(x, operation.axis, keras.config.epsilon() if operation.epsilon is None else operation.epsilon)
+
+
+def cosine(layer: "keras.Layer", inputs: "list[tf.Tensor]") -> "tf.Tensor":
+    """Compute Dot(normalize=True) of vectors of length 1, or of zeros."""
+    import keras
+
+    axes = layer.axes if isinstance(layer.axes, list | tuple) else (layer.axes,) * 2
+    sides = [_divided(x, axis, keras.config.epsilon()) for x, axis in zip(inputs, axes, strict=True)]
+    return keras.layers.Dot(layer.axes)(sides)
+
+
+def _divided(x: "tf.Tensor", axis: int | tuple[int, ...], epsilon: float) -> "tf.Tensor":
     from keras import ops
 
-    return x / ops.maximum(ops.sqrt(ops.sum(ops.square(x), axis=layer.axis, keepdims=True)), 1e-12)
+    return x / ops.maximum(ops.sqrt(ops.sum(ops.square(x), axis=axis, keepdims=True)), epsilon)
 
 
 def layer_norm(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":

@@ -37,6 +37,9 @@ OPERATIONS = {
     "functions": lambda x: (
         ops.sin(x) + ops.cos(x) + ops.exp(x) + ops.log(abs(x) + 1) + ops.log1p(abs(x)) + ops.expm1(x)
     ),
+    "whole_parts": lambda x: (
+        ops.floor_divide(x, 0.7) + ops.mod(x, 0.7) + ops.one_hot(ops.cast(4 * x, "int32"), 3)[..., 0]
+    ),
     "steps": lambda x: ops.floor(3 * x) + ops.ceil(x) + ops.sign(x),
     "reciprocal": lambda x: ops.reciprocal(abs(x) + 1) + ops.erf(x),
     "clip": lambda x: ops.clip(x + 0.5, 0.0, 1.0),
