@@ -112,6 +112,16 @@ def test_generate_by_name(kerasgen, tmp_path, monkeypatch):
     assert (answers == 3).sum() >= 3
 
 
+def test_a_presets_folder_is_as_good_as_its_name(kerasgen, tmp_path):
+    """Of a conditional model, whose config.json is not a run's."""
+    folder = shutil.copytree(shipped("vae_digits").path, tmp_path / "mine")
+    options = ("--output", tmp_path / "pictures", "--n", 2, "--label", 3, "--sampler", "class_gaussian")
+    code, _, err = kerasgen("generate", folder, *options)
+    assert code == 0, err
+    code, _, err = kerasgen("evaluate", folder, "--k", 2, "--output", tmp_path / "evaluation.json")
+    assert code == 0, err
+
+
 def test_an_untrained_name_is_refused(kerasgen, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = kerasgen("generate", "vae_64", "--output", "pictures")

@@ -14,6 +14,7 @@ import numpy as np
 from kerasgen import values
 from kerasgen.errors import UserError, a_kind
 from kerasgen.files import atomic_write
+from kerasgen.presets import PresetFolder
 from kerasgen.runs import RunFolder, data_of, load_model
 from kerasgen.typing import Tensor
 
@@ -157,7 +158,8 @@ def check_classes(model: "FromNoise", run: str | os.PathLike, source: str, origi
 
 def _learned_names(run: str | os.PathLike) -> tuple[str, ...]:
     folder = RunFolder(run)
-    return tuple(folder.config().get("class_names", ())) if folder.exists() else ()
+    known = folder.exists() and not PresetFolder(run).exists()  # whose config.json is another
+    return tuple(folder.config().get("class_names", ())) if known else ()
 
 
 def _names_in(model: "FromNoise", source: str, origin: "Origin") -> tuple[str, ...]:
