@@ -294,7 +294,7 @@ def ready_sampler(
         return fitted_sampler(model, name, None, temperature), None
     folder = RunFolder(run)
     kept = None
-    if data is None and folder.exists() and find_sampler(name).needs_data:
+    if data is None and folder.model_file.is_file() and find_sampler(name).needs_data:
         kept = folder.sampler_file(f"{name}_{temperature:g}")
     if kept is not None and kept.is_file() and not model.num_attributes:
         return load_sampler(kept), None
