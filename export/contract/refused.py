@@ -36,9 +36,8 @@ def check_exportable(model: "keras.Model", form: Format | None) -> None:
             )
     for node in functional_nodes(model):
         layer = node.operation
-        steps = [tensor.shape[1] for tensor in node.input_tensors] if not node.is_input else []
         # Keras takes the number of examples for that of steps where both are open.
-        if isinstance(layer, keras.layers.TimeDistributed) and None in steps:
+        if isinstance(layer, keras.layers.TimeDistributed) and None in [t.shape[1] for t in node.input_tensors]:
             raise UserError(
                 f"The layer {layer.name!r} of {model.name!r} is a TimeDistributed over any number of steps, which "
                 "Keras itself computes wrong in a graph: give its Input a fixed number of steps."

@@ -9,11 +9,14 @@ import shlex
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from kerasgen.commands.report import Report
 from kerasgen.commands.train import train
+from kerasgen.commands.training_data import TrainingData
 from kerasgen.data import load
 from kerasgen.errors import UserError
+from kerasgen.models import VAE
 from kerasgen.runs import RunFolder
 from kerasgen.training.callbacks import StopOnNaN
 from tests.browser import browser
@@ -46,7 +49,7 @@ def test_the_report_tells_of_the_whole_run(run):
 
 def test_the_worst_and_the_best_are_measured(run):
     model = run.model()
-    batch = next(iter(load("digits", split="test", image_size=8, channels=1, batch_size=250)))
+    batch = next(iter(load("digits", "test", image_size=8, channels=1, batch_size=250, shuffle=True)))
     images, labels = np.asarray(batch["image"]), np.asarray(batch["label"])
     errors = np.sort(np.abs(model.reconstruct(images, labels) - images).mean((1, 2, 3)))
     page = run.report_file.read_text()
@@ -125,3 +128,20 @@ def test_the_report_in_a_browser(run, width):
         assert shown.run("return [...document.images].every(i => i.hidden || i.complete && i.naturalWidth > 0)")
         assert shown.complaints() == []
         assert shown.requests() == [address]
+
+
+@pytest.mark.slow
+def test_a_report_looks_at_all_classes_of_a_folder(tmp_path):
+    """Its files lie class by class: the first 64 would be of one, whose pictures hardly differ."""
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name, spread in (("blank", 2), ("noise", 120)):
+            (tmp_path / "d" / split / name).mkdir(parents=True)
+            for i in range(70):
+                pixels = np.clip(128 + random.normal(0, spread, (8, 8, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "d" / split / name / f"{i}.png")
+    settings = {**TINY, "data.batch_size": 16}
+    train("vae_64", tmp_path / "run", f"folder:{tmp_path / 'd'}", epochs=1, settings=settings)
+    data = TrainingData(VAE.loaders[0], RunFolder(tmp_path / "run").config()["data"], 0, 1)
+    labels = np.concatenate([batch["label"] for batch in data.mixed().take(4)])
+    assert 16 < labels.sum() < 48
