@@ -261,6 +261,9 @@ def in_litert(path, **given) -> dict[str, np.ndarray]:
         (lambda v: ops.softplus(v), np.float32([[160, -160, 0, 90]])),
         (lambda v: ops.log_sigmoid(v), np.float32([[200, -200, 0, -90]])),
         (lambda v: k.Activation("softplus")(v), np.float32([[160, -160, 0, 90]])),
+        (lambda v: k.Dense(3, activation="softplus")(v), np.float32([[160, -160, 0, 90]])),
+        (lambda v: k.Dense(3, activation=ops.log_sigmoid)(v), np.float32([[500, -300, 0, 90]])),
+        (lambda v: k.Conv1D(2, 2, activation="softplus")(v[..., None]), np.float32([[160, -160, 0, 900]])),
     ],
 )
 def test_far_from_the_usual_numbers_too(make, x, tmp_path):

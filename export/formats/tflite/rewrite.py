@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...contract.precision import is_functional
 from ..resize import resize_matrix
-from . import norms
+from . import activations, norms
 
 if TYPE_CHECKING:
     import keras
@@ -66,8 +66,9 @@ def _replacement(operation: "keras.Operation", half: bool) -> "keras.Operation":
         return _as_layer(operation, norms.normalized)
     if kind is keras.layers.Dot and operation.normalize:
         return _as_layer(operation, norms.cosine)
-    if _softplus_of(operation):
-        return _as_layer(operation, _softplus)
+    if activation := activations.computed_by(operation):
+        inner = activations.before_it(operation)
+        return _as_layer(operation, lambda _, x: activations.computed(activation, x if inner is None else inner(x)))
     if kind is keras.layers.UnitNormalization:
         return _as_layer(operation, norms.unit_norm)
     if half and kind is InstanceNormalization:
@@ -97,27 +98,6 @@ def _as_layer(original: "keras.Layer", function: "Callable[[keras.Layer, tf.Tens
             return self.original.compute_output_spec(inputs)
 
     return Rewritten()
-
-
-def _softplus_of(operation: "keras.Operation") -> str:
-    """Return "softplus" or "log_sigmoid" if that is all that an operation computes, else nothing."""
-    import keras
-
-    kind = type(operation)
-    if kind is keras.layers.Activation:
-        name = getattr(operation.activation, "__name__", "")
-        return name if name in ("softplus", "log_sigmoid") else ""
-    known = {"Softplus": "softplus", "LogSigmoid": "log_sigmoid"}
-    return known.get(kind.__name__, "") if kind.__module__ == "keras.src.ops.nn" else ""
-
-
-def _softplus(operation: "keras.Operation", x: "tf.Tensor") -> "tf.Tensor":
-    """Compute log(1 + exp(x)) without an exponential that overflows, which the runtime's own way does from 88 on."""
-    from keras import ops
-
-    x = -x if _softplus_of(operation) == "log_sigmoid" else x
-    found = ops.maximum(x, 0.0) + ops.log(1.0 + ops.exp(-ops.abs(x)))
-    return -found if _softplus_of(operation) == "log_sigmoid" else found
 
 
 def _place(operation: "keras.Operation", x: "tf.Tensor") -> "tf.Tensor":
