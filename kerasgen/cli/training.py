@@ -130,7 +130,7 @@ def train(
     print_next(
         *use,
         f"kerasgen evaluate {folder}",
-        f"kerasgen export {folder} --output saved_models/{quote(run.folder.name)}",
+        f"kerasgen export {folder} --output saved_models/{quote(run.folder.resolve().name)}",
     )
 
 
@@ -179,7 +179,7 @@ def distill(
     folder = quote(str(run.folder))
     print_next(
         f"kerasgen evaluate {folder}",
-        f"kerasgen export {folder} --output saved_models/{quote(run.folder.name)} --format tflite",
+        f"kerasgen export {folder} --output saved_models/{quote(run.folder.resolve().name)} --format tflite",
     )
 
 
