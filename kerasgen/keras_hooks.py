@@ -144,7 +144,7 @@ def given_to_inputs(model: "keras.Model", given: object) -> list:
     structure = getattr(model, "_inputs_struct", None)  # a model that isn't functional has none
     if isinstance(given, dict) and isinstance(structure, dict):
         given = {name: given[name] for name in structure}
-    elif isinstance(given, dict):
+    elif isinstance(given, dict) and structure is not None:
         names = [tensor.name for tensor in keras.tree.flatten(structure)]
         given = [given[name] for name in names] if set(names) <= given.keys() else given
     return keras.tree.flatten(given)

@@ -135,14 +135,9 @@ def _compared(
 
 def _examples(model: "FromNoise", source: str, split: str, origin: "Origin") -> tuple[np.ndarray, np.ndarray | None]:
     """Images and labels of a split, 10,000 at most, of all parts of it."""
-    from kerasgen.data import load, open_source
+    from kerasgen.data.loading import load_some
 
-    height, width, channels = model.image_shape
-    size = (height, width)
-    # The files of a folder lie class by class.
-    mixed = open_source(source, split, size, channels, **origin).count > _LARGEST
-    shown = load(source, split, image_size=size, channels=channels, shuffle=mixed, batch_size=250, **origin)
-    batches = list(shown.take(_LARGEST // 250))
+    batches = list(load_some(source, split, _LARGEST, 250, model.image_shape, origin))
     images = np.concatenate([batch["image"] for batch in batches])
     return images, np.concatenate([batch["label"] for batch in batches]) if "label" in batches[0] else None
 

@@ -215,15 +215,11 @@ def encode_source(
     Raises:
         UserError: there is no such source, or it lacks the labels that a conditional model needs.
     """
-    from kerasgen.data import load, open_source
+    from kerasgen.data.loading import load_some
 
-    (height, width, channels), origin = model.image_shape, origin or {}
-    size = (height, width)
-    # The files of a folder lie class by class.
-    mixed = open_source(source, "train", size, channels, **origin).count > _LARGEST
+    origin = origin or {}
     means, log_vars, labels = [], [], []
-    batches = load(source, "train", image_size=size, channels=channels, shuffle=mixed, batch_size=256, **origin)
-    for batch in batches.take(-(-_LARGEST // 256)):
+    for batch in load_some(source, "train", _LARGEST, 256, model.image_shape, origin):
         if "label" not in batch and label is not None:
             batch["label"] = np.full(len(batch["image"]), label, np.int32)
         if "label" not in batch and model.conditional:
@@ -243,7 +239,7 @@ def encode_source(
     found = np.concatenate(labels) if labels else None
     attributes = {}
     if found is not None and found.ndim == 2:
-        names = open_source(source, "train", size, channels, **origin).class_names
+        names = _names_in(model, source, origin)
         attributes = {name: column.astype(np.int64) for name, column in zip(names, found.T, strict=True)}
         found = None
     return Encoded(np.concatenate(means), np.concatenate(log_vars), found, attributes)

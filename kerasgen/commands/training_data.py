@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import keras
-
 from kerasgen.data import LOADERS
 from kerasgen.data.loading import halves_of, open_source, settled
 from kerasgen.errors import UserError
@@ -59,8 +57,10 @@ class TrainingData:
 
         The files of a folder lie class by class.
         """
-        first = len(keras.tree.flatten(next(iter(self.validation)))[0])
-        if self._name != "load" or first < self.arguments["batch_size"]:  # a mixed order has whole batches alone
+        if self._name != "load":
+            return self.validation
+        first = len(next(iter(self.validation))["image"])
+        if first < self.arguments["batch_size"]:  # a mixed order has whole batches alone
             return self.validation
         plain = {**self.arguments, "augmentation": "none", "balance": None}
         return LOADERS["load"](split="val", seed=0, shuffle=True, **plain)

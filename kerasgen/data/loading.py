@@ -12,7 +12,7 @@ from kerasgen.data import balance as balancing
 from kerasgen.data.augmentation import DRAWS, augmented, check_augmentation
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.sources import digits, domains, folder, lfw, openmoji, photos, pictures, side_by_side, tfds
-from kerasgen.data.sources.source import Fit, Kind, Source
+from kerasgen.data.sources.source import Fit, Kind, Origin, Source, picture_shape
 from kerasgen.errors import UserError
 from kerasgen.typing import Tensor
 
@@ -193,6 +193,26 @@ def load(
     return dataset if balance in (None, "sampling") else dataset.map(balancing.weighting(balance, labels))
 
 
+def load_some(
+    source: str, split: str, most: int, batch_size: int, shape: tuple[int, int, int], origin: Origin
+) -> "tf.data.Dataset":
+    """Batches of a split in its order, or of `most` examples or so from all parts of a larger one.
+
+    The files of a folder lie class by class: its first ones would be of one.
+
+    Args:
+        source, split, batch_size: see `load`.
+        most: examples.
+        shape: (height, width, channels) of the pictures.
+        origin: where a "tfds:NAME" lies.
+    """
+    height, width, channels = shape
+    size = (height, width)
+    mixed = open_source(source, split, size, channels, **origin).count > most
+    shown = load(source, split, image_size=size, channels=channels, shuffle=mixed, batch_size=batch_size, **origin)
+    return shown.take(-(-most // batch_size))
+
+
 def _changing(example: Callable[[Tensor], dict[str, Tensor]], augmentation: str, seed: int) -> Callable:
     """Return an example's function whose pictures are augmented, each place of the training in its own way.
 
@@ -203,7 +223,7 @@ def _changing(example: Callable[[Tensor], dict[str, Tensor]], augmentation: str,
 
     if augmentation == "none":
         return example
-    height, width, channels = tf.data.Dataset.range(1).map(example).element_spec["image"].shape
+    height, width, channels = picture_shape(example)
     check_augmentation(augmentation, channels, height == width)
 
     def changed(position: Tensor) -> dict[str, Tensor]:

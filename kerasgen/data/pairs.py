@@ -11,9 +11,9 @@ from kerasgen import values
 from kerasgen.data.cropping import check_batch, check_mode, cropped, fit_of
 from kerasgen.data.loading import find_kind, halves_of
 from kerasgen.data.order import batches, shuffled_index
-from kerasgen.data.reading import PictureError
+from kerasgen.data.reading import or_the_next
 from kerasgen.data.scanning import drawn
-from kerasgen.data.sources.source import Fit, Origin, Source
+from kerasgen.data.sources.source import Fit, Origin, Source, picture_shape
 from kerasgen.errors import UserError, sentence
 
 if TYPE_CHECKING:
@@ -197,27 +197,28 @@ def _pictures_of_rows(
     import tensorflow as tf
 
     table, readers = tf.constant(rows, tf.int64), [side.read for side in sides if side.read is not None]
-    warned: set[int] = set()
+    if len(readers) < len(sides):
 
-    def whole(place: np.ndarray) -> tuple[np.ndarray | np.int64, ...]:
-        for attempt in range(len(rows)):
-            chosen = (int(place) + attempt) % len(rows)
-            try:
-                return (*(read(int(i)) for read, i in zip(readers, rows[chosen], strict=True)), np.int64(chosen))
-            except PictureError as error:
-                if chosen not in warned:
-                    warned.add(chosen)
-                    warnings.warn(f"{error} The next pair takes its place.", stacklevel=2)
-        raise UserError("No pair of pictures can be read any more: look at the folders.")
+        def in_the_graph(place: "tf.Tensor") -> "tuple[list[tf.Tensor], tf.Tensor]":
+            return [side.example(table[place, i])["image"] for i, side in enumerate(sides)], table[place]
+
+        return in_the_graph
+
+    def read(place: int) -> list[np.ndarray]:
+        return [read_one(int(i)) for read_one, i in zip(readers, rows[place], strict=True)]
+
+    gone = "No pair of pictures can be read any more: look at the folders."
+    whole, shapes = or_the_next(read, len(rows), "pair", gone), [picture_shape(side.example) for side in sides]
+
+    def flat(place: np.ndarray) -> tuple[np.ndarray | np.int64, ...]:
+        pictures, chosen = whole(place)
+        return (*pictures, chosen)
 
     def of_row(place: "tf.Tensor") -> "tuple[list[tf.Tensor], tf.Tensor]":
-        shown = [side.example(table[place, i])["image"] for i, side in enumerate(sides)]
-        if len(readers) < len(sides):
-            return shown, table[place]
         kinds = (*[tf.float32] * len(sides), tf.int64)
-        *pictures, chosen = tf.numpy_function(whole, [place], kinds, stateful=False)
-        pictures = [tf.ensure_shape(one, like.shape) for one, like in zip(pictures, shown, strict=True)]
-        return pictures, table[tf.ensure_shape(chosen, ())]
+        *pictures, chosen = tf.numpy_function(flat, [place], kinds, stateful=False)
+        fitting = [tf.ensure_shape(picture, shape) for picture, shape in zip(pictures, shapes, strict=True)]
+        return fitting, table[tf.ensure_shape(chosen, ())]
 
     return of_row
 

@@ -1,10 +1,11 @@
 """One picture file of any kind: its head, and what it becomes as an array."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from kerasgen.untrusted import open_regular
 if TYPE_CHECKING:
     from PIL import Image
 
+_Read = TypeVar("_Read")
 # By EXIF orientation: Pillow's transposition (Image.Transpose) that turns the picture upright, and whether width
 # and height change places.
 _TURNS = {
@@ -190,6 +192,33 @@ def _shallow_rows(rows: np.ndarray, channels: int) -> np.ndarray:
 
     image = _flat(Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows), channels)
     return np.asarray(image, np.uint8).reshape(*rows.shape[:2], channels)
+
+
+def or_the_next(
+    read: Callable[[int], _Read], count: int, called: str, gone: str
+) -> Callable[[np.ndarray], tuple[_Read, np.int64]]:
+    """Return a function that reads a number below `count`, or the next that isn't damaged, and says which it was.
+
+    Args:
+        read: may raise `PictureError`, which becomes a warning, once for each number.
+        count: how many there are.
+        called: what a warning calls what takes the place.
+        gone: the sentence where nothing can be read.
+    """
+    warned: set[int] = set()
+
+    def whole(wanted: np.ndarray) -> tuple[_Read, np.int64]:
+        for attempt in range(count):
+            index = (int(wanted) + attempt) % count
+            try:
+                return read(index), np.int64(index)
+            except PictureError as error:
+                if index not in warned:
+                    warned.add(index)
+                    warnings.warn(f"{error} The next {called} takes its place.", stacklevel=2)
+        raise UserError(gone)
+
+    return whole
 
 
 def to_float(picture: np.ndarray) -> np.ndarray:

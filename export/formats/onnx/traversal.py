@@ -131,7 +131,7 @@ def _emitted(call: Call) -> list[Value]:
     if isinstance(operation, keras.Layer) and type(operation) not in OF_ANY_CALL:
         _refuse_options(call)
     if isinstance(operation, keras.Model):
-        return _run(call.graph, operation, _given(operation, call))
+        return _run(call.graph, operation, given_to_inputs(operation, call.argument(0, "inputs")))
     handler = handler_of(operation)
     if handler is None:
         raise call.refused(f"is {a_kind(operation)}, which has no direct translation")
@@ -143,13 +143,6 @@ def _emitted(call: Call) -> list[Value]:
             raise call.refused(f"takes {', '.join(sorted(others))}")
     found = handler(call)
     return found if isinstance(found, list) else [found]
-
-
-def _given(model: keras.Model, call: Call) -> list[Value]:
-    """Return what a nested model is called with, in the order of its inputs."""
-    if _nodes_of(model) is None:
-        raise Unsupported(f"the nested model {model.name!r} is not functional")
-    return given_to_inputs(_nodes_of(model), call.argument(0, "inputs"))
 
 
 def _refuse_options(call: Call) -> None:

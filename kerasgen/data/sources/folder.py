@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from kerasgen.data.deep import MOST_CHANNELS
-from kerasgen.data.reading import PictureError, numbers, read_picture, to_float
+from kerasgen.data.reading import PictureError, numbers, or_the_next, read_picture, to_float
 from kerasgen.data.scanning import READABLE, PictureFile, Scan, drawn, scan, splits_of
 from kerasgen.data.sources.source import Fit, Kind, Source, check_channels, check_split
 from kerasgen.errors import UserError
@@ -275,18 +275,8 @@ def _example(
     import tensorflow as tf
 
     label_table = tf.constant(labels, tf.int32)
-    warned: set[int] = set()
-
-    def whole(wanted: np.ndarray) -> tuple[np.ndarray, np.int64]:
-        for attempt in range(count):
-            index = (int(wanted) + attempt) % count
-            try:
-                return read(index), np.int64(index)
-            except PictureError as error:
-                if index not in warned:
-                    warned.add(index)
-                    warnings.warn(f"{error} The next picture takes its place.", stacklevel=2)
-        raise UserError("No picture of the folder can be read any more: look at the folder.")
+    gone = "No picture of the folder can be read any more: look at the folder."
+    whole = or_the_next(read, count, "picture", gone)
 
     def example(wanted: tf.Tensor) -> dict[str, tf.Tensor]:
         # Pillow decodes what TensorFlow's own operations can't (palettes, EXIF, damaged files), in parallel too.

@@ -127,6 +127,13 @@ class Kind:
     facts: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
 
 
+def picture_shape(example: Callable[[Tensor], dict[str, Tensor]]) -> Tensor:
+    """Return the shape of the pictures that a source's `example` gives, as far as it is known; none is read."""
+    import tensorflow as tf
+
+    return tf.data.Dataset.range(1).map(example).element_spec["image"].shape
+
+
 def check_split(source: str, split: str) -> None:
     """Raise `UserError` unless the split is "train", "val" or "test"; a source without a "val" gives its "test"."""
     if split not in ("train", "val", "test"):
