@@ -46,22 +46,24 @@ def export(request: "Request", path: Path) -> None:
     """Write the folder `path`.
 
     Raises:
-        UserError: the network draws random numbers, or gives an input back.
+        UserError: the network draws random numbers.
     """
     from kerasgen.files import scratch
 
+    from .rewriting import cloned, placed
     from .saved_model import save, traced
     from .tf_graph import quiet_tensorflow, refuse_randomness
 
     openvino, signature = import_runtime(), request.main
-    function = traced(signature)
+    function = traced(cloned(signature, placed))
     refuse_randomness(function.graph, signature.model.name, FORMAT.title)
     with scratch() as folder, quiet_tensorflow():
         save(folder / "saved", {"serving_default": function})
         model = openvino.convert_model(folder / "saved")
-        _refuse_inputs_as_outputs(model, signature.model.name)
-        for ports, names in ((model.inputs, signature.inputs), (model.outputs, signature.outputs)):
-            for port, name in zip(_in_order(ports, list(names)), names, strict=True):
+        ordered = [_in_order(model.inputs, list(signature.inputs)), _in_order(model.outputs, list(signature.outputs))]
+        _set_outputs_apart(model)
+        for ports, names in zip(ordered, (signature.inputs, signature.outputs), strict=True):
+            for port, name in zip(ports, names, strict=True):
                 port.get_tensor().set_names({name})
         _write(model, request, path, half=False)
 
@@ -88,24 +90,36 @@ def rounded(request: "Request", source: Path, path: Path) -> None:
     _write(rounded_model, request, path, half=False)
 
 
-def _refuse_inputs_as_outputs(model: "openvino.Model", network: str) -> None:
-    """Raise `UserError` for an output that is an input: it is one tensor here, and a tensor has one name."""
-    from kerasgen.errors import UserError
+def _set_outputs_apart(model: "openvino.Model") -> None:
+    """Give each output a tensor of its own, which has one name: an input may be an output, and one output be two."""
+    from openvino import opset13
 
-    sources = {result.input(0).get_source_output().get_node().get_type_name() for result in model.get_results()}
-    if "Parameter" in sources:
-        raise UserError(
-            f"{network!r} gives an input back as an output, and OpenVINO has one name for both: leave it out, "
-            "or export to another format."
-        )
+    taken = set()
+    for result in model.get_results():
+        source = result.input(0).get_source_output()
+        node = source.get_node()
+        place = (node.get_name(), source.get_index())
+        if place in taken or node.get_type_name() == "Parameter":
+            copy = opset13.convert(source, source.get_element_type().get_type_name())
+            result.input(0).replace_source_output(copy.output(0))
+        taken.add(place)
+    model.validate_nodes_and_infer_types()
 
 
 def _in_order(ports: list, names: list[str]) -> list:
-    """Return a converted model's ports in the order of the signature's names, which the tensors' names end with."""
-    by_name = {
-        name.split(":")[0].removeprefix("serving_default_"): port for port in ports for name in port.get_names()
-    }
-    return [by_name[name] for name in names]
+    """Return a converted model's ports in the order of the signature's names, which the tensors' names end with.
+
+    One tensor that leaves under several names has them all at each of its ports: any of these will do for any name.
+    """
+    left, found = list(ports), []
+    for name in names:
+        found.append(next(port for port in left if name in _names(port)))
+        left.remove(found[-1])
+    return found
+
+
+def _names(port: "openvino.Output") -> set[str]:
+    return {name.split(":")[0].removeprefix("serving_default_") for name in port.get_names()}
 
 
 def _write(model: "openvino.Model", request: "Request", path: Path, half: bool) -> None:

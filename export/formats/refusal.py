@@ -18,6 +18,7 @@ _LACKING = (
     re.compile(r"'tf\.(?P<operation>\w+)' op is neither a custom op nor a flex op"),  # TensorFlow's TFLite converter
     re.compile(r"No Op registered for (?P<operation>\w+)"),  # ONNX' checker
     re.compile(r"Tensorflow op \[(?P<path>[^:\]]+): (?P<operation>\w+)\] is not supported"),  # tf2onnx
+    re.compile(r"No conversion rule found for operations: (?P<operation>\w+)"),  # OpenVINO
 )
 _PATH = r'(?:"|Name: ){model}(?:_\d+)?/([\w./>-]*{operation}(?:_\d+)?)'
 _IN_KERAS = re.compile(r"Exception encountered when calling (\w+)\.call\(\)\.\s*(.*)", re.DOTALL)

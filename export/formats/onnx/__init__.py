@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from ...contract.format import Format, Option, Variant
 from ...gate.runtime import Arrays, Contents, Loaded
+from .walking import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     import onnx
 
     from ..registry import Request
@@ -107,7 +106,7 @@ def contents(path: str) -> Contents:
     import onnx
 
     model = onnx.load(path, load_external_data=False)
-    nodes = list(_nodes(model.graph.node)) + [node for f in model.functions for node in _nodes(f.node)]
+    nodes = list(walk(model.graph.node)) + [node for f in model.functions for node in walk(f.node)]
     foreign = {node.op_type for node in nodes if node.domain not in _STANDARD}
     # A file of its own could be any file.
     stored = model.graph.initializer
@@ -120,15 +119,6 @@ def contents(path: str) -> Contents:
         runtime_floor=f"onnxruntime {_RUNTIMES.get(opset, '?')} (opset {opset})",
         notes=next((json.loads(prop.value) for prop in model.metadata_props if prop.key == _NOTES), {}),
     )
-
-
-def _nodes(nodes: "Iterable[onnx.NodeProto]") -> "Iterator[onnx.NodeProto]":
-    """Yield nodes with those of the graphs inside them: branches and loops."""
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for graph in [attribute.g, *attribute.graphs]:
-                yield from _nodes(graph.node)
 
 
 def load(path: str, threads: int = 0) -> Loaded:

@@ -7,6 +7,7 @@ import numpy as np
 from kerasgen.files import scratch
 
 from ...contract.calibration import Calibration, refuse_without_weights
+from .walking import walk
 
 if TYPE_CHECKING:
     import onnx
@@ -33,12 +34,34 @@ def quantized(model: "onnx.ModelProto", variant: str, calibration: Calibration |
 
 def _float16(model: "onnx.ModelProto") -> "onnx.ModelProto":
     from onnxruntime.transformers.float16 import convert_float_to_float16
-    from onnxruntime.transformers.onnx_model import OnnxModel
 
     model = convert_float_to_float16(model, keep_io_types=True)
-    # The casts of a second input are appended after their readers.
-    OnnxModel.graph_topological_sort(model.graph, is_deterministic=True)
+    _sort(model.graph)
     return model
+
+
+def _sort(graph: "onnx.GraphProto") -> None:
+    """Put each operator after what it reads: the conversion appends its casts.
+
+    ONNX Runtime's own sort doesn't see what a loop or a branch reads inside it.
+    """
+    nodes = list(graph.node)
+    makers = {name: node for node in nodes for name in node.output}
+    found: dict[int, onnx.NodeProto] = {}
+
+    def place(node: "onnx.NodeProto") -> None:
+        if id(node) in found:
+            return
+        for inner in walk([node]):
+            for name in inner.input:
+                if name in makers and makers[name] is not node:
+                    place(makers[name])
+        found[id(node)] = node
+
+    for node in nodes:
+        place(node)
+    del graph.node[:]
+    graph.node.extend(found.values())
 
 
 def _dynamic(model: "onnx.ModelProto") -> "onnx.ModelProto":

@@ -4,13 +4,11 @@ XNNPACK doesn't take MIRROR_PAD, and a group normalization makes five-dimensiona
 both split the graph. Here a mirror is slices and concatenations, and a norm four-dimensional arithmetic.
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...contract.precision import is_functional
 from ..resize import resize_matrix
+from ..rewriting import as_layer, cloned, placed
 from . import activations, norms
 
 if TYPE_CHECKING:
@@ -18,9 +16,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from ...contract.signature import Signature
-
-
-_PLACES = {("keras.src.ops.numpy", name) for name in ("Argmax", "Argmin")}
 
 
 def rewritten(signature: "Signature", half: bool = False) -> "Signature":
@@ -32,21 +27,7 @@ def rewritten(signature: "Signature", half: bool = False) -> "Signature":
         signature: of the network, as a client calls it.
         half: whether the file is for 16 bits. Its norms then sum nothing that 16 bits don't hold.
     """
-    import keras
-
-    model = signature.model
-    if not getattr(model, "inputs", None) or not is_functional(model):
-        return signature
-    replacement = functools.partial(_replacement, half=half)
-    clone = keras.models.clone_model(model, clone_function=replacement, recursive=True)
-    structure = clone.inputs[0] if isinstance(clone, keras.Sequential) else clone.input
-
-    def call(tensors: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
-        packed = keras.tree.pack_sequence_as(structure, [tensors[name] for name in signature.inputs])
-        outputs = keras.tree.flatten(clone(packed, training=False))
-        return dict(zip(signature.outputs, outputs, strict=True))
-
-    return dataclasses.replace(signature, model=clone, network_call=call)
+    return cloned(signature, functools.partial(_replacement, half=half))
 
 
 def _replacement(operation: "keras.Operation", half: bool) -> "keras.Operation":
@@ -57,59 +38,26 @@ def _replacement(operation: "keras.Operation", half: bool) -> "keras.Operation":
     # Exact classes: a subclass may compute something else.
     kind = type(operation)
     if kind is ReflectionPadding2D:
-        return _as_layer(operation, _mirror)
+        return as_layer(operation, _mirror)
     if kind is keras.layers.Resizing or (kind.__module__, kind.__name__) == ("keras.src.ops.image", "Resize"):
-        return _as_layer(operation, _resized) if _by_filter(operation) else operation
-    if (kind.__module__, kind.__name__) in _PLACES:
-        return _as_layer(operation, _place)
+        return as_layer(operation, _resized) if _by_filter(operation) else operation
     if (kind.__module__, kind.__name__) == ("keras.src.ops.nn", "Normalize") and operation.order == 2:
-        return _as_layer(operation, norms.normalized)
+        return as_layer(operation, norms.normalized)
     if kind is keras.layers.Dot and operation.normalize:
-        return _as_layer(operation, norms.cosine)
+        return as_layer(operation, norms.cosine)
     if activation := activations.computed_by(operation):
         inner = activations.before_it(operation)
-        return _as_layer(operation, lambda _, x: activations.computed(activation, x if inner is None else inner(x)))
+        return as_layer(operation, lambda _, x: activations.computed(activation, x if inner is None else inner(x)))
     if kind is keras.layers.UnitNormalization:
-        return _as_layer(operation, norms.unit_norm)
+        return as_layer(operation, norms.unit_norm)
     if half and kind is InstanceNormalization:
-        return _as_layer(operation, norms.instance_norm)
+        return as_layer(operation, norms.instance_norm)
     if half and kind is keras.layers.LayerNormalization and not operation.rms_scaling:
-        return _as_layer(operation, norms.layer_norm)
+        return as_layer(operation, norms.layer_norm)
     picture = kind in (keras.layers.GroupNormalization, GroupNormalization) and len(operation.input.shape) == 4
     if picture and operation.axis in (-1, 3):
-        return _as_layer(operation, norms.group_norm_in_half if half else norms.group_norm)
-    return operation
-
-
-def _as_layer(original: "keras.Layer", function: "Callable[[keras.Layer, tf.Tensor], tf.Tensor]") -> "keras.Layer":
-    import keras
-
-    class Rewritten(keras.layers.Layer):
-        """Another way to compute what `original` does, with its weights."""
-
-        def __init__(self):
-            super().__init__(name=original.name, dtype="float32")
-            self.original = original
-
-        def call(self, inputs):
-            return function(self.original, inputs)
-
-        def compute_output_spec(self, inputs):
-            return self.original.compute_output_spec(inputs)
-
-    return Rewritten()
-
-
-def _place(operation: "keras.Operation", x: "tf.Tensor") -> "tf.Tensor":
-    """Find an extreme by TensorFlow's own operation: Keras looks at the sign's bit before, to tell -0.0 from 0.0."""
-    import tensorflow as tf
-
-    find = tf.argmax if type(operation).__name__ == "Argmax" else tf.argmin
-    if operation.axis is None:
-        found = find(tf.reshape(x, [-1]), axis=0, output_type=tf.int32)
-        return tf.reshape(found, [1] * len(x.shape)) if operation.keepdims else found
-    found = find(x, axis=operation.axis, output_type=tf.int32)
-    return tf.expand_dims(found, operation.axis) if operation.keepdims else found
+        return as_layer(operation, norms.group_norm_in_half if half else norms.group_norm)
+    return placed(operation)
 
 
 def _mirror(layer: "keras.Layer", x: "tf.Tensor") -> "tf.Tensor":

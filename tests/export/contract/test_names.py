@@ -39,13 +39,19 @@ def test_names_that_python_or_a_format_does_not_allow(format, tmp_path):
 def test_an_output_that_is_an_input(format, tmp_path):
     image = keras.Input((8, 8, 3), name="image")
     model = keras.Model(image, [image, layers.Conv2D(2, 3, name="features")(image)])
-    if format == "openvino":
-        with pytest.raises(UserError, match="gives an input back as an output, and OpenVINO has one name for both"):
-            export_model(model, tmp_path / "net", format)
-        return
     artifact = export_model(model, tmp_path / "net", format)
     assert set(artifact.signatures["serving_default"]["outputs"]) == {"generated_image", "features"}
     assert json.loads(artifact.manifest.read_text())["renamed"]["outputs"] == {"image": "generated_image"}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_one_output_by_two_names(format, tmp_path):
+    image = keras.Input((8, 8, 3))
+    features = layers.Conv2D(2, 3)(image)
+    labels = ops.argmax(features, axis=-1)
+    outputs = {"first": features, "labels": labels, "second": features, "third": labels}
+    artifact = export_model(keras.Model(image, outputs), tmp_path / "net", format)
+    assert set(artifact.signatures["serving_default"]["outputs"]) == set(outputs)
 
 
 @pytest.mark.slow
