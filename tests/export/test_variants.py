@@ -47,3 +47,15 @@ def test_psnr_is_the_formula():
     expected = np.array([0.0, 1.0, 2.0])
     found = expected + np.array([0.1, -0.1, 0.1])
     assert psnr(found, expected) == pytest.approx(20 * np.log10(2 / 0.1))
+
+
+@pytest.mark.parametrize("variant", ["float16", "static_int8"])
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+def test_recurrent_networks_whose_weights_lie_in_loops(format, variant, tmp_path):
+    steps, layers = keras.Input((12, 6)), keras.layers
+    x = layers.Bidirectional(layers.GRU(8, return_sequences=True))(steps)
+    network = keras.Model(steps, layers.Dense(3)(layers.LSTM(8)(x)))
+    series = np.random.default_rng(0).normal(size=(24, 12, 6)).astype("float32")
+    options = {"calibration": series[:16]} if variant == "static_int8" else {}
+    artifact = export_model(network, tmp_path / "net", format, variant, inputs=series[16:], **options)
+    assert artifact.variant == variant

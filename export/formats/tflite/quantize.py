@@ -33,7 +33,7 @@ def quantized(content: bytes, variant: str, calibration: Calibration | None) -> 
         else:
             recipe.add_static_config(".*", name, activation_num_bits=8, weight_num_bits=8)
     with quiet_tensorflow(), warnings.catch_warnings():
-        # That it keeps all tensors for a look at them is what calibration wants.
+        # The quantizer keeps all tensors to look whether each has a range.
         warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors", category=UserWarning)
         ranges = None if calibration is None else _ranges(content, recipe, calibration)
         work = quantizer.Quantizer(content, recipe.get_quantization_recipe())
@@ -52,11 +52,17 @@ def _half() -> "OpQuantizationConfig":
 
 def _ranges(content: bytes, recipe: "RecipeManager", calibration: Calibration) -> dict:
     """Return the least and the largest value of each tensor over all examples."""
-    from ai_edge_quantizer.calibrator import Calibrator
+    from ai_edge_quantizer.calibrator import CalibrationMode, Calibrator
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
     # The quantizer's own `calibrate` averages the ranges over the examples; values beyond are cut, which cost the
     # preset cyclegan_photo_dusk 29 dB.
-    calibrator = Calibrator(content, num_threads=os.cpu_count() or 1, qsv_update_func=min_max_update)
+    # The profiler sees each tensor as it is made; the other mode reads a loop's afterwards, when they are gone.
+    calibrator = Calibrator(
+        content,
+        num_threads=os.cpu_count() or 1,
+        mode=CalibrationMode.CALIBRATION_PROFILER_BASED,
+        qsv_update_func=min_max_update,
+    )
     calibrator.calibrate({"serving_default": calibration.examples}, recipe)
     return calibrator.get_model_qsvs()
