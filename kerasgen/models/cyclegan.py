@@ -442,6 +442,10 @@ class CycleGAN(GenerativeModel):
         made, given = shown["translation"], shown["input"]
         return Answers(shown, made, real, shown.get("truth"), given, returned=shown["cycle"])
 
+    def forget_training(self) -> None:
+        self.pool_a.empty()
+        self.pool_b.empty()
+
     def networks_to_export(self) -> dict[str, ExportedNetwork]:
         """Return both generators: images in [-1, 1] to images in [-1, 1]."""
         generators = {"generator_a2b": self.generator_a2b, "generator_b2a": self.generator_b2a}

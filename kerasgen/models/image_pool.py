@@ -51,6 +51,11 @@ class ImagePool(keras.layers.Layer):
         self.seen.assign(seen)
         return tf.ensure_shape(answers, images.shape)
 
+    def empty(self) -> None:
+        """Forget all images."""
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))
+
     def _exchange(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One image after the other: answers, the pool's content and count afterwards."""
         start = tf.convert_to_tensor(self.seen.value)

@@ -21,6 +21,7 @@ from kerasgen.untrusted import Fault, bounded_weights, check_finite, count_weigh
 
 _PACKAGES = ("kerasgen", "keras", "tensorflow")
 _HUB = "hf://"
+_PACKING = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 P = TypeVar("P", bound="Pretrained")
 
 
@@ -42,6 +43,9 @@ class Pretrained:
         @property
         def weights(self) -> list[keras.Variable]: ...
         def count_params(self) -> int: ...
+
+    def forget_training(self) -> None:
+        """Set back what only a training that goes on needs: another one begins without it."""
 
     @classmethod
     def from_preset(cls, preset: str | os.PathLike, load_weights: bool = True, **overrides: Config) -> Self:
@@ -84,7 +88,8 @@ class Pretrained:
     ) -> None:
         """Write config.json, model.weights.h5 and metadata.json, which `from_preset` reads.
 
-        The optimizer is left out. A folder of that name is replaced as a whole.
+        The optimizer is left out, and what else only a training that goes on needs, such as the images that a
+        discriminator remembers. A folder of that name is replaced as a whole.
 
         Args:
             folder: the folder to write.
@@ -101,6 +106,7 @@ class Pretrained:
         """
         twin = type(self).from_config(self.get_config())  # without the optimizer, which would go into the file too
         twin.set_weights(self.get_weights())
+        twin.forget_training()
         versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
         known = {
             "versions": {"python": platform.python_version(), **versions},
@@ -112,25 +118,28 @@ class Pretrained:
             temporary.mkdir()
             written = PresetFolder(temporary)
             twin.save_weights(written.weights_file)
-            if half:
-                _halve(written.weights_file)
+            _pack(written.weights_file, half)
             written.write(type(self).__name__, config, known | dict(metadata or {}))
 
 
-def _halve(file: Path) -> None:
-    """Write a file of weights anew, in float16 what is float32 and not too large for it."""
+def _pack(file: Path, half: bool) -> None:
+    """Write a file of weights anew, in as few bytes as it takes; in float16 what may be and fits, if `half`."""
     import h5py
 
-    fresh = file.with_name("half.h5")
-    with h5py.File(file) as whole, h5py.File(fresh, "w") as halved:
+    fresh = file.with_name("packed.h5")
+    # The format of HDF5 1.10 spends a third of the older one's bytes on names.
+    with h5py.File(file) as whole, h5py.File(fresh, "w", libver=("v110", "v110")) as packed:
 
         def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
             if isinstance(item, h5py.Group):
-                copied = halved.require_group(name)
+                copied = packed.require_group(name)
             else:
                 values = item[()]
                 fits = values.dtype == np.float32 and np.abs(values).max(initial=0) <= np.finfo(np.float16).max
-                copied = halved.create_dataset(name, data=values.astype(np.float16) if fits else values)
+                kept = values.astype(np.float16) if half and fits else values
+                # To compress a few numbers would cost more than it saves, and a chunk has 4 GiB at most.
+                packing = _PACKING | {"chunks": kept.shape} if 64 < kept.size < 2**29 else {}
+                copied = packed.create_dataset(name, data=kept, **packing)
             copied.attrs.update(item.attrs)
 
         copy("/", whole)

@@ -122,6 +122,31 @@ def test_half_stores_each_weight_rounded_once(trained, tmp_path):
     vae.set_weights(VAE.from_preset(folder).get_weights())
 
 
+def test_what_only_a_training_needs_is_left_out(tmp_path):
+    """The images that CycleGAN's discriminators remember are of other pictures than the next training's."""
+    generators, discriminators = {"filters": 4, "blocks": 1, "downsamplings": 1}, {"filters": 4, "downsamplings": 1}
+    model = CycleGAN(8, generator_options=generators, discriminator_options=discriminators, pool_size=50)
+    for pool in (model.pool_a, model.pool_b):
+        pool(np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype("float32"))
+    held = [np.array(variable) for variable in model.pool_a.variables]
+    model.save_to_preset(tmp_path / "preset")
+    for kept, variable in zip(held, model.pool_a.variables, strict=True):
+        np.testing.assert_array_equal(kept, variable)  # the model itself is as it was
+    again = CycleGAN.from_preset(tmp_path / "preset")
+    assert not any(np.any(variable) for pool in (again.pool_a, again.pool_b) for variable in pool.variables)
+    for kept, variable in zip(model.learned_variables, again.learned_variables, strict=True):
+        np.testing.assert_array_equal(kept, variable)
+
+
+def test_a_file_is_packed(tmp_path):
+    """A picture's worth of zeros takes no room."""
+    generators = {"filters": 4, "blocks": 1, "downsamplings": 1}
+    model = CycleGAN(64, generator_options=generators, discriminator_options={"filters": 4, "downsamplings": 1})
+    model.save_to_preset(tmp_path / "preset")
+    assert model.pool_a.images.shape == (50, 64, 64, 3)
+    assert (tmp_path / "preset" / "model.weights.h5").stat().st_size < 200_000
+
+
 def damaged(folder):
     data = bytearray((folder / "model.weights.h5").read_bytes())
     data[len(data) // 2] ^= 1
