@@ -17,6 +17,7 @@ from kerasgen.values import room
 from .contract.inputs import check_sizes, network_and_inputs
 from .contract.manifest import digest_of, read_manifest
 from .contract.served import main_signature
+from .formats.refusal import refusing_inputs
 from .formats.registry import find_format, format_of, signatures_of
 from .gate.forks import imported_once
 from .gate.gate import SIGNATURE
@@ -106,7 +107,8 @@ def _sent_and_expected(
     main = main_signature(signatures_of(form, network, image, {}, manifest["layout"]))
     sent = main.examples(arrays)
     check_sizes(main, sent)
-    return sent, main.reference(sent)
+    with refusing_inputs(model, arrays):
+        return sent, main.reference(sent)
 
 
 def _random(random: np.random.Generator, info: dict) -> np.ndarray:

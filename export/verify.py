@@ -15,7 +15,7 @@ from .contract.inputs import check_sizes, network_and_inputs
 from .contract.manifest import read_manifest
 from .contract.served import main_signature
 from .contract.spec import ImageSpec
-from .formats.refusal import refusing
+from .formats.refusal import refusing, refusing_inputs
 from .formats.registry import FormatModule, Request, checked_options, find_format, format_of, signatures_of
 from .gate.forks import imported_once
 from .gate.gate import SIGNATURE, Again, Check, Inspected, Inspection, inspect, tolerance_text
@@ -106,7 +106,8 @@ def verify(
     sent = {name: signature.examples(arrays) for name, signature in signatures.items()}
     main = main_signature(signatures)
     check_sizes(main, sent[SIGNATURE])
-    keras = {name: signature.reference(sent[name]) for name, signature in signatures.items()}
+    with refusing_inputs(model, arrays):
+        keras = {name: signature.reference(sent[name]) for name, signature in signatures.items()}
     artifact = Inspected(format_name, form, kind, path, signatures, sent, keras)
     given = calibration if calibration is not None or not kind.calibrated else arrays
     measured = read_calibration(network, kind, given, arrays, image)

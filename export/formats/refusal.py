@@ -1,7 +1,7 @@
 """One sentence for whatever a converter or a checker raises: which layer or operation, and the way out."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from ..contract.format import Format
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 _MOST = 160  # characters of what a library said
 # How the libraries name an operation that the format lacks, and where it stands in the graph.
@@ -41,23 +42,56 @@ def refusing(model: "keras.Model", form: Format) -> Iterator[None]:
         raise UserError(explained(error, model, form)) from error
 
 
+@contextmanager
+def refusing_inputs(model: "keras.Model", inputs: "Mapping[str, np.ndarray]") -> Iterator[None]:
+    """Turn an exception of a Keras model that computes on somebody's inputs into a `UserError`.
+
+    Raises:
+        UserError: it can't take them, such as pictures of a size that its levels don't divide.
+    """
+    try:
+        yield
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        text = _STYLES.sub("", str(error))
+        where, said = _in_keras(text, model) or (type(error).__name__, text)
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
+        raise UserError(
+            f"{_name(model)!r} can't take these inputs, {shapes}: {where} says {_short(said)!r}; give others."
+        ) from error
+
+
 def explained(error: Exception, model: "keras.Model", form: Format) -> str:
     """Return the sentence about a failed conversion."""
     text = _STYLES.sub("", str(error))
-    name = getattr(model, "name", type(model).__name__)
+    name = _name(model)
     start, other = f"{name!r} can't be exported to {form.title}: ", "or export it to another format"
     lacking = next((found for pattern in _LACKING if (found := pattern.search(text))), None)
     if lacking is not None:
         operation = lacking["operation"]
         where = _layer(model, lacking.groupdict().get("path") or _path(text, name, operation))
         return f"{start}{where} needs the operation {operation}, which {form.title} lacks; replace it, {other}."
-    in_keras = _IN_KERAS.search(text)
+    in_keras = _in_keras(text, model)
     if in_keras is not None:
-        kind, reason = in_keras.groups()
-        names = [layer.name for layer in _layers(model) if type(layer).__name__ == kind]
-        where = f"the layer {', '.join(map(repr, names[:3]))} ({kind})" if names else f"a layer ({kind})"
+        where, reason = in_keras
         return f"{start}{where} says {_short(reason)!r}; {_way_out(model, reason)}replace the layer, {other}."
     return f"{start}{type(error).__name__} says {_short(text)!r}; replace what that names, {other}."
+
+
+def _name(model: "keras.Model") -> str:
+    return getattr(model, "name", type(model).__name__)
+
+
+def _in_keras(text: str, model: "keras.Model") -> tuple[str, str] | None:
+    """Return which layer failed, in words, and what it says, if Keras named its class."""
+    found = _IN_KERAS.search(text)
+    if found is None:
+        return None
+    kind, reason = found.groups()
+    names = [repr(layer.name) for layer in _layers(model) if type(layer).__name__ == kind]
+    which = f"one of the layers {', '.join(names[:3])}" if len(names) > 1 else " ".join(["the layer", *names])
+    return f"{which} ({kind})" if names else f"a layer ({kind})", reason
 
 
 def _short(text: str) -> str:

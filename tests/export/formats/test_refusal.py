@@ -10,7 +10,8 @@ import pytest
 from keras import layers, ops
 
 from kerasgen.errors import UserError
-from kerasgen.export import GateError, ImageSpec, export_model, verify
+from kerasgen.export import GateError, ImageSpec, benchmark, export_model, verify
+from kerasgen.networks import unet_generator
 
 
 def through(*steps, shape=(16, 16, 3)) -> keras.Model:
@@ -56,6 +57,16 @@ def test_bilinear_upsampling_at_open_sizes_names_the_layer_and_the_size(tmp_path
         export_model(model, tmp_path / "net")
     artifact = export_model(model, tmp_path / "net", image=ImageSpec(size=24))  # the way out
     assert verify(artifact.path, model).passed
+
+
+def test_inputs_that_the_network_itself_cannot_take(tmp_path):
+    network = unet_generator(filters=4, downsamplings=2)
+    path = export_model(network, tmp_path / "net", "onnx", inputs=np.zeros((1, 16, 16, 3), "float32")).path
+    odd = np.zeros((2, 17, 16, 3), "float32")
+    said = r"can't take these inputs, image \[2, 17, 16, 3\]: the layer 'skip1' \(Concatenate\) says .* give others"
+    for asked in (lambda: verify(path, network, odd), lambda: benchmark([path], network, odd)):
+        with pytest.raises(UserError, match=said):
+            asked()
 
 
 _CRASH = """
