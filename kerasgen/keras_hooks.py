@@ -86,17 +86,25 @@ def require_export_hooks() -> None:
     _require(EXPORT, owners)
 
 
-def functional_nodes(model: "keras.Model") -> list:
+def functional_form(model: "keras.Model | keras.Function") -> "keras.Model | keras.Function | None":
+    """Return the functional model whose nodes say all that a model computes; None if a `call` of its own does."""
+    import keras
+
+    call = type(model).call
+    if call is keras.Sequential.call:
+        return model._functional
+    of_nodes = call is keras.Function.call or call.__qualname__ == "Functional.call"
+    return model if of_nodes else None
+
+
+def functional_nodes(model: "keras.Model | keras.Function") -> list:
     """Return the calls that a functional model or a sequence is made of, the inputs first; none of any other model.
 
     Raises:
         UserError: Keras lacks the private names that this leans on.
     """
-    import keras
-
     _require(GRAPH, _graphs())
-    model = model._functional if isinstance(model, keras.Sequential) else model
-    by_depth = getattr(model, "_nodes_by_depth", {})
+    by_depth = getattr(functional_form(model), "_nodes_by_depth", {})
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 

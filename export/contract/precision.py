@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from kerasgen.errors import UserError, a_kind
-from kerasgen.keras_hooks import copy_weights
+from kerasgen.keras_hooks import copy_weights, functional_form
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +24,7 @@ def in_float32(model: "keras.Model") -> "keras.Model":
 
     if not isinstance(model, keras.Model) or not any(map(_is_half, model._flatten_layers())):
         return model
-    twin = _cloned(model) if is_functional(model) else _rebuilt(model)
+    twin = _cloned(model) if functional_form(model) is not None else _rebuilt(model)
     still = [layer.name for layer in twin._flatten_layers() if _is_half(layer)]
     if still:
         raise UserError(
@@ -44,14 +44,6 @@ def _is_half(layer: "keras.Layer") -> bool:
     return not isinstance(layer, keras.Model) and layer.compute_dtype in _HALVES
 
 
-def is_functional(model: "keras.Model") -> bool:
-    """Say whether a model's nodes say all that it computes; a subclass may have a `call` of its own."""
-    import keras
-
-    call = type(model).call
-    return call is keras.Sequential.call or call.__qualname__ == "Functional.call"
-
-
 def _cloned(model: "keras.Model", made: "dict[int, keras.Operation] | None" = None) -> "keras.Model":
     """Return a functional model in float32, with layers of its own; what is `made` already is used again."""
     import keras
@@ -64,7 +56,7 @@ def _cloned(model: "keras.Model", made: "dict[int, keras.Operation] | None" = No
             made[id(operation)] = _cloned(operation, made) if nested else _recreated(operation)
         return made[id(operation)]
 
-    if not is_functional(model):
+    if functional_form(model) is None:
         raise UserError(
             f"The nested model {model.name!r} is {a_kind(model)} of mixed precision with a call of its own, "
             "which can't be made again in float32: make it in float32 and copy its weights."

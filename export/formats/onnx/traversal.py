@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from kerasgen.errors import a_kind
-from kerasgen.keras_hooks import given_to_inputs
+from kerasgen.keras_hooks import functional_form, given_to_inputs
 
 from .arithmetic import with_constant
 from .call import Call
@@ -39,7 +39,7 @@ def emit(signature: "Signature", opset: int = 18, half: bool = False) -> onnx.Mo
         Unsupported: a layer, or an option of one, has no direct translation; the message names it.
     """
     model = signature.model
-    if _nodes_of(model) is None:
+    if functional_form(model) is None:
         raise Unsupported(f"{model.name!r} is not a functional model")
     graph = Graph(opset, half)
     outputs = _run(graph, model, [_enter(graph, signature, name) for name in signature.inputs])
@@ -100,18 +100,9 @@ def _described(signature: "Signature", name: str, info: "TensorInfo", prefix: st
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(info.dtype)), shape)
 
 
-def _nodes_of(model: keras.Model) -> keras.Model | None:
-    """Return the functional model whose nodes say all that a model computes; None if its own code does."""
-    written = type(model).call
-    if written is keras.Sequential.call:
-        return model._functional
-    functional = (written.__module__, written.__qualname__) == ("keras.src.models.functional", "Functional.call")
-    return model if functional else None
-
-
 def _run(graph: Graph, model: keras.Model, inputs: list[Value]) -> list[Value]:
     """Emit a functional model, nested ones included, and return its outputs."""
-    nodes = _nodes_of(model)
+    nodes = functional_form(model)
     if nodes is None:
         raise Unsupported(f"the nested model {model.name!r} is not functional")
     values = {id(tensor): value for tensor, value in zip(nodes.inputs, inputs, strict=True)}
