@@ -21,7 +21,6 @@ from kerasgen.untrusted import Fault, bounded_weights, check_finite, count_weigh
 
 _PACKAGES = ("kerasgen", "keras", "tensorflow")
 _HUB = "hf://"
-_PACKING = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
 P = TypeVar("P", bound="Pretrained")
 
 
@@ -114,37 +113,14 @@ class Pretrained:
             "date_saved": date.today().isoformat(),
         }
         config = {name: value for name, value in self.get_config().items() if name != "name"}
+        from kerasgen.models.packing import pack
+
         with atomic_write(folder) as temporary:
             temporary.mkdir()
             written = PresetFolder(temporary)
             twin.save_weights(written.weights_file)
-            _pack(written.weights_file, half)
+            pack(written.weights_file, half)
             written.write(type(self).__name__, config, known | dict(metadata or {}))
-
-
-def _pack(file: Path, half: bool) -> None:
-    """Write a file of weights anew, in as few bytes as it takes; in float16 what may be and fits, if `half`."""
-    import h5py
-
-    fresh = file.with_name("packed.h5")
-    # The format of HDF5 1.10 spends a third of the older one's bytes on names.
-    with h5py.File(file) as whole, h5py.File(fresh, "w", libver=("v110", "v110")) as packed:
-
-        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
-            if isinstance(item, h5py.Group):
-                copied = packed.require_group(name)
-            else:
-                values = item[()]
-                fits = values.dtype == np.float32 and np.abs(values).max(initial=0) <= np.finfo(np.float16).max
-                kept = values.astype(np.float16) if half and fits else values
-                # To compress a few numbers would cost more than it saves, and a chunk has 4 GiB at most.
-                packing = _PACKING | {"chunks": kept.shape} if 64 < kept.size < 2**29 else {}
-                copied = packed.create_dataset(name, data=kept, **packing)
-            copied.attrs.update(item.attrs)
-
-        copy("/", whole)
-        whole.visititems(copy)
-    fresh.replace(file)
 
 
 def trained(preset: str) -> Pretrained:

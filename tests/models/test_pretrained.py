@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -138,11 +139,15 @@ def test_what_only_a_training_needs_is_left_out(tmp_path):
         np.testing.assert_array_equal(kept, variable)
 
 
-def test_a_file_is_packed(tmp_path):
-    """A picture's worth of zeros takes no room."""
+def test_a_file_is_packed_and_always_the_same(tmp_path):
+    """Zeros take no room, and a digest names the weights, whenever they were saved."""
     generators = {"filters": 4, "blocks": 1, "downsamplings": 1}
     model = CycleGAN(64, generator_options=generators, discriminator_options={"filters": 4, "downsamplings": 1})
     model.save_to_preset(tmp_path / "preset")
+    time.sleep(1.1)  # HDF5 counts seconds
+    model.save_to_preset(tmp_path / "later")
+    first, second = ((tmp_path / name / "model.weights.h5").read_bytes() for name in ("preset", "later"))
+    assert first == second
     assert model.pool_a.images.shape == (50, 64, 64, 3)
     assert (tmp_path / "preset" / "model.weights.h5").stat().st_size < 200_000
 
