@@ -88,7 +88,7 @@ def emoji_reflow(folder: Path, seed: int) -> Path:
 
 
 def emoji_vae(folder: Path, seed: int) -> Path:
-    settings = {"num_attributes": 11, "augmentation": "flips_and_shifts"}
+    settings = {"num_attributes": 11, "data.augmentation": "flips_and_shifts"}
     return run("label_to_image", folder / "vae", seed, "openmoji_attributes", epochs=40, settings=settings)
 
 

@@ -58,6 +58,7 @@ SAID = {
     "vq_digits": (*DIGITS, "It knows 16-pixel digits and nothing else."),
     "prior_digits": (*DIGITS, "It makes a digit code by code, and a slip is never mended."),
     "kl_emoji_64": (*OPENMOJI, SMEARED),
+    "kl_emoji_64_augmented": (*OPENMOJI, SMEARED),
     "kl_tiny": (*OPENMOJI, SMEARED),
     "vq_emoji_64": (
         *OPENMOJI,

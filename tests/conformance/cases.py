@@ -245,6 +245,9 @@ PRESETS: dict[str, PresetCase] = {
         first_stage=lambda: VQVAE(1, codes=4, code_dim=2, architecture_options={"filters": (8, 8), "patch": 2}),
     ),
     "kl_emoji_64": PresetCase({**_PAIRS, "architecture_options": {"filters": [8, 8], "patch": 2}}, _FOLDER),
+    "kl_emoji_64_augmented": PresetCase(
+        {**_PAIRS, "architecture_options": {"filters": [8, 8], "patch": 2}}, _FOLDER, exported=False
+    ),
     "vq_emoji_64": PresetCase(
         {**_PAIRS, "codes": 16, "code_dim": 4, "architecture_options": {"filters": [8], "patch": 2}}, _FOLDER
     ),
