@@ -17,6 +17,7 @@ from ..contract.format import Format, Variant
 from ..gate.runtime import Arrays, Contents, Loaded, without
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import ModuleType
 
     import openvino
@@ -60,11 +61,10 @@ def export(request: "Request", path: Path) -> None:
     with scratch() as folder, quiet_tensorflow():
         save(folder / "saved", {"serving_default": function})
         model = openvino.convert_model(folder / "saved")
-        ordered = [_in_order(model.inputs, list(signature.inputs)), _in_order(model.outputs, list(signature.outputs))]
+        ports = _by_name(model.inputs, signature.inputs) + _by_name(model.outputs, signature.outputs)
         _set_outputs_apart(model)
-        for ports, names in zip(ordered, (signature.inputs, signature.outputs), strict=True):
-            for port, name in zip(ports, names, strict=True):
-                port.get_tensor().set_names({name})
+        for name, port in ports:
+            port.get_tensor().set_names({name})
         _write(model, request, path, half=False)
 
 
@@ -106,15 +106,16 @@ def _set_outputs_apart(model: "openvino.Model") -> None:
     model.validate_nodes_and_infer_types()
 
 
-def _in_order(ports: list, names: list[str]) -> list:
-    """Return a converted model's ports in the order of the signature's names, which the tensors' names end with.
+def _by_name(ports: list, names: "Iterable[str]") -> "list[tuple[str, openvino.Output]]":
+    """Return the signature's names, each with its port of a converted model; the tensors' names end with them.
 
     One tensor that leaves under several names has them all at each of its ports: any of these will do for any name.
     """
     left, found = list(ports), []
     for name in names:
-        found.append(next(port for port in left if name in _names(port)))
-        left.remove(found[-1])
+        port = next(port for port in left if name in _names(port))
+        found.append((name, port))
+        left.remove(port)
     return found
 
 

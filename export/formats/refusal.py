@@ -1,8 +1,8 @@
 """One sentence for whatever a converter or a checker raises: which layer or operation, and the way out."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from kerasgen.errors import UserError
@@ -27,39 +27,39 @@ _STYLES = re.compile(r"\x1b\[\d+m")
 _PLACE = re.compile(r"\{\{function_node [^}]*\}\}\s*")
 
 
-@contextmanager
-def refusing(model: "keras.Model", form: Format) -> Iterator[None]:
+def refusing(model: "keras.Model", form: Format) -> AbstractContextManager[None]:
     """Turn an exception of a library on the way from a model to a format into a `UserError`.
 
     Raises:
         UserError: something failed; the sentence names the layer and the operation where the library did.
     """
-    try:
-        yield
-    except (UserError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        raise UserError(explained(error, model, form)) from error
+    return _worded(lambda error: explained(error, model, form))
 
 
-@contextmanager
-def refusing_inputs(model: "keras.Model", inputs: "Mapping[str, np.ndarray]") -> Iterator[None]:
+def refusing_inputs(model: "keras.Model", inputs: "Mapping[str, np.ndarray]") -> AbstractContextManager[None]:
     """Turn an exception of a Keras model that computes on somebody's inputs into a `UserError`.
 
     Raises:
         UserError: it can't take them, such as pictures of a size that its levels don't divide.
     """
+    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
+
+    def sentence(error: Exception) -> str:
+        text = _STYLES.sub("", str(error))
+        where, said = _in_keras(text, model) or (type(error).__name__, text)
+        return f"{_name(model)!r} can't take these inputs, {shapes}: {where} says {_short(said)!r}; give others."
+
+    return _worded(sentence)
+
+
+@contextmanager
+def _worded(sentence: Callable[[Exception], str]) -> Iterator[None]:
     try:
         yield
     except (UserError, OSError, MemoryError):
         raise
     except Exception as error:
-        text = _STYLES.sub("", str(error))
-        where, said = _in_keras(text, model) or (type(error).__name__, text)
-        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in inputs.items())
-        raise UserError(
-            f"{_name(model)!r} can't take these inputs, {shapes}: {where} says {_short(said)!r}; give others."
-        ) from error
+        raise UserError(sentence(error)) from error
 
 
 def explained(error: Exception, model: "keras.Model", form: Format) -> str:
@@ -90,8 +90,10 @@ def _in_keras(text: str, model: "keras.Model") -> tuple[str, str] | None:
         return None
     kind, reason = found.groups()
     names = [repr(layer.name) for layer in _layers(model) if type(layer).__name__ == kind]
-    which = f"one of the layers {', '.join(names[:3])}" if len(names) > 1 else " ".join(["the layer", *names])
-    return f"{which} ({kind})" if names else f"a layer ({kind})", reason
+    if not names:
+        return f"a layer ({kind})", reason
+    which = f"the layer {names[0]}" if len(names) == 1 else f"one of the layers {', '.join(names[:3])}"
+    return f"{which} ({kind})", reason
 
 
 def _short(text: str) -> str:

@@ -23,7 +23,7 @@ def cloned(signature: "Signature", replacement: "Callable[[keras.Operation], ker
     import keras
 
     model = signature.model
-    if not getattr(model, "inputs", None) or functional_form(model) is None:
+    if functional_form(model) is None:
         return signature
     clone = keras.models.clone_model(model, clone_function=replacement, recursive=True)
     structure = clone.inputs[0] if isinstance(clone, keras.Sequential) else clone.input

@@ -1,5 +1,6 @@
 """Variants of an ONNX model that store or compute with fewer bits; its inputs and outputs stay float32."""
 
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,22 +47,14 @@ def _sort(graph: "onnx.GraphProto") -> None:
     ONNX Runtime's own sort doesn't see what a loop or a branch reads inside it.
     """
     nodes = list(graph.node)
-    makers = {name: node for node in nodes for name in node.output}
-    found: dict[int, onnx.NodeProto] = {}
-
-    def place(node: "onnx.NodeProto") -> None:
-        if id(node) in found:
-            return
-        for inner in walk([node]):
-            for name in inner.input:
-                if name in makers and makers[name] is not node:
-                    place(makers[name])
-        found[id(node)] = node
-
-    for node in nodes:
-        place(node)
+    # An output or an input that is left out has the name "".
+    makers = {name: number for number, node in enumerate(nodes) for name in node.output if name}
+    reads = {
+        number: {makers[name] for inner in walk([node]) for name in inner.input if name in makers}
+        for number, node in enumerate(nodes)
+    }
     del graph.node[:]
-    graph.node.extend(found.values())
+    graph.node.extend(nodes[number] for number in TopologicalSorter(reads).static_order())
 
 
 def _dynamic(model: "onnx.ModelProto") -> "onnx.ModelProto":

@@ -94,6 +94,25 @@ def test_onnx_rounds_the_weights_of_a_transposed_convolution_to_the_nearest_step
     assert (error <= 0.501 * scale[:, None, None]).all()
 
 
+def test_float16_of_operators_that_leave_outputs_and_inputs_out():
+    """Both are named "", which connects nothing."""
+    random, nodes, constants, x = np.random.default_rng(0), [], [], "x"
+    for i in range(2):
+        weights = {"W": (1, 16, 4), "R": (1, 16, 4)}
+        for name, shape in weights.items():
+            constants.append(numpy_helper.from_array(random.normal(0, 0.2, shape).astype("float32"), f"{name}{i}"))
+        inputs = [x, f"W{i}", f"R{i}", "", "", f"h{i - 1}" if i else ""]
+        nodes.append(onnx.helper.make_node("LSTM", inputs, ["", f"h{i}"], hidden_size=4, name=f"lstm{i}"))
+    ends = [
+        onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s)
+        for n, s in (("x", [3, 1, 4]), ("h1", [1, 1, 4]))
+    ]
+    graph = onnx.helper.make_graph(nodes, "two", ends[:1], ends[1:], constants)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.checker.check_model(_quantize_onnx.quantized(model, "float16", None))
+
+
 def test_tflite_measures_activations_on_the_calibration(generator, crops, tmp_path):
     artifact = export_model(generator, tmp_path / "net", "tflite", "static_int8", calibration=crops)
     kinds = operators(artifact)
