@@ -104,7 +104,8 @@ def functional_nodes(model: "keras.Model | keras.Function") -> list:
         UserError: Keras lacks the private names that this leans on.
     """
     _require(GRAPH, _graphs())
-    by_depth = getattr(functional_form(model), "_nodes_by_depth", {})
+    functional = functional_form(model)
+    by_depth = {} if functional is None else functional._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
 
 

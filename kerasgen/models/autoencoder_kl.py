@@ -396,31 +396,27 @@ def _affine(name: str, x: keras.KerasTensor, scale: float, offset: float = 0.0) 
 
 
 MODEL = AutoencoderKL
+_EMOJI = {"source": "openmoji", "image_size": 64, "channels": 3, "batch_size": 8}
+_RESIDUAL = {"channels": 3, "architecture_options": {"filters": (32, 64, 96), "patch": 2}}
 PRESETS = {
     "kl_emoji_64": Preset(
         description="autoencoder of OpenMoji's drawings, 64 pixels to latents of 8×8×4; about 45 minutes",
-        config={"channels": 3, "architecture_options": {"filters": (32, 64, 96), "patch": 2}},
-        data={"source": "openmoji", "image_size": 64, "channels": 3, "batch_size": 8},
+        config=_RESIDUAL,
+        data=_EMOJI,
         recipe={"epochs": 36, "learning_rate": 2e-3},
         macs=131_555_328,
     ),
     "kl_emoji_64_augmented": Preset(
         description="kl_emoji_64, better at drawings of one's own: it learned flipped and shifted ones; an hour",
-        config={"channels": 3, "architecture_options": {"filters": (32, 64, 96), "patch": 2}},
-        data={
-            "source": "openmoji",
-            "image_size": 64,
-            "channels": 3,
-            "batch_size": 8,
-            "augmentation": "flips_and_shifts",
-        },
+        config=_RESIDUAL,
+        data={**_EMOJI, "augmentation": "flips_and_shifts"},
         recipe={"epochs": 40, "learning_rate": 2e-3},
         macs=131_555_328,
     ),
     "kl_tiny": Preset(
         description="TAESD's tiny autoencoder, 2.4 M weights, of pictures at 64 pixels to latents of 8×8×4",
         config={"channels": 3, "architecture": "tiny"},
-        data={"source": "openmoji", "image_size": 64, "channels": 3, "batch_size": 8},
+        data=_EMOJI,
         recipe={"epochs": 20, "learning_rate": 5e-4},
         macs=1_104_297_984,
     ),

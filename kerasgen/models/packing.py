@@ -6,7 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-_PACKING = {"compression": "gzip", "compression_opts": 9, "shuffle": True}
+_PACKING = {"compression": "gzip", "shuffle": True}
 _FEW, _MOST = 64, 2**29  # numbers: to compress fewer costs more than it saves, and a chunk has 4 GiB at most
 
 

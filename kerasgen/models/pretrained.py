@@ -15,6 +15,7 @@ import numpy as np
 from kerasgen import values
 from kerasgen.errors import UserError, a_kind, reason
 from kerasgen.files import atomic_write
+from kerasgen.models.packing import pack
 from kerasgen.presets import FILES, Preset, PresetFolder, shipped
 from kerasgen.typing import Config
 from kerasgen.untrusted import Fault, bounded_weights, check_finite, count_weights, load_keras_folder
@@ -113,8 +114,6 @@ class Pretrained:
             "date_saved": date.today().isoformat(),
         }
         config = {name: value for name, value in self.get_config().items() if name != "name"}
-        from kerasgen.models.packing import pack
-
         with atomic_write(folder) as temporary:
             temporary.mkdir()
             written = PresetFolder(temporary)
