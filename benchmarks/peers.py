@@ -75,6 +75,22 @@ def write_json(path: Path | None, **found: object) -> None:
         path.write_text(json.dumps({"machine": machine(), **found}, indent=2, default=float) + "\n")
 
 
+def busy_cores(seconds: float = 1.0) -> float:
+    """How many cores work while this process waits; without /proc/stat the last minute's load."""
+    try:
+        before = _busy_seconds()
+        time.sleep(seconds)
+        return (_busy_seconds() - before) / seconds
+    except OSError:
+        return os.getloadavg()[0]
+
+
+def _busy_seconds() -> float:
+    """Of all cores since the machine started: everything but idle and waiting for disks."""
+    spent = [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(spent) - spent[3] - spent[4]) / os.sysconf("SC_CLK_TCK")
+
+
 def machine() -> str:
     """The processor and how many of its cores this process may use."""
     with contextlib.suppress(OSError):

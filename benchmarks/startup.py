@@ -7,7 +7,6 @@ all of `kerasgen quickstart` once. The targets are for a quiet machine with two 
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers import machine, write_json
+from peers import busy_cores, machine, write_json
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,8 @@ def main() -> None:
     parser.add_argument("--quickstart", action="store_true", help="time it too, once")
     parser.add_argument("--json", type=Path, help="write the numbers there too")
     given = parser.parse_args()
-    print(f"{machine()}; load {os.getloadavg()[0]:.1f}; medians of {given.runs}\n{'':62} seconds  target")
+    busy = busy_cores()
+    print(f"{machine()}; {busy:.1f} of them busy; medians of {given.runs}\n{'':62} seconds  target")
     rows = []
     for case in CASES:
         rows.append(seconds(case, given.runs))
@@ -118,7 +118,7 @@ def main() -> None:
     if given.quickstart:
         rows.append(seconds(Case(("quickstart",), 75.0, 0), 1))
         print(row_text(rows[-1]), flush=True)
-    write_json(given.json, load=os.getloadavg()[0], rows=rows)
+    write_json(given.json, busy_cores=busy, rows=rows)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Train a preset of the zoo anew, measure it, and put its weights and card into saved_models/.
 
     python benchmarks/zoo.py NAME [--seed 0] [--epochs 10,20] [--runs runs/zoo]
+    python benchmarks/zoo.py NAME --artifacts
 
 It trains by the preset's own recipe (or goes on with the run that stands in RUNS/NAME), evaluates, exports every
 network in every format and variant, measures those side by side, and writes `saved_models/NAME/`: config.json,
-model.weights.h5, metadata.json, evaluation.json, artifacts.json, strip.png and README.md, the card.
+model.weights.h5, metadata.json, evaluation.json, artifacts.json, strip.png and README.md, the card. With
+`--artifacts` it exports and measures what `saved_models/NAME/` holds, and writes that part of the card alone.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import peers
 
 LOT = 2026  # by which a strip's pictures are drawn
 SAVED = Path(__file__).parents[1] / "saved_models"
@@ -168,7 +171,8 @@ def artifacts_of(trained: Path) -> list[dict[str, Any]]:
                     found = re.match(r"([\d.]+) dB", made.parity["checks"].get("parity", ""))
                     mine.append(row | {"bytes": made.bytes, "psnr_db": float(found[1]) if found else None})
                     paths.append(made.path)
-            if os.getloadavg()[0] > (os.cpu_count() or 1):
+            # The load of the last minute would tell of these exports themselves.
+            if peers.busy_cores() > 0.2:
                 rows += mine
                 continue
             measured = benchmark(paths, shipment.network, shipment.inputs)
@@ -232,13 +236,27 @@ def main() -> None:
         "--epochs", help="the ends of stages, as 10,20, each with the learning rate of the longer one"
     )
     parser.add_argument("--runs", type=Path, default=Path("runs/zoo"))
+    parser.add_argument("--artifacts", action="store_true", help="export and measure the weights that are there")
     asked = parser.parse_args()
-    from kerasgen.commands.card import ARTIFACTS, EVALUATION, STRIP, write_card
+    target = SAVED / asked.name
+    if not asked.artifacts:
+        make(asked, target)
+    # The longest part comes last: without it there is a card already.
+    from kerasgen.commands.card import ARTIFACTS, write_card
+    from kerasgen.runs import write_json
+
+    write_json(target / ARTIFACTS, artifacts_of(target))
+    print(f"Look at {write_card(target)}.")
+
+
+def make(asked: argparse.Namespace, target: Path) -> None:
+    """Train a preset, or go on with its run, and write its folder but for the artifacts."""
+    from kerasgen.commands.card import EVALUATION, STRIP, write_card
     from kerasgen.commands.evaluate import save_report
     from kerasgen.commands.train import train
     from kerasgen.drawing import save_png
     from kerasgen.presets import PresetFolder
-    from kerasgen.runs import RunFolder, load_model, write_json
+    from kerasgen.runs import RunFolder, load_model
 
     run = RunFolder(asked.runs / asked.name)
     stages = [int(end) for end in asked.epochs.split(",")] if asked.epochs else None
@@ -247,7 +265,7 @@ def main() -> None:
     if not run.model_file.exists():
         options = {"resume": run.exists(), "epochs": stages, "schedule": stages and "extend"}
         train(asked.name, run.path, source, seed=asked.seed, batch_size=PHOTOGRAPHED.get(asked.name), **options)
-    config, target = run.config(), SAVED / asked.name
+    config = run.config()
     if source:
         config["data"]["source"] = "pictures"
     attribution, license_, fails = SAID[asked.name]
@@ -266,9 +284,6 @@ def main() -> None:
     save_report(report, target / EVALUATION)
     save_png(target / STRIP, strip_of(model, config["data"]))
     write_card(target)
-    # The longest part comes last: without it there is a card already.
-    write_json(target / ARTIFACTS, artifacts_of(target))
-    print(f"Look at {write_card(target)}.")
 
 
 def measured(model: Any, target: Path, data: dict[str, Any], photographs: Path) -> dict[str, Any]:
