@@ -1,4 +1,4 @@
-"""The phone's sources read what an export writes, by its names and its rule. Swift and LiteRT's Kotlin aren't compiled."""
+"""The phone's sources read what an export writes, by its names and its rule; LiteRT's Kotlin and Swift stay text."""
 
 import json
 import re
