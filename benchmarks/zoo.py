@@ -68,6 +68,11 @@ SAID = {
         "Lines a pixel apart and small text come back smeared; rare colors become usual ones.",
     ),
     "cyclegan_digits_ink": (*DIGITS, "It knows 16-pixel digits and nothing else."),
+    "cyclegan_lines_emoji": (
+        *OPENMOJI,
+        "It never saw a drawing beside its colors: people have one brown, areas are mottled, and what a thing's color "
+        "is it guesses.",
+    ),
     "cyclegan_photo_dusk": (*PHOTOS, "It learned from pieces of two photographs; other scenes get their colors."),
     "face_super_resolution": (
         "Trained on 80 faces of Labeled Faces in the Wild (Huang et al. 2007), which come with scikit-image.",

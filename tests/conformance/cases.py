@@ -263,11 +263,7 @@ PRESETS: dict[str, PresetCase] = {
     "style_transfer": PresetCase({**_resnet(1), "data.batch_size": 32}, ("photos", "photo_dusk"), exported=False),
     "cyclegan_digits_ink": PresetCase(_with_known_truth(2), extractor=True),
     "cyclegan_photo_dusk": PresetCase(_with_known_truth(1, residual=True)),
-    "cyclegan_lines_emoji": PresetCase(
-        {**_resnet(6), "generator_options": {**_resnet(6)["generator_options"], "residual": True}},
-        _FOLDERS,
-        exported=False,
-    ),
+    "cyclegan_lines_emoji": PresetCase(_unet(4), _FOLDERS, exported=False),
     "super_resolution_x2": PresetCase(
         {**_PAIRS, "generator_options": {"scale": 2, "filters": 4, "blocks": 1}}, _FOLDER
     ),
