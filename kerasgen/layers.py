@@ -136,7 +136,9 @@ class GroupNormalization(keras.layers.GroupNormalization):
         """Return the mean of its group for each channel: [batch, 1, 1, channels]."""
         channels = x.shape[-1]
         of_channels = ops.reshape(ops.mean(x, axis=(1, 2)), (-1, self.groups, channels // self.groups))
-        return ops.reshape(ops.repeat(ops.mean(of_channels, -1), channels // self.groups, -1), (-1, 1, 1, channels))
+        # One operation, where TensorFlow's `repeat` makes fifteen; exporters take long for those.
+        repeated = ops.mean(of_channels, -1, keepdims=True) * ops.ones((channels // self.groups,), x.dtype)
+        return ops.reshape(repeated, (-1, 1, 1, channels))
 
 
 def _fused_batch_norm(inputs, epsilon: float, scale=None, offset=None):

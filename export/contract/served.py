@@ -38,6 +38,7 @@ def served_signatures(
     draws latents from a seed (from a latent, called z or alone, to pictures).
     """
     network = _mirrored(network, image)
+    network = network if image is None else _traced_once(network, image)
     main = facing(network, image)
     signatures: dict[str, Signature | Entry] = {"serving_default": main}
     if image is not None:
@@ -99,6 +100,19 @@ def _mirrored(network: Signature, image: ImageSpec | None) -> Signature:
             return result[:, :height, :width]
 
         return {key: cut(result) for key, result in results.items()}
+
+    return replace(network, network_call=call)
+
+
+def _traced_once(network: Signature, image: ImageSpec) -> Signature:
+    """Return a network whose graph is one function, which all signatures call; eagerly it stays what it is."""
+    import tensorflow as tf
+
+    specs = {name: tf.TensorSpec(info.shape, info.dtype) for name, info in sized(network, image).inputs.items()}
+    graph = tf.function(network.network_call, input_signature=[specs], autograph=False)
+
+    def call(tensors: "dict[str, tf.Tensor]") -> "dict[str, tf.Tensor]":
+        return network.network_call(tensors) if tf.executing_eagerly() else graph(tensors)
 
     return replace(network, network_call=call)
 

@@ -61,8 +61,10 @@ def save(path: Path, functions: "Mapping[str, tf.types.experimental.ConcreteFunc
     module = tf.Module()
     variables = [variable for function in functions.values() for variable in function.graph.variables]
     module.variables_used = list({id(variable): variable for variable in variables}.values())
+    # Nobody trains an artifact, and tracing the gradients of a flow's activations takes a third of its export.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     try:
-        tf.saved_model.save(module, str(path), signatures=dict(functions))
+        tf.saved_model.save(module, str(path), signatures=dict(functions), options=options)
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
 
