@@ -1,7 +1,3 @@
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -131,35 +127,3 @@ def test_translation_keeps_any_size():
 def test_mistakes_get_one_sentence(call, words):
     with pytest.raises(UserError, match=words):
         call()
-
-
-REPLICAS = """
-import sys, keras, numpy as np, tensorflow as tf
-devices = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-from kerasgen.models import CycleGAN
-count = int(sys.argv[2])
-strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
-keras.utils.set_random_seed(0)
-with strategy.scope():
-    networks = {"generator_options": {"filters": 4, "blocks": 1}, "discriminator_options": {"filters": 4}}
-    model = CycleGAN(24, pool_size=3, **networks)
-    model.compile(keras.optimizers.SGD(1e-3), keras.optimizers.SGD(1e-3))
-images = np.random.default_rng(0).uniform(-1, 1, (16, 24, 24, 3)).astype("float32")
-data = tf.data.Dataset.from_tensor_slices({"a": images, "b": images[::-1].copy()}).batch(4, drop_remainder=True)
-history = model.fit(data, verbose=0, shuffle=False).history
-values = [w.numpy().ravel() for w in model.weights] + [np.ravel(v) for _, v in sorted(history.items())]
-np.save(sys.argv[1], np.concatenate(values).astype("float64"))
-"""
-
-
-@pytest.mark.slow
-def test_two_replicas_equal_one(tmp_path):
-    # Instance norms amplify rounding, and oneDNN rounds differently on each kind of CPU.
-    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
-    results = []
-    for count in (1, 2):
-        path = tmp_path / f"{count}.npy"
-        subprocess.run([sys.executable, "-c", REPLICAS, str(path), str(count)], check=True, env=environment)
-        results.append(np.load(path))
-    np.testing.assert_allclose(results[1], results[0], atol=2e-5)

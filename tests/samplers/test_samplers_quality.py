@@ -1,12 +1,12 @@
-"""What samplers are worth on a VAE of real digits, on two seeds; `benchmarks/samplers_digits.py` measures five."""
+"""What samplers are worth on a VAE of real digits, on one seed; `benchmarks/samplers_digits.py` measures five."""
 
 import pytest
 import samplers_digits
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_tree_knows_the_latents_better_and_makes_what_was_asked_for(seed):
+def test_the_tree_knows_the_latents_better_and_makes_what_was_asked_for():
+    seed = 0
     vae, train, test = samplers_digits.trained(seed)
     found = samplers_digits.likelihoods(vae, train, test, seed)
     rows = samplers_digits.recognized(vae, train, test, seed)

@@ -72,11 +72,11 @@ for name in sys.argv[2:]:
                 variable.assign(value)
             keras.utils.set_random_seed(0)
             batches = tf.data.Dataset.from_tensor_slices(validations[count]).batch(6)
-            logs = model.fit(training, validation_data=batches, verbose=0, shuffle=False).history
-            again = model.evaluate(batches, return_dict=True, verbose=0)
-            own = {key: value[-1] for key, value in logs.items() if key.startswith("val_")}
-            assert own == {"val_" + key: value for key, value in again.items()}, (own, again)
-            found[count].append(own)
+            found[count].append(model.evaluate(batches, return_dict=True, verbose=0))
+            if name == "vae":  # `fit` says the same; tracing the training of each model would take minutes
+                logs = model.fit(training, validation_data=batches, verbose=0, shuffle=False).history
+                own = {key: value[-1] for key, value in logs.items() if key.startswith("val_")}
+                assert own == {"val_" + key: value for key, value in found[count][-1].items()}, (own, found)
     for count in sizes:
         print(json.dumps([name, count, *found[count]]))
 """
