@@ -305,10 +305,10 @@ PRESETS: dict[str, PresetCase] = {
         teacher=("colorizer", {"filters": [4, 4]}),
     ),
     "cyclegan_lines_emoji_mobile": PresetCase(
-        {**_PAIRS, "generator_options": {"filters": 4, "blocks": 1, "residual": True, "separable": True}},
+        {**_PAIRS, "generator_options": {"filters": [4, 64], "separable": True}},
         ("left:PICTURES", "right:PICTURES"),
         exported=False,
-        teacher=("resnet", {"filters": 4, "blocks": 1, "residual": True}),
+        teacher=("unet", {"filters": 4, "downsamplings": 3, "norm": "instance"}),
     ),
     "super_resolution_x2_mobile": PresetCase(
         {**_PAIRS, "generator_options": {"scale": 2, "filters": 4, "blocks": 1, "separable": True}},
