@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,14 +51,17 @@ class WarmPython:
             process.stdout.close()
         return process
 
-    def run(self, *arguments: object, **options: object) -> subprocess.CompletedProcess:
-        """Run `python ARGUMENTS` to its end; its output and its errors are text."""
+    def run(self, *arguments: object, seconds: float = 600.0, **options: object) -> subprocess.CompletedProcess:
+        """Run `python ARGUMENTS`, for so many seconds at most; its output and its errors are text."""
         with tempfile.TemporaryFile() as errors:
             process = self.start(*arguments, errors=errors, **options)
             process.stdin.close()
+            late = threading.Timer(seconds, process.kill)
+            late.start()
             with process.stdout as output:
                 said = output.read().decode()
             code = process.wait()
+            late.cancel()
             errors.seek(0)
             return subprocess.CompletedProcess(arguments, code, said, errors.read().decode())
 

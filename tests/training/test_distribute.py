@@ -8,8 +8,8 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +33,17 @@ def two_free_ports() -> list[int]:
         return [a.getsockname()[1], b.getsockname()[1]]
 
 
-def start_workers(*arguments, **environment) -> list[subprocess.Popen]:
-    """Two processes with the same arguments and each its TF_CONFIG; their output is one text."""
+def run_workers(warm, *arguments) -> list[subprocess.CompletedProcess]:
+    """Two processes side by side, with the same arguments and each its TF_CONFIG."""
     hosts = [f"127.0.0.1:{port}" for port in two_free_ports()]
-    processes = []
-    for index in range(2):
+
+    def run(index: int) -> subprocess.CompletedProcess:
         config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
-        env = {**os.environ, "TF_CONFIG": json.dumps(config), **environment}
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": env}
-        processes.append(subprocess.Popen([sys.executable, "-W", "ignore", *map(str, arguments)], **options))
-    return processes
+        environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
+        return warm.run("-W", "ignore", *arguments, env=environment, seconds=200)
+
+    with ThreadPoolExecutor(2) as both:
+        return list(both.map(run, range(2)))
 
 
 @functools.cache
@@ -50,9 +51,8 @@ def four_steps(warm, model: str, devices: str, options: str) -> dict[str, np.nda
     with tempfile.TemporaryDirectory() as folder:
         arguments = (FOUR_STEPS, model, devices, options, Path(folder) / "result.npz")
         if devices == "workers":
-            processes = start_workers(*arguments)
-            outputs = [process.communicate(timeout=200)[0] for process in processes]
-            assert [process.returncode for process in processes] == [0, 0], outputs[0][-3000:]
+            results = run_workers(warm, *arguments)
+            assert [result.returncode for result in results] == [0, 0], results[0].stderr[-3000:]
         else:
             result = warm.run("-W", "ignore", *arguments)
             assert result.returncode == 0, result.stderr[-3000:]
@@ -154,10 +154,10 @@ except UserError as error:
 
 
 @pytest.mark.slow
-def test_a_failed_worker_ends_both_with_a_sentence():
-    processes = start_workers("-c", FAILING)
-    chief, other = (process.communicate(timeout=180)[0].splitlines()[-1] for process in processes)
-    assert [process.returncode for process in processes] == [2, 2]
+def test_a_failed_worker_ends_both_with_a_sentence(warm):
+    results = run_workers(warm, "-c", FAILING)
+    assert [result.returncode for result in results] == [2, 2], results[0].stderr[-3000:]
+    chief, other = (result.stdout.splitlines()[-1] for result in results)
     assert other == "the second worker's own mistake"
     assert chief.startswith("The training has stopped, because another worker has stopped or can't be reached")
 
