@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+import numpy as np
+
 from kerasgen import values
 from kerasgen.errors import UserError
 from kerasgen.files import atomic_write, scratch
@@ -30,7 +32,7 @@ from .formats.registry import (
     signatures_of,
 )
 from .gate.forks import imported_once
-from .gate.gate import SIGNATURE, Inspected, Inspection, inspect, tolerance_text
+from .gate.gate import SIGNATURE, GateError, Inspected, Inspection, inspect, tolerance_text
 from .gate.runtime import Arrays
 
 if TYPE_CHECKING:
@@ -94,8 +96,8 @@ def export_model(
     1.1 times their bytes), be finite, and differ from Keras by at most 1e-4, or by one level where it gives uint8
     pictures. A variant that rounds its weights is made from a float32 form that has passed all of this in the same
     format. It must be as small as that promises, stay within a PSNR of that form (60 dB for "float16", 33 dB for
-    "dynamic_int8", 29 dB for "static_int8"), and its error must be noise, not a bias. A model of mixed precision is
-    exported in float32.
+    "dynamic_int8", 29 dB for "static_int8"), and its error must be noise, not a bias. A model of mixed precision, or
+    of float64, is exported in float32.
 
     Args:
         model: any built Keras model on the TensorFlow backend.
@@ -146,7 +148,11 @@ def export_model(
         calibrated = examples and examples.sent_to(main)
         request = Request(signatures, variant, sent[SIGNATURE], calibrated, chosen, notes)
         keras = {name: s.reference(sent[name]) for name, s in signatures.items()}
-        proven = _proven(module, request, Inspected(format, form, kind, temporary, signatures, sent, keras))
+        try:
+            proven = _proven(module, request, Inspected(format, form, kind, temporary, signatures, sent, keras))
+        except GateError:
+            _refuse_what_changes(main, sent[SIGNATURE], keras[SIGNATURE])
+            raise
         digest, size = digest_of(temporary)
         artifact = Artifact(
             path=target,
@@ -174,6 +180,18 @@ def network_of(
     """Return the signature of one of the models in `also`, and the batch to compare it on."""
     model, inputs = other if isinstance(other, tuple) else (other, None)
     return network_and_inputs(model, inputs, image, form)
+
+
+def _refuse_what_changes(signature: Signature, sent: Arrays, answer: Arrays) -> None:
+    """Raise `UserError` if a network gives another answer each time, to which nothing can be equal."""
+    again = signature.reference(sent)
+    for name, value in answer.items():
+        if not np.allclose(again[name], value, equal_nan=True):
+            raise UserError(
+                f"{signature.model.name!r} gives another {name!r} each time, as what draws random numbers does, so "
+                "that no artifact can be equal to it: export the network that takes the latent code (a decoder), or "
+                "the one that gives its mean and log variance (an encoder)."
+            )
 
 
 def _layout(options: Mapping[str, str | int]) -> str:

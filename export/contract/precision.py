@@ -1,4 +1,4 @@
-"""Bring a network of mixed precision to float32, which every converter and runtime takes."""
+"""Bring a network of mixed precision, or of float64, to float32, which every converter and runtime takes."""
 
 from typing import TYPE_CHECKING
 
@@ -9,39 +9,40 @@ if TYPE_CHECKING:
     import keras
 
 _HALVES = ("float16", "bfloat16")
+_OTHERS = (*_HALVES, "float64")
 
 
 def in_float32(model: "keras.Model") -> "keras.Model":
-    """Return a network of mixed precision as the same one in float32, with a copy of its weights.
+    """Return a network of another precision as the same one in float32, with a copy of its weights.
 
-    Converters and runtimes don't take all operators in 16 bits, and the weights are kept in float32 anyway. A model
-    that computes in float32 is returned as it is.
+    Converters and runtimes don't take all operators in 16 or 64 bits. A model that computes in float32 is returned as
+    it is.
 
     Raises:
         UserError: a layer of it can't be made again in another precision.
     """
     import keras
 
-    if not isinstance(model, keras.Model) or not any(map(_is_half, model._flatten_layers())):
+    if not isinstance(model, keras.Model) or not any(map(_is_other, model._flatten_layers())):
         return model
     twin = _cloned(model) if functional_form(model) is not None else _rebuilt(model)
-    still = [layer.name for layer in twin._flatten_layers() if _is_half(layer)]
+    still = [layer.name for layer in twin._flatten_layers() if _is_other(layer)]
     if still:
         raise UserError(
-            f"{model.name!r} computes in 16 bits in {still[0]!r}, which stays so when it is made again in float32: "
+            f"{model.name!r} isn't in float32 in {still[0]!r}, which stays so when it is made again in float32: "
             "let its layers take their dtype from the constructor, or make the model in float32 and copy its weights."
         )
     copy_weights(twin, model)
     return twin
 
 
-def _is_half(layer: "keras.Layer") -> bool:
+def _is_other(layer: "keras.Layer") -> bool:
     import keras
 
     if isinstance(layer, keras.layers.InputLayer):
         return layer.dtype in _HALVES
     # What a model computes in is what its layers do.
-    return not isinstance(layer, keras.Model) and layer.compute_dtype in _HALVES
+    return not isinstance(layer, keras.Model) and layer.compute_dtype in _OTHERS
 
 
 def _cloned(model: "keras.Model", made: "dict[int, keras.Operation] | None" = None) -> "keras.Model":
@@ -70,12 +71,13 @@ def _cloned(model: "keras.Model", made: "dict[int, keras.Operation] | None" = No
 def _float32_input(tensor: "keras.KerasTensor") -> "keras.KerasTensor":
     import keras
 
-    dtype = "float32" if tensor.dtype in _HALVES else tensor.dtype
-    return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
+    dtype = "float32" if tensor.dtype in _OTHERS else tensor.dtype
+    # Not the tensor's own name, in which Keras counts all tensors of the process.
+    return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor._keras_history.operation.name)
 
 
 def _recreated(operation: "keras.Operation") -> "keras.Operation":
-    """Return a layer in float32, not built yet; or an operation, that gives 16 bits only if it was told to."""
+    """Return a layer in float32, not built yet; or an operation, that gives another only if it was told to."""
     import keras
 
     if isinstance(operation, keras.layers.Lambda):
@@ -90,7 +92,7 @@ def _recreated(operation: "keras.Operation") -> "keras.Operation":
         )
     if not isinstance(operation, keras.Layer):
         config = operation.get_config()
-        return type(operation).from_config({**config, "dtype": "float32"}) if _told_half(config) else operation
+        return type(operation).from_config({**config, "dtype": "float32"}) if _told_other(config) else operation
     try:
         layer = type(operation).from_config({**operation.get_config(), "dtype": "float32"})
     except (TypeError, ValueError, NotImplementedError) as error:
@@ -102,11 +104,11 @@ def _recreated(operation: "keras.Operation") -> "keras.Operation":
     return layer
 
 
-def _told_half(config: dict[str, object]) -> bool:
+def _told_other(config: dict[str, object]) -> bool:
     import keras
 
     dtype = config.get("dtype")
-    return dtype is not None and keras.backend.standardize_dtype(dtype) in _HALVES
+    return dtype is not None and keras.backend.standardize_dtype(dtype) in _OTHERS
 
 
 def _set_float32(layer: "keras.Layer") -> None:

@@ -28,7 +28,17 @@ def check_exportable(model: "keras.Model", form: Format | None) -> None:
                 f"The layer {layer.name!r} of {model.name!r} keeps its state from one call to the next, which an "
                 "artifact doesn't: make the model again with stateful=False, and copy its weights."
             )
+        if isinstance(layer, (keras.layers.IntegerLookup, keras.layers.StringLookup, keras.layers.TextVectorization)):
+            raise UserError(
+                f"The layer {layer.name!r} of {model.name!r} looks its values up in a table, which no artifact has: "
+                "export the model behind the lookup, and look its numbers up where it is used."
+            )
         quantized = getattr(layer, "quantization_mode", None)
+        if quantized and layer.compute_dtype != "float32":
+            raise UserError(
+                f"The layer {layer.name!r} of {model.name!r} was quantized to {quantized} in mixed precision, which "
+                "can't be brought to float32: export the model from before `quantize`."
+            )
         if quantized and form is not None and not form.several_signatures:  # a SavedModel holds Keras' own graph
             raise UserError(
                 f"The layer {layer.name!r} of {model.name!r} was quantized to {quantized} by Keras, in operations "

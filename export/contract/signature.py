@@ -263,7 +263,7 @@ def _named(
         name = re.sub(r"\W", "_", name) if form is None else form.legal(name, kind)
         if name in taken:
             name = f"generated_{name}"
-        if name in named:
+        if name in named or (kind == "input" and name.lower() in map(str.lower, named)):  # TensorFlow's are the same
             name = f"{name}_{index}"
         named[name] = TensorInfo(tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
         if own not in ("", name):

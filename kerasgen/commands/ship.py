@@ -180,12 +180,17 @@ def _foreign(
     takes_pictures = isinstance(shape, tuple) and len(shape) == 4
     if images is not None and not takes_pictures:
         raise UserError(f"{path} takes inputs of the shape {shape}, which are not pictures: leave --images out.")
+    if takes_pictures and size is not None:
+        _check_size(path, shape[1:3], size)
     low, high = value_range or (0.0, 1.0)
     inputs = calibration = None
     if images is not None:
         height, width, channels = shape[1:]
         pictures = read_pictures(images, (height or size or _SIDE, width or size or _SIDE), channels)
         inputs, calibration = (part * (high - low) + low for part in _parted(pictures))
+    elif takes_pictures and size is not None and shape[3] is not None:
+        sides = [own or size for own in shape[1:3]]
+        inputs = np.random.default_rng(0).uniform(low, high, (2, *sides, shape[3])).astype("float32")
     spec = value_range and _spec(size, value_range, _multiple(model))
     said = ""
     if takes_pictures and spec is None and not floats:
@@ -199,6 +204,14 @@ def _foreign(
         )
     network = without_noise(model)
     return Shipment(path.stem, network, inputs, spec, calibration=calibration, floats_said=said, size_said=size_said)
+
+
+def _check_size(path: Path, own: tuple[int | None, int | None], size: int) -> None:
+    pixels("size", size)
+    if any(side not in (None, size) for side in own):
+        raise UserError(
+            f"size is {size}, but {path} takes pictures of {own[0]}×{own[1]} pixels and no others: leave size out."
+        )
 
 
 def _multiple(model: "keras.Model") -> int:
@@ -255,7 +268,9 @@ def _resized(images: np.ndarray, size: int) -> np.ndarray:
 def read_pictures(
     folder: str | os.PathLike, sides: tuple[int, int], channels: int, known: tuple[float, float] | None = None
 ) -> np.ndarray:
-    """Return a folder's first 116 pictures, cut to one size: float32 [n, height, width, channels] in [0, 1].
+    """Return 116 pictures of a folder, cut to one size: float32 [n, height, width, channels] in [0, 1].
+
+    They are drawn from all of it, always the same: the first ones of a folder of classes would be of one.
 
     Args:
         folder: PATH, or PATH?range=LOW..HIGH, black and white of deep pictures.
@@ -273,11 +288,13 @@ def read_pictures(
 
     root, value_range = parse(str(folder))
     pictures: list[np.ndarray] = []
-    for file in scan(root).files:
+    files = scan(root).files
+    for place in np.random.default_rng(0).permutation(len(files)):
         if len(pictures) == _COMPARED + _CALIBRATED:
             break
+        path = files[place].path
         try:
-            pictures.append(to_float(read_picture(file.path, Fit("cut", sides), channels, value_range or known)))
+            pictures.append(to_float(read_picture(path, Fit("cut", sides), channels, value_range or known)))
         except PictureError as error:
             warnings.warn(f"{error} It is left out.", stacklevel=2)
     if not pictures:

@@ -2,9 +2,11 @@
 
 import functools
 import os
+import re
+import unicodedata
 import warnings
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +14,16 @@ from pathlib import Path
 from kerasgen.data.reading import PictureError, PictureHead, read_head
 from kerasgen.errors import UserError, sentence
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".npy")
 READABLE = "jpg, png, bmp, webp, tiff or npy"
 # What people call the folders of a split, in any case.
 _SPLITS = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
+    "val": ("val", "valid", "validation", "dev", "eval", "evaluation"),
     "test": ("test", "testing"),
 }
+_BEHIND = re.compile(r"[ _-]?(set|data|images)?[ _-]?\d*$")  # such a name, as in training_set, train_images or test1
+_DOMAIN = re.compile(r"train[ _-]?[ab]")  # CycleGAN's own layout: trainA, trainB, testA, testB
 _MOST_WAYS = 20  # to one folder: among folders that are linked to each other there are a number without end
 _NAMED = 3  # so many of the files that can't be read are named, with what is wrong
 
@@ -41,12 +45,12 @@ class PictureFile:
     @property
     def folder(self) -> str | None:
         """The class folder that it lies in, or None."""
-        return self.parts[0] if len(self.parts) > 1 else None
+        return _composed(self.parts[0]) if len(self.parts) > 1 else None
 
     @property
     def name(self) -> str:
         """Its place, without the suffix: the name of its pair."""
-        return "/".join((*self.parts[:-1], self.parts[-1].rpartition(".")[0]))
+        return _composed("/".join((*self.parts[:-1], self.parts[-1].rpartition(".")[0])))
 
 
 @dataclass(frozen=True)
@@ -80,26 +84,82 @@ def scan(base: Path) -> Scan:
 
 
 def splits_of(files: Sequence[PictureFile]) -> dict[str, list[PictureFile]]:
-    """Return the files by "train", "val" and "test", where their topmost folders are called so; else nothing.
+    """Return the files by "train", "val" and "test", where folders are called so; else nothing.
 
-    Folders called train (or training), val (valid, validation, dev) and test (testing), in any case, are splits where
-    one to train on stands beside another one, or where there is nothing else. Pictures beside them are left out.
+    Folders called train (or training), val (valid, validation, dev, eval, evaluation) and test (testing), in any case
+    and with "set", "data", "images" or a number behind, are splits where one to train on stands beside another one.
+    They may lie at the top, below folders that all files share, or in each class. At the top they are splits also
+    where there is nothing else. Pictures beside them are left out.
 
     Raises:
-        UserError: two folders would be one split.
+        UserError: two folders would be one split, or they are the two domains of an unpaired training.
     """
-    folders = {file.folder for file in files}
-    split_of = {f: split for f in folders if f for split, called in _SPLITS.items() if f.lower() in called}
-    present = {split: [f for f in split_of if split_of[f] == split] for split in sorted(set(split_of.values()))}
-    if not (set(split_of) == folders or ("train" in present and len(present) > 1)):
-        return {}
-    for split, named in present.items():
-        if len(named) > 1:
-            raise UserError(f"The folders {' and '.join(sorted(named))} would both be the split {split!r}: keep one.")
+    above = len(os.path.commonprefix([file.parts[:-1] for file in files]))
+    for level in (above, above + 1):
+        beside = _folders(files, level)
+        for parent, folders in beside.items():
+            _check_domains(parent, folders)
+        if any({"train"} < {_split_of(folder) for folder in folders} - {None} for folders in beside.values()):
+            return _by_split(files, level)
+    nothing_else = bool(files) and all(file.folder and _split_of(file.folder) for file in files)
+    return _by_split(files, 0) if nothing_else else {}
+
+
+def _split_of(folder: str) -> str | None:
+    word = _BEHIND.sub("", folder.lower())
+    return next((split for split, called in _SPLITS.items() if word in called), None)
+
+
+def _folders(files: Sequence[PictureFile], level: int) -> dict[Path, set[str]]:
+    """Return the names of the folders so many levels down, by the folder that they stand in beside each other."""
+    beside = defaultdict(set)
+    for file in files:
+        if len(file.parts) > level + 1:
+            beside[file.path.parents[len(file.parts) - level - 1]].add(file.parts[level])
+    return beside
+
+
+def _check_domains(parent: Path, folders: set[str]) -> None:
+    domains = sorted(folder for folder in folders if _DOMAIN.fullmatch(folder.lower()))
+    if len(domains) > 1:
+        a, b = (f"folder:{parent / domain}" for domain in domains[:2])
+        raise UserError(
+            f"The folders {' and '.join(domains)} are two domains, but one source was given: give two, {a} and {b}."
+        )
+
+
+def _by_split(files: Sequence[PictureFile], level: int) -> dict[str, list[PictureFile]]:
+    """Return the files that lie in folders of splits so many levels down, as if these folders weren't there."""
+    for folders in _folders(files, level).values():
+        called = defaultdict(list)
+        for folder in sorted(folders):
+            called[_split_of(folder)].append(folder)
+        twice = next(((split, named) for split, named in called.items() if split and len(named) > 1), None)
+        if twice:
+            raise UserError(
+                f"The folders {' and '.join(twice[1])} would both be the split {twice[0]!r}: keep one, or rename what "
+                "is not a split."
+            )
+    splits = defaultdict(list)
+    for file in files:
+        if len(file.parts) > level + 1 and (split := _split_of(file.parts[level])):
+            splits[split].append(file)
+    above = len(os.path.commonprefix([file.parts[:level] for part in splits.values() for file in part]))
     return {
-        split: [PictureFile(f.path, f.parts[1:], f.head) for f in files if f.folder == named[0]]
-        for split, named in present.items()
+        split: [PictureFile(f.path, f.parts[above:level] + f.parts[_inside(part, level) :], f.head) for f in part]
+        for split, part in sorted(splits.items())
     }
+
+
+def _inside(part: Sequence[PictureFile], level: int) -> int:
+    """Return the level below a split's folder, and below another one in it that is called so too, as archives have."""
+    again = {file.parts[level + 1 : -1][:1] == file.parts[level : level + 1] for file in part}
+    return level + 2 if again == {True} else level + 1
+
+
+def _composed(name: str) -> str:
+    """Return a name as other systems write it: the Mac's has each umlaut as a letter and its dots."""
+    return unicodedata.normalize("NFC", name)
 
 
 def drawn(keys: Sequence[str]) -> set[str]:

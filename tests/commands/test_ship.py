@@ -8,9 +8,11 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from kerasgen.commands.ship import shipments
+from kerasgen.commands.ship import read_pictures, shipments
 from kerasgen.commands.train import train
 from kerasgen.data import load
+from kerasgen.errors import UserError
+from kerasgen.export import export_model
 from kerasgen.runs import load_model
 
 
@@ -127,3 +129,33 @@ def test_mistakes_get_a_sentence(kerasgen, vae_run, tmp_path, options, message):
     assert message in errors
     assert "Traceback" not in errors
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_a_folder_of_classes_is_read_from_all_of_them(tmp_path):
+    for name, level in (("a_dark", 10), ("b_bright", 250)):
+        (tmp_path / name).mkdir()
+        for i in range(150):
+            Image.fromarray(np.full((4, 4, 3), level, np.uint8)).save(tmp_path / name / f"{i}.png")
+    levels = read_pictures(tmp_path, (4, 4), 3)[:, 0, 0, 0] * 255
+    assert len(levels) == 116
+    for part in (levels[:16], levels[16:]):
+        assert 0.25 < np.mean(part > 128) < 0.75
+
+
+@pytest.mark.parametrize("floats", [False, True])
+def test_a_size_counts_without_a_range(floats, tmp_path):
+    image = keras.Input((None, None, 3))
+    keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(image)).save(tmp_path / "open.keras")
+    (shipment,) = shipments(tmp_path / "open.keras", size=48, floats=floats)
+    artifact = export_model(shipment.network, tmp_path / "open", "tflite", **shipment.options("tflite"))
+    assert artifact.signatures["serving_default"]["inputs"]["input"]["shape"] == [1, 48, 48, 3]
+
+
+def test_a_size_that_a_network_does_not_have_is_refused(tmp_path):
+    image = keras.Input((32, 32, 3))
+    keras.Model(image, keras.layers.Conv2D(3, 3)(image)).save(tmp_path / "fixed.keras")
+    with pytest.raises(UserError, match=r"size is 64, but .* takes pictures of 32×32 pixels and no others"):
+        shipments(tmp_path / "fixed.keras", size=64)
+    with pytest.raises(UserError, match="size is 0"):
+        shipments(tmp_path / "fixed.keras", size=0)
+    assert shipments(tmp_path / "fixed.keras", size=32)[0].name == "fixed"

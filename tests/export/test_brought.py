@@ -10,6 +10,7 @@ from keras import ops
 
 from kerasgen.errors import UserError
 from kerasgen.export import GateError, ImageSpec, available_formats, export_model, verify
+from kerasgen.layers import Sampling
 from kerasgen.models.averages import averaged_copy
 from kerasgen.models.translation import translate_images
 
@@ -321,13 +322,68 @@ def test_what_no_artifact_can_be_gets_a_remedy(tmp_path):
     cases["with stateful=False"] = keras.Model(fixed, k.LSTM(4, stateful=True)(fixed))
     words = keras.Input((3,), dtype="string", name="words")
     cases["behind the lookup"] = keras.Model(words, k.StringLookup(vocabulary=["a", "b"])(words))
+    number = keras.Input((), dtype="int64", name="number")
+    cases["looks its values up in a table"] = keras.Model(number, k.IntegerLookup(vocabulary=[3, 5])(number))
     quantized = keras.Sequential([keras.Input((8,)), k.Dense(4)])
     quantized.layers[-1].quantize("int8")
     cases["from before `quantize`"] = quantized
     for remedy, model in cases.items():
         with pytest.raises(UserError, match=remedy):
             export_model(model, tmp_path / "artifact", "onnx")
+    halves = keras.Sequential([keras.Input((8,)), k.Dense(4, dtype="mixed_bfloat16")])
+    halves.layers[-1].quantize("int8")
+    with pytest.raises(UserError, match="in mixed precision, which can't be brought to float32"):
+        export_model(halves, tmp_path / "artifact", "saved_model")
     batch = keras.Input((8, 8, 3), batch_size=4, name="image")
     model = keras.Model(batch, k.Conv2D(4, 3)(batch))
     with pytest.raises(UserError, match="takes 4 at once: make its Input without a batch_size"):
         export_model(model, tmp_path / "a", "onnx", "static_int8", calibration=np.zeros((4, 8, 8, 3), np.float32))
+
+
+def test_what_answers_otherwise_each_time_is_told_so(tmp_path):
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, Sampling(name="drawn")([x, 0.0 * x]))
+    with pytest.raises(UserError, match="gives another 'drawn' each time, as what draws random numbers does"):
+        export_model(model, tmp_path / "artifact", "saved_model")
+    assert not list(tmp_path.glob("artifact*"))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_float64_is_exported_in_float32_under_the_same_names(format, tmp_path):
+    keras.config.set_dtype_policy("float64")
+    try:
+        image = keras.Input((8, 8, 3))
+        model = keras.Model(image, k.BatchNormalization()(k.Conv2D(3, 3, activation="relu")(image) * 0.5 + 1.0))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    (given,) = export_model(model, tmp_path / "artifact", format).signatures["serving_default"]["inputs"].items()
+    assert given[0] == "input"
+    assert given[1]["dtype"] == "float32"
+
+
+def test_the_name_of_an_input_is_none_that_counts_tensors(tmp_path):
+    image = keras.Input((8, 8, 3), dtype="float16")
+    model = keras.Model(image, k.Conv2D(3, 1, dtype="mixed_float16")(image))
+    artifact = export_model(model, tmp_path / "artifact", "onnx")
+    assert list(artifact.signatures["serving_default"]["inputs"]) == ["input"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_inputs_may_differ_in_case_alone(format, tmp_path):
+    large, small = keras.Input((4,), name="A"), keras.Input((4,), name="a")
+    model = keras.Model([large, small], large - 2.0 * small)
+    x = [RANDOM.normal(size=(3, 4)).astype("float32") for _ in range(2)]
+    artifact = export_model(model, tmp_path / "artifact", format, inputs=x)
+    assert sorted(artifact.signatures["serving_default"]["inputs"]) == ["A", "a_1"]
+
+
+def test_an_extreme_of_truth_values(tmp_path, caplog):
+    x = keras.Input((4, 5), name="x")
+    model = keras.Model(x, [ops.max(x > 2.0, axis=(1, 2)), ops.min(x > -1.0, axis=1)])
+    given = RANDOM.normal(size=(8, 4, 5)).astype("float32")
+    session = onnx_session(export_model(model, tmp_path / "artifact", "onnx", inputs=given).path)
+    assert "tf2onnx" not in caplog.text
+    for found, expected in zip(session.run(None, {"x": given}), model(given), strict=True):
+        assert found.dtype == bool
+        assert 0 < found.mean() < 1
+        np.testing.assert_array_equal(found, expected)

@@ -164,8 +164,10 @@ def reduction(kind: str) -> Handler:
     def reduce(call: Call) -> Value:
         if getattr(call.operation, "initial", None) is not None:
             raise call.refused("has an initial value")
-        value = call.graph.cast(call.input, keras.backend.standardize_dtype(call.outputs[0].dtype))
-        return _reduced(call, kind, value, call.operation.keepdims)
+        dtype = keras.backend.standardize_dtype(call.outputs[0].dtype)
+        # Truth values have no extreme in ONNX.
+        value = call.graph.cast(call.input, "int32" if dtype == "bool" else dtype)
+        return call.graph.cast(_reduced(call, kind, value, call.operation.keepdims), dtype)
 
     return reduce
 
