@@ -1,5 +1,6 @@
 """What a SavedModel offers beside `serving_default`: floats, picture files, random pictures, further networks."""
 
+import functools
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -126,13 +127,7 @@ def _bytes_entry(main: Signature) -> Entry:
         import tensorflow as tf
 
         def one(file: "tf.Tensor") -> "tf.Tensor":
-            # Each of these decodes both kinds; by default a JPEG's cosines would be rounded for speed.
-            picture = (
-                tf.io.decode_png(file, channels=4)
-                if channels == 4
-                else tf.io.decode_jpeg(file, channels=channels, dct_method="INTEGER_ACCURATE")
-            )
-            picture = tf.ensure_shape(picture, (None, None, channels))
+            picture = tf.ensure_shape(_pixels(file, channels), (None, None, channels))
             if height is not None and width is not None:
                 resized = tf.image.resize(picture, (height, width), "bicubic", antialias=True)
                 picture = tf.cast(tf.minimum(tf.maximum(resized, 0.0), 255.0) + 0.5, tf.uint8)
@@ -156,6 +151,22 @@ def _bytes_entry(main: Signature) -> Entry:
         reference,
         examples,
     )
+
+
+def _pixels(file: "tf.Tensor", channels: int) -> "tf.Tensor":
+    """Decode a PNG or a JPEG in a graph; to four channels, one without transparency gets an alpha of 255."""
+    import tensorflow as tf
+
+    # It decodes both kinds; by default a JPEG's cosines would be rounded for speed.
+    decode = functools.partial(tf.io.decode_jpeg, dct_method="INTEGER_ACCURATE")
+    if channels != 4:
+        return decode(file, channels=channels)
+    picture = decode(file, channels=3)
+    # Only `decode_png` sees all transparency, and it refuses a JPEG. The operators that look into a string are not
+    # on the gate's list, but only a JPEG is decoded at an eighth of its size (one of a single pixel is refused).
+    is_jpeg = tf.reduce_any(tf.shape(decode(file, channels=3, ratio=8)) != tf.shape(picture))
+    opaque = tf.pad(picture, [[0, 0], [0, 0], [0, 1]], constant_values=255)
+    return tf.cond(is_jpeg, lambda: opaque, lambda: tf.io.decode_png(file, channels=4))
 
 
 def _generate_entry(main: Signature, latent: str) -> Entry:

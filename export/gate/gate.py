@@ -198,6 +198,11 @@ def _check_weights(artifact: Inspected, found: int, partly: bool) -> Check:
     factor = _MOST_ROUNDED_BYTES if artifact.variant.rounded else artifact.form.most_weight_bytes
     most = float("inf") if factor is None or (partly and not artifact.variant.rounded) else factor * needed + _SMALL
     said = f"{found:,} bytes for weights of {needed:,} bytes, {least:,} of them in kernels"
+    if artifact.variant.rounded and found > most:
+        said += (
+            f"; {artifact.variant.name} stores convolutions and dense layers in fewer bits, but most weights are "
+            "others', such as an Embedding's or an LSTM's: take float16"
+        )
     return Check("weights", least <= held and found <= most, said)
 
 

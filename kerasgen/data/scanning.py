@@ -94,67 +94,70 @@ def splits_of(files: Sequence[PictureFile]) -> dict[str, list[PictureFile]]:
     Raises:
         UserError: two folders would be one split, or they are the two domains of an unpaired training.
     """
-    above = len(os.path.commonprefix([file.parts[:-1] for file in files]))
+    above = _shared([file.parts[:-1] for file in files])
     for level in (above, above + 1):
         beside = _folders(files, level)
-        for parent, folders in beside.items():
-            _check_domains(parent, folders)
-        if any({"train"} < {_split_of(folder) for folder in folders} - {None} for folders in beside.values()):
+        _check_domains(files, beside)
+        if any({"train"} < set(map(_split_of, folders)) - {None} for folders in beside.values()):
             return _by_split(files, level)
     nothing_else = bool(files) and all(file.folder and _split_of(file.folder) for file in files)
     return _by_split(files, 0) if nothing_else else {}
 
 
+def _shared(places: Sequence[tuple[str, ...]]) -> int:
+    """Return how many topmost folders all places share."""
+    if not places:
+        return 0
+    first, last = min(places), max(places)
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+
+
+@functools.lru_cache(maxsize=1024)
 def _split_of(folder: str) -> str | None:
     word = _BEHIND.sub("", folder.lower())
     return next((split for split, called in _SPLITS.items() if word in called), None)
 
 
-def _folders(files: Sequence[PictureFile], level: int) -> dict[Path, set[str]]:
-    """Return the names of the folders so many levels down, by the folder that they stand in beside each other."""
+def _folders(files: Sequence[PictureFile], level: int) -> dict[tuple[str, ...], set[str]]:
+    """Return the names of the folders so many levels down, by the place where they stand beside each other."""
     beside = defaultdict(set)
     for file in files:
         if len(file.parts) > level + 1:
-            beside[file.path.parents[len(file.parts) - level - 1]].add(file.parts[level])
+            beside[file.parts[:level]].add(file.parts[level])
     return beside
 
 
-def _check_domains(parent: Path, folders: set[str]) -> None:
-    domains = sorted(folder for folder in folders if _DOMAIN.fullmatch(folder.lower()))
-    if len(domains) > 1:
-        a, b = (f"folder:{parent / domain}" for domain in domains[:2])
-        raise UserError(
-            f"The folders {' and '.join(domains)} are two domains, but one source was given: give two, {a} and {b}."
-        )
+def _check_domains(files: Sequence[PictureFile], beside: dict[tuple[str, ...], set[str]]) -> None:
+    for place, folders in beside.items():
+        domains = sorted(folder for folder in folders if _DOMAIN.fullmatch(folder.lower()))
+        if len(domains) > 1:
+            base = files[0].path.parents[len(files[0].parts) - 1].joinpath(*place)
+            raise UserError(
+                f"The folders {' and '.join(domains)} are two domains, but were given as one source: give two, "
+                f"folder:{base / domains[0]} and folder:{base / domains[1]}."
+            )
 
 
 def _by_split(files: Sequence[PictureFile], level: int) -> dict[str, list[PictureFile]]:
-    """Return the files that lie in folders of splits so many levels down, as if these folders weren't there."""
+    """Return the files in folders of splits so many levels down, as if these folders weren't there."""
     for folders in _folders(files, level).values():
-        called = defaultdict(list)
-        for folder in sorted(folders):
-            called[_split_of(folder)].append(folder)
-        twice = next(((split, named) for split, named in called.items() if split and len(named) > 1), None)
-        if twice:
-            raise UserError(
-                f"The folders {' and '.join(twice[1])} would both be the split {twice[0]!r}: keep one, or rename what "
-                "is not a split."
-            )
+        for split in _SPLITS:
+            named = sorted(folder for folder in folders if _split_of(folder) == split)
+            if len(named) > 1:
+                raise UserError(
+                    f"The folders {' and '.join(named)} would both be the split {split!r}: keep one, or rename what "
+                    "is not a split."
+                )
     splits = defaultdict(list)
     for file in files:
         if len(file.parts) > level + 1 and (split := _split_of(file.parts[level])):
             splits[split].append(file)
-    above = len(os.path.commonprefix([file.parts[:level] for part in splits.values() for file in part]))
-    return {
-        split: [PictureFile(f.path, f.parts[above:level] + f.parts[_inside(part, level) :], f.head) for f in part]
-        for split, part in sorted(splits.items())
-    }
 
 
 def _inside(part: Sequence[PictureFile], level: int) -> int:
-    """Return the level below a split's folder, and below another one in it that is called so too, as archives have."""
-    again = {file.parts[level + 1 : -1][:1] == file.parts[level : level + 1] for file in part}
-    return level + 2 if again == {True} else level + 1
+    """Return the level below a split's folder; an archive's may hold nothing but another one of its name."""
+    doubled = all(file.parts[level] == file.parts[level + 1] and len(file.parts) > level + 2 for file in part)
+    return level + 2 if doubled else level + 1
 
 
 def _composed(name: str) -> str:

@@ -46,9 +46,11 @@ def upright(file: bytes, channels: int) -> bytes:
         # Pillow decodes a whole PNG to see whether such a chunk comes after the pixels.
         said = image.format != "PNG" or b"eXIf" in file or b"adobe.xmp" in file
         turned = said and image.getexif().get(_ORIENTATION, 1) != 1
+        # TensorFlow's decoder of four channels takes no JPEG; our own signatures do, but older ones don't.
+        taken = file.startswith((_PNG,) if channels == 4 else (_PNG, _JPEG))
         deep = file.startswith(_PNG) and file[24] > 8  # bits, of which TensorFlow takes the upper ones
         plain = {1: ("L",), 3: ("L", "RGB"), 4: ("L", "RGB", "RGBA")}[channels]
-        if not turned and not deep and image.mode in plain and "transparency" not in image.info:
+        if taken and not turned and not deep and image.mode in plain and "transparency" not in image.info:
             return file
     return as_png(read_picture(io.BytesIO(file), Fit("natural"), channels))
 

@@ -39,6 +39,8 @@ _PATH = re.compile(
 )
 _PARSED = 24  # bytes that Python's objects take for one of JSON's text, at worst
 _LARGE = 2**22  # bytes of JSON
+_GZIP = ("gzip", "x-gzip")  # HTTP's two names of it
+_MEMBER = 31  # zlib's number for one member of gzip
 _READERS = 4  # threads that read bodies and write answers
 
 
@@ -144,18 +146,21 @@ class RestApi:
 
 
 class _Body:
-    """A body that arrives, of bounded size, unpacked if it is packed.
-
-    Attributes:
-        taken: bytes that it holds.
-    """
+    """A body that arrives, of bounded size, unpacked if it is packed."""
 
     def __init__(self, most: int, encoding: str):
-        self._most, self.taken = most, 0
-        self._parts: list[bytes] = []
-        if encoding.lower() not in ("gzip", "identity", ""):
+        self._most, self._arrived = most, 0
+        # In one piece: of many small ones, each would take more than its bytes.
+        self._content = bytearray()
+        coding = encoding.strip().lower()
+        if coding not in (*_GZIP, "identity", ""):
             raise invalid(f"The body's Content-Encoding is {encoding!r}, but gzip or none is taken.")
-        self._unpack = zlib.decompressobj(31) if encoding.lower() == "gzip" else None
+        self._unpack = zlib.decompressobj(_MEMBER) if coding in _GZIP else None
+
+    @property
+    def taken(self) -> int:
+        """How many bytes it holds."""
+        return len(self._content)
 
     def add(self, part: bytes) -> None:
         """Take what has arrived.
@@ -163,15 +168,30 @@ class _Body:
         Raises:
             Refusal: it is too much, or is not gzip as its head says.
         """
-        if self._unpack:
-            try:
-                part = self._unpack.decompress(part, self._most - self.taken + 1)
-            except zlib.error:
-                raise invalid("The body is not gzip, as its Content-Encoding says.") from None
-        if self.taken + len(part) > self._most:
+        # What unpacks to nothing is work too.
+        self._arrived += len(part)
+        self._check(self._arrived)
+        try:
+            for piece in self._unpacked(part):
+                self._check(self.taken + len(piece))
+                self._content += piece
+        except zlib.error:
+            raise invalid("The body is not gzip, as its Content-Encoding says, or is damaged.") from None
+
+    def _unpacked(self, part: bytes) -> Iterator[bytes]:
+        """Yield what a part holds. Behind a member of gzip may come zeros, and others, as in files that were joined."""
+        if self._unpack is None:
+            yield part
+            return
+        while part := part.lstrip(b"\0") if self._unpack.eof else part:
+            if self._unpack.eof:
+                self._unpack = zlib.decompressobj(_MEMBER)
+            yield self._unpack.decompress(part, self._most - self.taken + 1)
+            part = self._unpack.unused_data
+
+    def _check(self, size: int) -> None:
+        if size > self._most:
             raise invalid(f"The body has more than {self._most / 2**20:.0f} MiB: send fewer examples at a time.")
-        self._parts.append(part)
-        self.taken += len(part)
 
     def content(self) -> bytes:
         """Return all of it.
@@ -181,7 +201,7 @@ class _Body:
         """
         if self._unpack and not self._unpack.eof:
             raise invalid("The gzip body ends too early.")
-        return b"".join(self._parts)
+        return bytes(self._content)
 
 
 async def _hung_up(request: "Request") -> None:

@@ -387,3 +387,11 @@ def test_an_extreme_of_truth_values(tmp_path, caplog):
         assert found.dtype == bool
         assert 0 < found.mean() < 1
         np.testing.assert_array_equal(found, expected)
+
+
+def test_weights_that_a_variant_leaves_as_they_are_are_told_of(tmp_path):
+    words = keras.Input((12,), dtype="int32", name="words")
+    model = keras.Model(words, k.Dense(3)(k.GlobalAveragePooling1D()(k.Embedding(5000, 64)(words))))
+    with pytest.raises(GateError, match="most weights are others', such as an Embedding's"):
+        export_model(model, tmp_path / "artifact", "onnx", "dynamic_int8")
+    assert export_model(model, tmp_path / "artifact", "onnx", "float16").bytes < 0.6 * 4 * model.count_params()
