@@ -165,8 +165,11 @@ def _pixels(file: "tf.Tensor", channels: int) -> "tf.Tensor":
     # Only `decode_png` sees all transparency, and it refuses a JPEG. The operators that look into a string are not
     # on the gate's list, but only a JPEG is decoded at an eighth of its size (one of a single pixel is refused).
     is_jpeg = tf.reduce_any(tf.shape(decode(file, channels=3, ratio=8)) != tf.shape(picture))
-    opaque = tf.pad(picture, [[0, 0], [0, 0], [0, 1]], constant_values=255)
-    return tf.cond(is_jpeg, lambda: opaque, lambda: tf.io.decode_png(file, channels=4))
+    return tf.cond(
+        is_jpeg,
+        lambda: tf.pad(picture, [[0, 0], [0, 0], [0, 1]], constant_values=255),
+        lambda: tf.io.decode_png(file, channels=4),
+    )
 
 
 def _generate_entry(main: Signature, latent: str) -> Entry:

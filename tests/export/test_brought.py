@@ -395,3 +395,17 @@ def test_weights_that_a_variant_leaves_as_they_are_are_told_of(tmp_path):
     with pytest.raises(GateError, match="most weights are others', such as an Embedding's"):
         export_model(model, tmp_path / "artifact", "onnx", "dynamic_int8")
     assert export_model(model, tmp_path / "artifact", "onnx", "float16").bytes < 0.6 * 4 * model.count_params()
+
+
+@pytest.mark.parametrize("equation", ["abc,cd->abd", "...c,cd->...d"])
+def test_a_product_that_is_written_as_an_equation_is_rounded_as_one(equation, tmp_path):
+    steps = keras.Input((12, 64), name="steps")
+    shape = (None, 96) if equation[0] == "a" else (96,)
+    model = keras.Model(steps, k.EinsumDense(equation, shape, bias_axes="d")(steps))
+    given = RANDOM.normal(size=(5, 12, 64)).astype("float32")
+    (found,) = onnx_session(export_model(model, tmp_path / "a", "onnx", inputs=given).path).run(
+        None, {"steps": given}
+    )
+    np.testing.assert_allclose(found, model(given), atol=1e-4)
+    rounded = export_model(model, tmp_path / "a", "onnx", "dynamic_int8", inputs=given)
+    assert rounded.bytes < 0.8 * 4 * model.count_params()

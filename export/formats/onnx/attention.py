@@ -1,5 +1,7 @@
 """Attention between the steps of a sequence, by matrix products."""
 
+import re
+
 import keras
 import numpy as np
 
@@ -54,7 +56,11 @@ def _projected(graph: Graph, value: Value, dense: keras.layers.EinsumDense) -> s
 def einsum_dense(call: Call) -> Value:
     layer, graph = call.operation, call.graph
     names = [graph.channels_last(call.input).name, graph.constant(_array(layer.kernel))]
-    name = graph.node("Einsum", names, equation=layer.equation.replace(" ", ""))
+    equation = layer.equation.replace(" ", "")
+    given, kernel, found = re.split(",|->", equation)
+    # What Dense does is written as Dense is, so that 8-bit variants know it.
+    dense = len(kernel) == 2 and given[-1] == kernel[0] and found == given[:-1] + kernel[1]
+    name = graph.node("MatMul", names) if dense else graph.node("Einsum", names, equation=equation)
     return activated(graph, layer.activation, call.result(_biased(graph, name, layer)), layer.name)
 
 
