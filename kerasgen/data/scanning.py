@@ -150,14 +150,18 @@ def _by_split(files: Sequence[PictureFile], level: int) -> dict[str, list[Pictur
                 )
     splits = defaultdict(list)
     for file in files:
-        if len(file.parts) > level + 1 and (split := _split_of(file.parts[level])):
-            splits[split].append(file)
+        if len(file.parts) > level + 1 and (called := _split_of(file.parts[level])):
+            splits[called].append(file)
+    above = _shared([file.parts[:level] for part in splits.values() for file in part])
+    return {split: _without(part, above, level) for split, part in sorted(splits.items())}
 
 
-def _inside(part: Sequence[PictureFile], level: int) -> int:
-    """Return the level below a split's folder; an archive's may hold nothing but another one of its name."""
+def _without(part: Sequence[PictureFile], above: int, level: int) -> list[PictureFile]:
+    """Return a split's files without the folders that all splits share, and without the split's own."""
+    # An archive's folder often holds nothing but another one of its name.
     doubled = all(file.parts[level] == file.parts[level + 1] and len(file.parts) > level + 2 for file in part)
-    return level + 2 if doubled else level + 1
+    inside = level + 2 if doubled else level + 1
+    return [PictureFile(f.path, f.parts[above:level] + f.parts[inside:], f.head) for f in part]
 
 
 def _composed(name: str) -> str:

@@ -1,5 +1,7 @@
 """Pairs that people have, against Pillow's own arrays, pixel for pixel, crop and flip included."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -144,6 +146,28 @@ def test_missing_partners_are_named_and_left_out(tmp_path, folders):
     ):
         data = load_pairs(*folders, image_size=32)
     assert len(data) == COUNT
+
+
+def test_names_of_a_mac_are_the_same_names(tmp_path):
+    for side, form in (("a", "NFD"), ("b", "NFC")):
+        for i in range(COUNT):
+            path = tmp_path / side / unicodedata.normalize(form, f"Straße/größe{i}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            colored(i).save(path)
+    found = all_of(load_pairs(f"folder:{tmp_path / 'a'}", f"folder:{tmp_path / 'b'}", image_size=32))
+    assert len(found["a"]) == COUNT - 1  # a tenth, one at least, is the test split
+    np.testing.assert_array_equal(found["a"], found["b"])
+
+
+def test_pairs_of_splits_in_folders_of_classes(tmp_path):
+    for side in ("a", "b"):
+        for i in range(COUNT):
+            path = tmp_path / side / "photos" / ("train" if i % 2 else "test") / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            colored(i).save(path)
+    given = (f"folder:{tmp_path / 'a'}", f"folder:{tmp_path / 'b'}")
+    counts = [len(load_pairs(*given, split=split, image_size=32)) for split in ("train", "test")]
+    assert counts == [COUNT // 2, COUNT - COUNT // 2]
 
 
 def test_a_tenth_of_the_pairs_is_held_out_where_no_folder_says_which(tmp_path):

@@ -1,6 +1,8 @@
 """Which pictures a folder holds: what people really have lying there, read alike by every command."""
 
 import os
+import re
+import unicodedata
 import warnings
 
 import numpy as np
@@ -11,6 +13,7 @@ from sklearn.datasets import load_sample_image
 from kerasgen.commands.ship import read_pictures
 from kerasgen.data import load, open_source
 from kerasgen.data.scanning import scan
+from kerasgen.errors import UserError
 
 CHINA = Image.fromarray(load_sample_image("china.jpg")).resize((40, 30))
 
@@ -71,6 +74,92 @@ def test_classes_that_are_called_otherwise_are_classes(tmp_path):
     for path in ("trainers/a.png", "boots/b.png", "boots/c.png"):
         save(tmp_path / path)
     assert open_source(f"folder:{tmp_path}", "train", 8).class_names == ("boots", "trainers")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("training_set", "test_set"),
+        ("train_set", "Test-Set"),
+        ("train_data", "test_data"),
+        ("train_images", "test_images"),
+        ("train1", "test1"),
+        ("train", "test1"),
+        ("train2017", "val2017"),
+        ("train", "eval"),
+        ("train", "evaluation"),
+        ("training_set/training_set", "test_set/test_set"),
+        ("dataset/train", "dataset/test"),
+        ("archive/dataset/training", "archive/dataset/testing"),
+        ("train/train", "train/test"),
+    ],
+)
+def test_splits_of_unpacked_archives(tmp_path, train, test):
+    for folder, pictures in ((train, "abc"), (test, "de")):
+        for name in pictures:
+            for kind in ("cats", "dogs"):
+                save(tmp_path / folder / kind / f"{name}.png")
+    assert names(tmp_path, split="train") == {f"{kind}/{name}" for kind in ("cats", "dogs") for name in "abc"}
+    assert names(tmp_path, split="test") == {f"{kind}/{name}" for kind in ("cats", "dogs") for name in "de"}
+    assert open_source(f"folder:{tmp_path}", "test", 8).class_names == ("cats", "dogs")
+
+
+def test_splits_may_lie_in_each_class(tmp_path):
+    for path in ("cats/train/a", "cats/train/deep/b", "cats/test/c", "dogs/train/a", "dogs/test/a"):
+        save(tmp_path / f"{path}.png")
+    assert names(tmp_path, split="train") == {"cats/a", "cats/deep/b", "dogs/a"}
+    assert names(tmp_path, split="test") == {"cats/c", "dogs/a"}
+    source = open_source(f"folder:{tmp_path}", "train", 8)
+    assert source.class_names == ("cats", "dogs")
+    np.testing.assert_array_equal(source.labels(), [0, 0, 1])
+
+
+def test_splits_of_pictures_beside_their_labels(tmp_path):
+    for split, name in (("train", "a"), ("val", "b")):
+        save(tmp_path / "images" / split / f"{name}.png")
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        (tmp_path / "labels" / split / f"{name}.txt").write_text("0 0.5 0.5 1 1")
+    with pytest.warns(UserWarning, match=r"2 of 4 files are left out; of another kind \(2 × \.txt\)"):
+        assert names(tmp_path, split="train") == {"a"}
+    assert names(tmp_path, split="test") == {"b"}
+
+
+def test_a_picture_beside_the_folder_of_the_splits_is_counted(tmp_path):
+    for path in ("preview.png", "dataset/train/cats/a.png", "dataset/train/dogs/a.png", "dataset/test/cats/b.png"):
+        save(tmp_path / path)
+    with pytest.warns(UserWarning, match="1 pictures beside test, train are left out"):
+        assert names(tmp_path, split="train") == {"cats/a", "dogs/a"}
+    assert open_source(f"folder:{tmp_path}", "test", 8).class_names == ("cats", "dogs")
+
+
+@pytest.mark.parametrize("above", ["", "horse2zebra/"])
+def test_two_domains_in_one_folder_are_two_sources(tmp_path, above):
+    for folder in ("trainA", "trainB", "testA", "testB"):
+        save(tmp_path / above / folder / "a.png")
+    a, b = (re.escape(f"folder:{tmp_path / above / name}") for name in ("trainA", "trainB"))
+    with pytest.raises(UserError, match=f"trainA and trainB are two domains.*: give two, {a} and {b}"):
+        names(tmp_path)
+    assert names(tmp_path / above / "trainA") == {"a"}
+
+
+def test_two_folders_of_one_split_are_refused(tmp_path):
+    for folder in ("train", "train1", "test"):
+        save(tmp_path / folder / "a.png")
+    with pytest.raises(UserError, match="train and train1 would both be the split 'train': keep one, or rename"):
+        names(tmp_path)
+
+
+@pytest.mark.parametrize("folders", [("car", "test", "train"), ("car", "testing", "tests")])
+def test_classes_that_are_called_like_splits(tmp_path, folders):
+    """A railway's train stands beside other classes, below folders of splits."""
+    for split in ("train", "test"):
+        for folder in folders:
+            for name in "ab":
+                save(tmp_path / "split" / split / folder / f"{name}.png")
+    assert open_source(f"folder:{tmp_path / 'split'}", "train", 8).class_names == folders
+    for folder in ("car", "test"):
+        save(tmp_path / "classes" / folder / "a.png")
+    assert open_source(f"folder:{tmp_path / 'classes'}", "train", 8).class_names == ("car", "test")
 
 
 def test_links_are_followed_and_circles_are_not(tmp_path):
@@ -148,6 +237,20 @@ def test_translating_takes_the_same_pictures(mixed, tmp_path_factory):
 def test_a_phones_jpeg_with_a_second_picture_is_a_picture(tmp_path):
     CHINA.save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[CHINA.rotate(90)])
     assert [file.name for file in scan(tmp_path).files] == ["phone"]
+
+
+def test_a_jpeg_is_taken_by_each_of_its_suffixes(tmp_path):
+    for suffix in ("jpg", "jpeg", "jpe", "JFIF"):
+        CHINA.save(tmp_path / f"{suffix}.{suffix}", format="JPEG")
+    assert {file.name for file in scan(tmp_path).files} == {"jpg", "jpeg", "jpe", "JFIF"}
+
+
+def test_a_class_of_a_mac_is_the_same_class(tmp_path):
+    """The Mac takes an umlaut apart in the names of files and folders."""
+    for split, form in (("train", "NFD"), ("test", "NFC")):
+        for kind in ("Bäume", "Häuser"):
+            save(tmp_path / split / unicodedata.normalize(form, kind) / "a.png")
+    assert open_source(f"folder:{tmp_path}", "test", 8).class_names == ("Bäume", "Häuser")
 
 
 def test_sizes_are_those_of_the_upright_picture(tmp_path):
