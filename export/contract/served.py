@@ -153,21 +153,18 @@ def _bytes_entry(main: Signature) -> Entry:
     )
 
 
-def _pixels(file: "tf.Tensor", channels: int) -> "tf.Tensor":
+def _pixels(file: "tf.Tensor", channels: int | None) -> "tf.Tensor":
     """Decode a PNG or a JPEG in a graph; to four channels, one without transparency gets an alpha of 255."""
     import tensorflow as tf
 
     # It decodes both kinds; by default a JPEG's cosines would be rounded for speed.
-    decode = functools.partial(tf.io.decode_jpeg, dct_method="INTEGER_ACCURATE")
+    decode = functools.partial(tf.io.decode_jpeg, file, dct_method="INTEGER_ACCURATE")
     if channels != 4:
-        return decode(file, channels=channels)
-    picture = decode(file, channels=3)
-    # Only `decode_png` sees all transparency, and it refuses a JPEG. The operators that look into a string are not
-    # on the gate's list, but only a JPEG is decoded at an eighth of its size (one of a single pixel is refused).
-    is_jpeg = tf.reduce_any(tf.shape(decode(file, channels=3, ratio=8)) != tf.shape(picture))
+        return decode(channels=channels)
+    # Only `decode_png` sees all transparency, and it refuses a JPEG.
     return tf.cond(
-        is_jpeg,
-        lambda: tf.pad(picture, [[0, 0], [0, 0], [0, 1]], constant_values=255),
+        tf.io.is_jpeg(file),
+        lambda: tf.pad(decode(channels=3), [[0, 0], [0, 0], [0, 1]], constant_values=255),
         lambda: tf.io.decode_png(file, channels=4),
     )
 

@@ -255,7 +255,8 @@ def _named(
     import keras
 
     leaves = keras.tree.flatten_with_path(structure)
-    named, renamed = {}, {}
+    named: dict[str, TensorInfo] = {}
+    renamed: dict[str, str] = {}
     for index, (path, tensor) in enumerate(leaves):
         keys = [str(key) for key in path if isinstance(key, str)]
         own = "_".join(keys) or _given_name(tensor)

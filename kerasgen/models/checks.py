@@ -163,9 +163,10 @@ def check_labels(labels: Tensor, size: int, classes: bool) -> None:
     least, most = tf.reduce_min(labels), tf.reduce_max(labels)
     if labels.shape.rank == 2:
         needed = ", but vectors from 0 to 1 are needed: write 1 for what an example is, and 0 for what it is not."
-        _refuse_if(tf.reduce_any((labels < 0) | (labels > 1)), "The labels reach from ", least, " to ", most, needed)
+        outside = ~((labels >= 0) & (labels <= 1))  # NaN is neither
+        _refuse_if(tf.reduce_any(outside), "The labels reach from ", least, " to ", most, needed)
         return
-    outside = (labels < 0) | (labels > size - 1) | (labels != tf.floor(labels))
+    outside = ~((labels >= 0) & (labels <= size - 1) & (labels == tf.floor(labels)))
     needed = f", but this model knows the classes 0 to {size - 1} (whole numbers): number them from 0."
     _refuse_if(tf.reduce_any(outside), "The labels reach from ", least, " to ", most, needed)
 

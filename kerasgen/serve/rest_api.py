@@ -41,6 +41,7 @@ _PARSED = 24  # bytes that Python's objects take for one of JSON's text, at wors
 _LARGE = 2**22  # bytes of JSON
 _GZIP = ("gzip", "x-gzip")  # HTTP's two names of it
 _MEMBER = 31  # zlib's number for one member of gzip
+_MOST_MEMBERS = 2**14  # bgzip makes one of each 64 KiB; a million would keep the event loop for seconds
 _READERS = 4  # threads that read bodies and write answers
 
 
@@ -149,7 +150,7 @@ class _Body:
     """A body that arrives, of bounded size, unpacked if it is packed."""
 
     def __init__(self, most: int, encoding: str):
-        self._most, self._arrived = most, 0
+        self._most, self._arrived, self._members = most, 0, 1
         # In one piece: of many small ones, each would take more than its bytes.
         self._content = bytearray()
         coding = encoding.strip().lower()
@@ -179,12 +180,15 @@ class _Body:
             raise invalid("The body is not gzip, as its Content-Encoding says, or is damaged.") from None
 
     def _unpacked(self, part: bytes) -> Iterator[bytes]:
-        """Yield what a part holds. Behind a member of gzip may come zeros, and others, as in files that were joined."""
+        """Yield what a part holds. Behind a member of gzip may come zeros and further members, as in joined files."""
         if self._unpack is None:
             yield part
             return
         while part := part.lstrip(b"\0") if self._unpack.eof else part:
             if self._unpack.eof:
+                self._members += 1
+                if self._members > _MOST_MEMBERS:
+                    raise invalid(f"The body has more than {_MOST_MEMBERS:,} members of gzip: pack it as one.")
                 self._unpack = zlib.decompressobj(_MEMBER)
             yield self._unpack.decompress(part, self._most - self.taken + 1)
             part = self._unpack.unused_data

@@ -123,6 +123,9 @@ def test_vectors_of_attributes_are_0_and_1(small_vae, digits):
     signed = np.where(np.arange(1024).reshape(512, 2) % 3 == 0, 1, -1)
     with pytest.raises(UserError, match="The labels reach from -1 to 1, but vectors from 0 to 1 are needed"):
         vae.encode(digits["image"], signed)
+    missing = np.where(np.arange(1024).reshape(512, 2) % 3 == 0, np.nan, 1.0)
+    with pytest.raises(UserError, match="The labels reach from nan to nan, but vectors from 0 to 1 are needed"):
+        vae.encode(digits["image"], missing)
 
 
 @pytest.mark.parametrize("weight", [np.ones((512, 1)), np.ones((512, 2))])

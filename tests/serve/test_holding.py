@@ -23,6 +23,9 @@ from kerasgen.commands.translate import translate_folder
 from kerasgen.errors import UserError
 from kerasgen.serve import Limits, Server
 from kerasgen.serve.client import Client
+from kerasgen.serve.pictures import upright
+from kerasgen.serve.refusal import Refusal
+from kerasgen.serve.rest_api import _Body
 from kerasgen.serve.version import LoadedVersion
 
 from .conftest import expected, png, publish, save_signatures
@@ -237,18 +240,88 @@ def test_pages_of_other_sites_may_not_ask(served, where):
         connection.close()
 
 
-def test_gzip_and_base64_in_lines_as_tensorflow_serving_takes_them(served, generators, photos, files):
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+def test_gzip_and_base64_in_lines_as_tensorflow_serving_takes_them(served, generators, photos, files, encoding):
+    """Joined files are gzip, too: the second may follow behind zeros."""
     lines = base64.encodebytes(files[0]).decode()
     assert lines.count("\n") > 3
-    body = json.dumps({"signature_name": "bytes", "instances": [{"b64": lines.rstrip().rstrip("=")}]})
+    body = json.dumps({"signature_name": "bytes", "instances": [{"b64": lines.rstrip().rstrip("=")}]}).encode()
+    packed = gzip.compress(body[:100]) + b"\0\0" + gzip.compress(body[100:]) + b"\0"
     connection = http.client.HTTPConnection("127.0.0.1", served.rest_port, timeout=60)
-    connection.request("POST", PREDICT, gzip.compress(body.encode()), {"Content-Encoding": "gzip"})
+    connection.request("POST", PREDICT, packed, {"Content-Encoding": encoding})
     response = connection.getresponse()
     answer = json.loads(response.read())
     assert response.status == 200, answer
     picture = decoded(base64.b64decode(answer["predictions"][0]["b64"]))
     assert np.abs(picture - expected(generators[2], photos[:1])[0]).max() <= 1
     connection.close()
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_gzip_is_unpacked_however_it_arrives(step):
+    packed = gzip.compress(b"one" * 99) + gzip.compress(b"") + b"\0" * 9 + gzip.compress(b"two") + b"\0" * 9
+    body = _Body(300, " GZIP ")
+    for at in range(0, len(packed), step):
+        body.add(packed[at : at + step])
+    assert body.content() == gzip.decompress(packed)
+    assert body.taken == 300
+
+
+@pytest.mark.parametrize(
+    ("behind", "sentence"),
+    [
+        (b"\0" * 1000, "more than"),
+        (gzip.compress(b"") * 50, "more than"),
+        (gzip.compress(b"a" * 300), "more than"),
+        (b"garbage", "not gzip"),
+        (b"\0garbage", "not gzip"),
+        (gzip.compress(b"a")[:-1], "too early"),
+        (b"\x1f", "too early"),
+    ],
+    ids=["zeros", "empty ones", "too large", "garbage", "garbage after zeros", "half", "a byte"],
+)
+def test_what_lies_behind_gzip_has_the_same_limits(behind, sentence):
+    body = _Body(300, "gzip")
+
+    def send():
+        for at in range(0, len(behind), 100):
+            body.add(behind[at : at + 100])
+        return body.content()
+
+    body.add(gzip.compress(b"a"))
+    with pytest.raises(Refusal, match=sentence):
+        send()
+    assert body.taken <= 300
+
+
+def test_gzip_of_too_many_members_is_refused_early():
+    body = _Body(2**20, "gzip")
+    with pytest.raises(Refusal, match="more than 16,384 members of gzip: pack it as one"):
+        body.add(gzip.compress(b"") * 20_000)
+
+
+def test_a_network_of_four_channels_takes_every_file(photos, tmp_path):
+    """A JPEG is opaque, and goes as a PNG to a SavedModel that was written when no JPEG was taken."""
+    image = keras.Input((None, None, 4), name="image")
+    network = keras.Model(image, keras.layers.Identity(name="same")(image))
+    publish(tmp_path / "models", save_signatures(network, tmp_path / "saved"))
+    photo, contents = Image.fromarray(photos[0]), []
+    clear = photo.copy()
+    clear.putalpha(Image.linear_gradient("L").resize(photo.size))
+    for picture, kind in ((photo, "JPEG"), (photo.convert("L"), "JPEG"), (photo, "PNG"), (clear, "PNG")):
+        stream = io.BytesIO()
+        picture.save(stream, kind)
+        contents.append(stream.getvalue())
+    wanted = [np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"), "int32") for content in contents]
+    assert all(upright(content, 4).startswith(b"\x89PNG") for content in contents)
+    with Server(tmp_path / "models", 0, 0) as server:
+        stub = Stub(server)
+        raw = stub.predict({"image_bytes": np.array(contents, object)}, "bytes")[0]["same_bytes"]
+        stub.channel.close()
+        with Client(f"http://127.0.0.1:{server.rest_port}", "tiny") as client:
+            turned = client.translate(contents)
+    for answer, pixels in zip([*raw, *turned], wanted * 2, strict=True):
+        assert np.array_equal(decoded(answer), pixels)
 
 
 def test_files_come_out_as_kerasgen_translate_gives_them(served, generators, photos, tmp_path):

@@ -86,7 +86,7 @@ _VARIABLES = _words(
     """
 )
 # Pictures in files that a client sends: they are strings in memory.
-_PICTURES = _words("DecodeJpeg DecodePng EncodeJpeg EncodePng ExtractJpegShape")
+_PICTURES = _words("DecodeJpeg DecodePng EncodeJpeg EncodePng ExtractJpegShape Substr")  # the last tells a JPEG
 ALLOWED = _COMPUTE | _RANDOM | _FLOW | _VARIABLES | _PICTURES
 # Only where the server itself says from which file: its variables.
 _RESTORE = frozenset(("RestoreV2",))

@@ -83,6 +83,51 @@ def test_files_go_in_and_png_comes_out(served, generator, photos, kind):
     assert np.abs(found - by_hand(generator, np.stack(pictures))).max() <= 1
 
 
+@pytest.mark.parametrize("size", [None, (16, 24)])
+def test_files_become_four_channels_as_pillow_makes_them(photos, size, tmp_path):
+    """As a network that fills holes takes them: what has no transparency is opaque."""
+    image = keras.Input((*(size or (None, None)), 4), name="image")
+    network = keras.Model(image, keras.layers.Identity(name="same")(image))
+    artifact = export_model(network, tmp_path / "net", image=ImageSpec())
+    photo = Image.fromarray(photos[0])
+    clear = photo.copy()
+    clear.putalpha(Image.linear_gradient("L").resize(photo.size))
+    palette, key = photo.quantize(16), photo.getpixel((5, 7))
+    kinds = {
+        "JPEG": (photo, {}),
+        "gray JPEG": (photo.convert("L"), {}),
+        "small JPEG": (photo.crop((0, 0, 1, 2)), {}),
+        "PNG": (photo, {}),
+        "PNG of a pixel": (photo.crop((0, 0, 1, 1)), {}),
+        "gray PNG": (photo.convert("L"), {}),
+        "gray and clear PNG": (clear.convert("LA"), {}),
+        "clear PNG": (clear, {}),
+        "clear palette PNG": (palette, {"transparency": 3}),
+        "clear color PNG": (photo, {"transparency": key}),
+    }
+    files, wanted = [], []
+    for kind, (picture, options) in kinds.items():
+        stream = io.BytesIO()
+        picture.save(stream, "JPEG" if "JPEG" in kind else "PNG", **options)
+        files.append(stream.getvalue())
+        wanted.append(np.asarray(Image.open(stream).convert("RGBA")))
+    deep = np.linspace(0, 65535, 32 * 48).reshape(32, 48).astype("uint16")
+    stream = io.BytesIO()
+    Image.fromarray(deep).save(stream, "PNG")
+    files.append(stream.getvalue())
+    wanted.append(np.stack([deep >> 8] * 3 + [np.full_like(deep, 255)], axis=-1).astype("uint8"))
+    run, names = session_of(artifact.path)
+    assert "bytes" in names
+    answers = run("bytes", image_bytes=np.array(files, object))["same_bytes"]
+    for kind, answer, pixels in zip([*kinds, "deep PNG"], answers, wanted, strict=True):
+        found = np.asarray(Image.open(io.BytesIO(answer)), "int32")
+        if size is not None:
+            resized = tf.image.resize(pixels, size, "bicubic", antialias=True)
+            pixels = np.clip(np.round(resized), 0, 255)
+        assert found.shape == pixels.shape, kind
+        assert np.abs(found - pixels.astype("int32")).max() <= 1, kind
+
+
 def test_every_size_comes_back_at_its_size(served, generator, photos, tmp_path):
     """The sides are not multiples of 4: what `kerasgen translate` makes of the same picture is the truth."""
     _, run, _ = served
