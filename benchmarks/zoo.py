@@ -70,8 +70,8 @@ SAID = {
     "cyclegan_digits_ink": (*DIGITS, "It knows 16-pixel digits and nothing else."),
     "cyclegan_lines_emoji": (
         *OPENMOJI,
-        "It never saw a drawing beside its colors: people have one brown, areas are mottled, and the colors of "
-        "things are guesses.",
+        "It never saw a drawing beside its colors: a thing gets a color that drawings have, seldom its own, and "
+        "large areas are mottled or stay white.",
     ),
     "cyclegan_photo_dusk": (*PHOTOS, "It learned from pieces of two photographs; other scenes get their colors."),
     "face_super_resolution": (
