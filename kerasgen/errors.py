@@ -1,5 +1,6 @@
 """The one exception for what a user can mend, and how what came from outside is quoted in a sentence."""
 
+import re
 import zipfile
 
 LONGEST = 390  # characters of a sentence; with "Error: " before it, a terminal's few lines
@@ -43,12 +44,16 @@ def sentence(message: object) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return what an exception of somebody else's library says, on one short line: its first, or its name."""
+    """Return what an exception of somebody else's library says, on one short line: its first, or its name.
+
+    The colors that it has for a terminal are left out.
+    """
     if isinstance(error, zipfile.BadZipFile | EOFError):
         return "it is damaged, or not all of it is there"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror  # without the number and the path
-    first = next((line.strip() for line in str(error)[:2000].splitlines() if line.strip()), "")
+    text = re.sub(r"\x1b\[[\d;]*m", "", str(error)[:2000])
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     if " " not in first:  # a key, a number, or nothing
         first = f"{type(error).__name__} {first}".strip()
     return (first if len(first) <= 120 else f"{first[:119]}…").rstrip(".")

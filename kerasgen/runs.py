@@ -14,13 +14,14 @@ from kerasgen.errors import UserError, reason
 from kerasgen.files import MODEL_FILE, atomic_write, held, numbered
 from kerasgen.presets import PresetFolder, digest
 from kerasgen.typing import Config
-from kerasgen.untrusted import load_keras, read_json, read_text, reading
+from kerasgen.untrusted import load_keras, load_keras_folder, read_json, read_text, reading
 
 if TYPE_CHECKING:
     import keras
 
 # Raise it when a folder of today can't be read by yesterday's code, and teach `RunFolder.config` the old layout.
 LAYOUT = 1
+_SAVED_MODEL = "saved_model.pb"
 
 
 class RunConfig(TypedDict):
@@ -360,7 +361,8 @@ def check_model(path: str | os.PathLike) -> None:
 def load_model(path: str | os.PathLike) -> "keras.Model":
     """Return the model of a run folder, of a `.keras` file, or of a preset with trained weights (a name or a folder).
 
-    A file or folder of that name goes before a preset.
+    A file or folder of that name goes before a preset. A folder of `model.save(path, zipped=False)` will do, and an
+    `.h5` file.
 
     Raises:
         UserError: there is none, or it can't be read.
@@ -370,8 +372,15 @@ def load_model(path: str | os.PathLike) -> "keras.Model":
     path = values.path("model", path)
     if not path.exists() and str(path) in presets():
         return find(str(path))[0].from_preset(str(path))
+    if PresetFolder(path).exists() and PresetFolder(path).is_of_keras():
+        return load_keras_folder(path)
     if PresetFolder(path).exists():
         return model_named(PresetFolder(path).model_name()).from_preset(path)
+    if (path / _SAVED_MODEL).is_file() or path.name == _SAVED_MODEL:
+        raise UserError(
+            f"{path} is a SavedModel, which is an artifact already and can't be taken back into Keras: give the run "
+            "folder, or the .keras or .h5 file, that it was exported from."
+        )
     file = RunFolder(path).model_file if path.is_dir() else path
     if not file.is_file():
         raise UserError(
@@ -382,7 +391,7 @@ def load_model(path: str | os.PathLike) -> "keras.Model":
 
 
 def data_of(path: str | os.PathLike) -> dict[str, Config] | None:
-    """Return the arguments of the loader that a model was trained with; None for a file, which doesn't say.
+    """Return the arguments of the loader that a model was trained with; None for what Keras saved, which doesn't say.
 
     Args:
         path: as for `load_model`.
@@ -395,6 +404,8 @@ def data_of(path: str | os.PathLike) -> dict[str, Config] | None:
     path = values.path("model", path)
     if not path.exists() and str(path) in presets():
         return dict(presets()[str(path)][1].data)
+    if PresetFolder(path).exists() and PresetFolder(path).is_of_keras():
+        return None
     if PresetFolder(path).exists():
         return dict(PresetFolder(path).metadata().get("data", {})) or None
     return RunFolder(path).data() if RunFolder(path).exists() else None

@@ -9,9 +9,11 @@ import io
 import json
 import math
 import os
+import pickle
 import re
 import stat
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 
 from kerasgen.errors import UserError, a_kind, reason
+from kerasgen.files import scratch
 from kerasgen.memory import free_memory
 
 if TYPE_CHECKING:
@@ -36,11 +39,26 @@ _MOST_NAME = 1000  # characters of a name in a file
 _MOST_NESTED = 50  # dots in the name of a tensor
 _KERAS_PARTS = ("config.json", "model.weights.h5")  # of a .keras file
 _SAVE_AGAIN = "save the model again with model.save"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+# Layers of which, or of a layer in them, Keras 2 writes more arguments than Keras 3 takes.
+_MORE_IN_KERAS_2 = (
+    *("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D"),
+    *("SeparableConv1D", "SeparableConv2D", "Bidirectional", "TimeDistributed"),
+    *("RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
+)
 _BUILDING = threading.RLock()
 
 
 class Fault(UserError):
-    """What is wrong within a file, as a clause such as "it has no header": `reading` makes the sentence of it."""
+    """What is wrong within a file, as a clause such as "it has no header": `reading` makes the sentence of it.
+
+    Attributes:
+        advice: what to do about this one; "" leaves it to the reader of the file.
+    """
+
+    def __init__(self, message: str, advice: str = ""):
+        super().__init__(message)
+        self.advice = advice
 
 
 # -- any file -----------------------------------------------------------------------------------------------
@@ -81,6 +99,7 @@ def reading(path: str | os.PathLike, kind: str, advice: str) -> Iterator[BinaryI
     except FileNotFoundError:
         raise UserError(f"There is no file {path}: give the path of {kind}.") from None
     except UserError as error:
+        advice = (error.advice if isinstance(error, Fault) else "") or advice
         raise UserError(f"{path} can't be read as {kind} ({str(error).rstrip('.')}): {advice}.") from error
     except MemoryError as error:
         raise UserError(f"{path} needs more memory than there is: {advice}.") from error
@@ -289,6 +308,8 @@ def _check_header(stream: IO[bytes], size: int) -> None:
 def load_keras(path: str | os.PathLike) -> "keras.Model":
     """Return the model of a .keras file, or of an .h5 file of Keras 2; import what registers its classes before.
 
+    Its name may end otherwise. A loss or an optimizer that is unknown here is left out with a warning.
+
     Raises:
         UserError: see `reading`; it brings code of its own, is larger than it may be, or holds NaN or infinity.
     """
@@ -314,18 +335,84 @@ def load_keras_folder(folder: Path) -> "keras.Model":
 
 def _built(path: str | os.PathLike, elements: int) -> "keras.Model":
     """Let Keras make the model of a file or a folder that holds so many numbers."""
+    try:
+        return _loaded(path, elements, compiled=True)
+    except Exception as error:  # a loss that isn't known here may raise anything
+        first = error
+    try:
+        model = _loaded(path, elements, compiled=False)
+    except Exception:
+        raise first from first.__cause__
+    warnings.warn(
+        f"{path} is loaded without its loss, metrics and optimizer, which can't be read ({reason(first)}): compile "
+        "the model before you fit it.",
+        stacklevel=4,
+    )
+    return model
+
+
+def _loaded(path: str | os.PathLike, elements: int, compiled: bool) -> "keras.Model":
     import keras
 
-    with bounded_weights(elements):
+    with bounded_weights(elements), _named_by_kind(path) as named:
         try:
-            model = keras.models.load_model(path, safe_mode=True)
+            model = keras.models.load_model(named, _layers_of_keras_2(), compile=compiled, safe_mode=True)
         except UserError:
             raise
         except (TypeError, ValueError) as error:
-            raise Fault(_said_by_keras(error)) from error
+            raise _said_by_keras(error) from error
     if not isinstance(model, keras.Model):
         raise Fault(f"it holds {a_kind(model)}")
     return model
+
+
+@contextmanager
+def _named_by_kind(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a path to a file that ends as its kind does: Keras goes by the name, this by the first bytes."""
+    path = Path(path)
+    if path.is_dir():
+        yield path
+        return
+    with open_regular(path) as file:
+        ending = ".h5" if file.read(len(_HDF5)) == _HDF5 else ".keras"
+    if path.name.endswith(ending):
+        yield path
+        return
+    with scratch() as folder:
+        link = folder / f"model{ending}"
+        link.symlink_to(path.absolute())
+        yield link
+
+
+def _layers_of_keras_2() -> dict[str, type]:
+    """Return, by the names of layers, what makes them from configurations that Keras 2 wrote, too."""
+    import keras
+
+    def reader(name: str) -> type:
+        class Reader:
+            @classmethod
+            def from_config(cls, config: Mapping[str, object]) -> "keras.Layer":
+                return getattr(keras.layers, name).from_config(_as_keras_3_takes_it(name, config))
+
+        return Reader
+
+    return {name: reader(name) for name in _MORE_IN_KERAS_2}
+
+
+def _as_keras_3_takes_it(layer: str, config: Mapping[str, object]) -> dict[str, object]:
+    """Return a layer's configuration without what says nothing; that of a layer inside, too."""
+    found = {key: value for key, value in config.items() if not _says_nothing(layer, key, value)}
+    for key, value in found.items():
+        if isinstance(value, dict) and isinstance(value.get("config"), dict):
+            found[key] = value | {"config": _as_keras_3_takes_it(str(value.get("class_name")), value["config"])}
+    return found
+
+
+def _says_nothing(layer: str, name: str, value: object) -> bool:
+    """Return whether Keras 2 writes an argument of a layer without a meaning; Keras 3 refuses it."""
+    if layer.startswith("Separable") and name in ("kernel_initializer", "kernel_regularizer", "kernel_constraint"):
+        return True  # it has those of its depthwise and its pointwise kernel
+    return (name == "groups" and value == 1) or (name == "time_major" and value is False)
 
 
 def _with_finite_weights(model: "keras.Model", path: str | os.PathLike) -> "keras.Model":
@@ -350,14 +437,20 @@ def count_weights(path: str | os.PathLike) -> int:
         return _declared_elements(file)
 
 
-def _said_by_keras(error: Exception) -> str:
-    """Return as a clause what is wrong with a file by Keras' error, which quotes whole configurations."""
+def _said_by_keras(error: Exception) -> Fault:
+    """Return what is wrong with a file by Keras' error, which quotes whole configurations."""
     text = str(error)[:4000]
     if "Lambda" in text and "safe_mode" in text:
-        return "its Lambda layer is code, and code from a file is not run: use a layer of keras.layers instead"
+        return Fault(
+            "its Lambda layer is code, and code from a file is not run", "use a layer of keras.layers instead"
+        )
+    if re.search(r"module keras\.(src\.)?engine\.", text):
+        return Fault("it is from Keras 2, whose .keras files Keras 3 can't read", "save it there as .h5")
+    if "No model config found" in text:
+        return Fault("it holds weights without their network", "save the whole model with model.save")
     if found := re.search(r"Could not locate (?:class|function) '([^']{1,80})'", text):
-        return f"{found[1]!r} is not registered here: import what defines it before, from Python"
-    return reason(error)
+        return Fault(f"{found[1]!r} is not registered here: import what defines it before, from Python")
+    return Fault(reason(error))
 
 
 def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
@@ -374,7 +467,7 @@ def _declared_elements(file: BinaryIO) -> int:
     import h5py
 
     size = os.fstat(file.fileno()).st_size
-    if file.read(8) == b"\x89HDF\r\n\x1a\n":
+    if file.read(len(_HDF5)) == _HDF5:
         with h5py.File(file, "r") as weights:
             return _elements(weights, size)
     with _checked_zip(file) as archive:
@@ -454,20 +547,19 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Return the weights of a state_dict that `torch.save` wrote, as float32 by name.
 
     Those of a dict in a dict, such as {"state_dict": …}, have the names of both, joined by a dot. Counters, texts and
-    lists beside them are left out.
+    lists beside them are left out, and an array of NumPy is taken for a tensor.
 
     Raises:
         UserError: see `reading`; or it holds no tensors, or others than plain ones of finite numbers.
     """
-    import torch
-
     with reading(path, "a checkpoint of plain weights", "save a state_dict with torch.save") as file:
         if zipfile.is_zipfile(file):
             with _checked_zip(file) as archive:
                 if any(m.filename.endswith("data.pkl") and m.file_size > MOST_TEXT for m in archive.infolist()):
                     raise Fault(f"its structure takes more than {MOST_TEXT:,} bytes")
-        file.seek(0)
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        elif _is_safetensors(file):
+            raise Fault("it is of safetensors", "load it with safetensors.torch.load_file, save that with torch.save")
+        content = _unpickled(file)
         if not isinstance(content, dict) or not content:
             raise Fault(f"it holds {a_kind(content)}, not a state_dict")
         arrays, wanted, size = {}, 0, os.fstat(file.fileno()).st_size
@@ -482,6 +574,86 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         return arrays
 
 
+def _is_safetensors(file: BinaryIO) -> bool:
+    """Return whether a file begins as theirs do: with the length of a JSON object, and that object."""
+    file.seek(0)
+    length, brace = int.from_bytes(file.read(8), "little"), file.read(1)
+    return brace == b"{" and length < os.fstat(file.fileno()).st_size
+
+
+class SavedObject:
+    """Stands for an object of a checkpoint that is not a weight: nothing of it is kept."""
+
+    def __init__(self, *_: object):
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+class SavedDtype:
+    """Stands for NumPy's dtype, whose own reading trusts what a pickle says of its memory."""
+
+    def __init__(self, code: str, *_: object):
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = state[1]
+
+
+class SavedArray:
+    """Stands for NumPy's array, whose own reading trusts its dtype.
+
+    Attributes:
+        content: its real numbers; None if it holds something else.
+    """
+
+    content: np.ndarray | None = None
+
+    def __init__(self, *_: object):
+        pass
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, by_columns, content = state
+        code = f"{dtype.order}{dtype.code}"
+        if re.fullmatch("[<>=|](f[248]|[iu][1248]|b1)", code) and isinstance(content, bytes):
+            flat = np.frombuffer(content, code)
+            array = flat.reshape(shape, order="F" if by_columns else "C")
+            self.content = array.astype(flat.dtype.newbyteorder("="))
+
+
+def _unpickled(file: BinaryIO) -> object:
+    """Return what a checkpoint holds; nothing of it was run.
+
+    Raises:
+        Fault: it holds objects of other classes than a training's usual ones.
+    """
+    import torch
+
+    stand_ins = [(SavedObject, "argparse.Namespace"), (SavedArray, "numpy.ndarray"), (SavedDtype, "numpy.dtype")]
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # before NumPy 2, and since
+        stand_ins += [(SavedArray, f"{module}._reconstruct"), (SavedObject, f"{module}.scalar")]
+    with torch.serialization.safe_globals(stand_ins):
+        try:
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            if classes := _refused(file, str(error)):
+                raise Fault(f"beside weights it holds {', '.join(classes)}, which may run code") from error
+            raise Fault("it is damaged, or isn't PyTorch's") from error
+
+
+def _refused(file: BinaryIO, said: str) -> list[str]:
+    """Return the classes and functions of a checkpoint that PyTorch doesn't read; of an old one, the first."""
+    import torch
+
+    file.seek(0)
+    if not zipfile.is_zipfile(file):
+        return re.findall(r"GLOBAL (\S+) w", said)
+    file.seek(0)
+    return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+
+
 def _tensors(content: dict[object, object], prefix: str = "") -> Iterator[tuple[str, "torch.Tensor"]]:
     """Yield the tensors of nested dicts by their joined names; what else a training keeps is left out."""
     import torch
@@ -492,6 +664,8 @@ def _tensors(content: dict[object, object], prefix: str = "") -> Iterator[tuple[
         full = f"{prefix}{name}"
         if len(full) > _MOST_NAME:
             raise Fault("a key is not a name")
+        if isinstance(value, SavedArray) and value.content is not None:
+            value = torch.from_numpy(value.content)
         if isinstance(value, torch.Tensor):
             yield full, value
         elif isinstance(value, dict) and full.count(".") < _MOST_NESTED:

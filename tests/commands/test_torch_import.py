@@ -1,5 +1,6 @@
 """Networks and their weights against PyTorch, through a checkpoint file as a user has it."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +176,11 @@ def with_dropout(weights):
         lambda weights: {"state_dict": {f"netG.module.{n}": w for n, w in weights.items()}, "epoch": 3, "lr": [1.0]},
         lambda weights: {"generator": weights, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}},
         lambda weights: {"epoch": 3, **weights},
+        lambda weights: {"state_dict": weights, "opt": argparse.Namespace(lr=1, gpu_ids=[0])},
+        lambda weights: {"netG": weights, "best": np.float64(0.5), "step": np.int64(3), "done": np.bool_(True)},
+        lambda weights: {"netG": weights, "history": {"names": np.array(["a"]), "any": np.array([{}])}},
+        lambda weights: {name: value.numpy() for name, value in weights.items()},
+        lambda weights: {name: np.asfortranarray(value.numpy().astype(">f8")) for name, value in weights.items()},
     ],
 )
 def test_other_ways_of_saving(change, tmp_path):
@@ -214,6 +220,21 @@ def test_pickled_code_is_not_run(tmp_path):
     torch.save(ResnetGenerator(filters=8, blocks=1), tmp_path / "whole.pth")
     with pytest.raises(UserError, match="state_dict"):
         import_torch(tmp_path / "whole.pth")
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_the_class_that_is_not_read_is_named(new, tmp_path):
+    content = {"state_dict": PatchGAN(filters=4).state_dict(), "path": Path("/x")}
+    torch.save(content, tmp_path / "net.pth", _use_new_zipfile_serialization=new)
+    with pytest.raises(UserError, match=r"it holds pathlib\.PosixPath, which may run code\): save a state_dict"):
+        import_torch(tmp_path / "net.pth")
+
+
+def test_safetensors_are_named(tmp_path):
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    (tmp_path / "net.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(UserError, match=r"safetensors\): load it with safetensors\.torch\.load_file"):
+        import_torch(tmp_path / "net.safetensors")
 
 
 @pytest.mark.slow

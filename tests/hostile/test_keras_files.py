@@ -1,4 +1,4 @@
-"""Hostile and damaged .keras and .h5 files: 74 of them, from one good file."""
+"""Hostile and damaged .keras and .h5 files: 76 of them, from one good file."""
 
 import io
 import json
@@ -16,6 +16,7 @@ from .conftest import GOLDEN, Attack
 
 GOOD = (GOLDEN / "vae_run" / "model.keras").read_bytes()
 FILE = "model.keras"
+CODE = "4wEAAAAAAAAAAAAAAAIAAAABAAAAUwAAAKkAqQDzAAAAAA=="
 
 
 def members() -> dict[str, bytes]:
@@ -96,12 +97,12 @@ def flipped(seed: int) -> bytes:
     return bytes(content)
 
 
-def function_layer(code: str) -> bytes:
+def function_layer(code: str, **more: object) -> bytes:
     inputs = {"class_name": "InputLayer", "config": {"batch_shape": [None, 2], "name": "i"}, "name": "i"}
     layer = {"module": "keras.layers", "class_name": "Lambda", "name": "l"}
     layer["config"] = {"name": "l", "function": {"class_name": "__lambda__", "config": {"code": code}}}
     config = {"name": "s", "layers": [inputs | {"module": "keras.layers"}, layer]}
-    return with_config(json.dumps({"module": "keras", "class_name": "Sequential", "config": config}))
+    return with_config(json.dumps({"module": "keras", "class_name": "Sequential", "config": config, **more}))
 
 
 def dense(units: int, shape: tuple) -> bytes:
@@ -143,7 +144,8 @@ def contents() -> Iterator[tuple[str, bytes]]:
     ):
         config = {"module": module, "class_name": name, "config": {"command": "touch {}/foreign/made"}}
         yield f"class {module}.{name}", with_config(json.dumps(config))
-    yield "code", function_layer("4wEAAAAAAAAAAAAAAAIAAAABAAAAUwAAAKkAqQDzAAAAAA==")
+    yield "code beside an unknown loss", function_layer(CODE, compile_config={"loss": "nothing"})
+    yield "code", function_layer(CODE)
     for name, value in (
         ("latent_dim", 10**9),
         ("latent_dim", 0),
@@ -193,11 +195,14 @@ def attacks() -> list[Attack]:
     found.append(Attack("pipe", argv, make=lambda folder: os.mkfifo(folder / FILE)))
     found.append(Attack("device", argv, make=lambda folder: (folder / FILE).symlink_to("/dev/zero")))
     found.append(Attack("folder", argv, make=lambda folder: (folder / FILE).mkdir()))
+    layer = {"class_name": "Lambda", "config": {"name": "l", "function": [CODE, None, None], "input_shape": [2]}}
+    code = json.dumps({"class_name": "Sequential", "config": {"name": "s", "layers": [layer]}})
     for name, content in (
         ("h5 of text", b"hello"),
         ("h5 cut", b"\x89HDF\r\n\x1a\n" + bytes(100)),
         ("h5 without a model", legacy()),
         ("h5 deep", legacy(model_config="[" * 10_000)),
+        ("h5 code", legacy(model_config=code, training_config='{"loss": "nothing"}')),
         ("h5 nothing", legacy(model_config="{}", keras_version="2.0")),
     ):
         h5 = ("export", "{}/model.h5", "--output", "{}/out")

@@ -1,4 +1,4 @@
-"""Hostile and damaged .pth files: 50 of them."""
+"""Hostile and damaged .pth files: 51 of them."""
 
 import io
 import os
@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from .conftest import Attack
@@ -20,6 +21,23 @@ class Evil:
 
     def __reduce__(self):
         return (os.system, ("touch /tmp/kerasgen-hostile-pickle",))
+
+
+class Reduced:
+    """What is rebuilt as its arguments say."""
+
+    def __init__(self, *arguments: object):
+        self._arguments = arguments
+
+    def __reduce__(self):
+        return self._arguments
+
+
+def pointers() -> Reduced:
+    """An array of objects that says of itself that it holds plain bytes: NumPy takes these for addresses."""
+    fields = {"a": (np.dtype("O"), 0)}
+    dtype = Reduced(np.dtype, ("V8", False, True), (3, "|", None, ("a",), fields, 8, 1, 0))
+    return Reduced(np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), (1, (1,), dtype, False, b"A" * 8))
 
 
 def good() -> dict:
@@ -60,6 +78,7 @@ def contents() -> Iterator[tuple[str, bytes]]:
     yield "zip of nothing", b"PK\x05\x06" + bytes(18)
     yield "pickle that runs code", pickle.dumps(Evil())
     yield "checkpoint that runs code", saved({first: Evil()})
+    yield "array of addresses", saved(good() | {first: pointers()})
     yield "old checkpoint that runs code", saved({first: Evil()}, _use_new_zipfile_serialization=False)
     yield "old checkpoint cut", saved(good(), _use_new_zipfile_serialization=False)[:3000]
     for content in ([], {}, 3, "x", None, {"a": 1}, {1: torch.zeros(1)}, {"a": {"b": torch.zeros(1)}}):

@@ -1,5 +1,10 @@
 """The models as a Keras user takes them: weights of examples, callbacks, schedules, frozen parts, own networks."""
 
+import json
+import shutil
+import zipfile
+
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from keras import layers as k
 from kerasgen.errors import UserError
 from kerasgen.models import VAE, AutoencoderKL, CycleGAN, PairedTranslator, RectifiedFlow, Registration
 from kerasgen.networks import conv_decoder, conv_encoder
+from kerasgen.runs import data_of, load_model
 from kerasgen.samplers.attributes import parse_where
 
 RANDOM = np.random.default_rng(0)
@@ -219,3 +225,160 @@ def test_sizes_that_a_network_cannot_take_get_a_sentence():
 def test_numbers_in_other_scripts_are_no_evidence():
     with pytest.raises(UserError, match="can't be read at"):
         parse_where("label=²", ())
+
+
+def small_network() -> keras.Sequential:
+    return keras.Sequential([keras.Input((8, 8, 3)), k.Conv2D(3, 1)])
+
+
+def own_loss(targets, outputs):
+    return keras.ops.mean(keras.ops.abs(targets - outputs))
+
+
+class OwnMetric(keras.metrics.MeanSquaredError):
+    pass
+
+
+class OwnOptimizer(keras.optimizers.Adam):
+    pass
+
+
+def same_outputs(one: keras.Model, other: keras.Model) -> bool:
+    pictures = RANDOM.random((2, *one.input_shape[1:]), np.float32)
+    return np.array_equal(one(pictures), other(pictures))
+
+
+@pytest.mark.parametrize(
+    ("name", "compiled"),
+    [
+        ("net.h5", {"loss": "mse", "metrics": ["mae"]}),
+        ("net.h5", {"loss": own_loss}),
+        ("net.keras", {"loss": own_loss}),
+        ("net.keras", {"metrics": [OwnMetric()]}),
+        ("net.keras", {"optimizer": OwnOptimizer()}),
+        pytest.param(
+            "net.keras",
+            {"loss": lambda targets, outputs: keras.ops.mean(targets - outputs)},
+            marks=pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`"),
+        ),
+    ],
+)
+def test_a_network_is_loaded_without_what_it_was_compiled_with_that_is_unknown(name, compiled, tmp_path):
+    network = small_network()
+    network.compile(**{"optimizer": "adam", "loss": "mse", **compiled})
+    network.fit(np.zeros((2, 8, 8, 3)), np.zeros((2, 8, 8, 3)), verbose=0)
+    network.save(tmp_path / name)
+    with pytest.warns(UserWarning, match="without its loss, metrics and optimizer.*compile the model before you fit"):
+        loaded = load_model(tmp_path / name)
+    assert not loaded.compiled
+    assert same_outputs(loaded, network)
+
+
+def test_a_known_loss_and_optimizer_are_kept(tmp_path):
+    network = small_network()
+    network.compile("adam", loss="mse")
+    network.fit(np.zeros((2, 8, 8, 3)), np.zeros((2, 8, 8, 3)), verbose=0)
+    network.save(tmp_path / "net.keras")
+    loaded = load_model(tmp_path / "net.keras")
+    assert loaded.loss == "mse"
+    assert int(loaded.optimizer.iterations) == 1
+
+
+def as_keras_2(path, changes):
+    """Give the layers of an .h5 file, and what is in them, the arguments that Keras 2 wrote by class."""
+
+    def change(value):
+        if isinstance(value, dict):
+            if value.get("class_name") in changes:
+                value["config"] |= changes[value["class_name"]]
+            for inner in value.values():
+                change(inner)
+        for inner in value if isinstance(value, list) else ():
+            change(inner)
+
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        change(config)
+        file.attrs["model_config"] = json.dumps(config)
+
+
+GROUPS, ROWS = {"groups": 1}, {"time_major": False, "implementation": 2}
+KERNEL = {"kernel_initializer": {"class_name": "GlorotUniform", "config": {"seed": None}}, "kernel_regularizer": None}
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "written"),
+    [
+        ((8, 8, 3), k.DepthwiseConv2D(3), GROUPS),
+        ((8, 8, 3), k.Conv2DTranspose(3, 2), GROUPS),
+        ((8, 3), k.Conv1DTranspose(3, 2), GROUPS),
+        ((4, 4, 4, 3), k.Conv3DTranspose(3, 2), GROUPS),
+        ((8, 8, 3), k.SeparableConv2D(3, 3), GROUPS | KERNEL | {"kernel_constraint": None}),
+        ((5, 3), k.LSTM(4), ROWS),
+        ((5, 3), k.GRU(4), ROWS),
+        ((5, 3), k.SimpleRNN(4), {"time_major": False}),
+        ((5, 3), k.Bidirectional(k.LSTM(4)), ROWS),
+        ((5, 8, 8, 3), k.TimeDistributed(k.DepthwiseConv2D(3)), GROUPS),
+        ((5, 8, 8, 3), k.ConvLSTM2D(4, 3), {"time_major": False}),
+    ],
+)
+def test_layers_of_keras_2_are_those_of_keras_3(shape, layer, written, tmp_path):
+    network = keras.Sequential([keras.Input(shape), layer])
+    network.save(tmp_path / "net.h5")
+    inner = layer.get_config().get("layer")  # of a wrapper
+    as_keras_2(tmp_path / "net.h5", {inner["class_name"] if inner else type(layer).__name__: written})
+    loaded = load_model(tmp_path / "net.h5")
+    assert type(loaded.layers[0]) is type(layer)
+    assert same_outputs(loaded, network)
+
+
+def test_what_keras_2_says_with_a_meaning_is_not_passed_over(tmp_path):
+    keras.Sequential([keras.Input((8, 8, 4)), k.Conv2DTranspose(4, 2)]).save(tmp_path / "net.h5")
+    as_keras_2(tmp_path / "net.h5", {"Conv2DTranspose": {"groups": 2}})
+    with pytest.raises(UserError, match="can't be read as a Keras model"):
+        load_model(tmp_path / "net.h5")
+
+
+@pytest.mark.parametrize(
+    ("saved", "called"),
+    [("a.h5", "a.keras"), ("a.h5", "A.H5"), ("a.h5", "a.hdf"), ("a.h5", "a.hdf5"), ("a.keras", "A.KERAS")],
+)
+def test_a_file_is_known_by_its_content(saved, called, tmp_path):
+    network = small_network()
+    network.save(tmp_path / saved)
+    shutil.move(tmp_path / saved, tmp_path / called)
+    assert same_outputs(load_model(tmp_path / called), network)
+
+
+def test_a_folder_that_keras_wrote_is_a_model(tmp_path):
+    network = small_network()
+    network.save(tmp_path / "net", zipped=False)
+    assert same_outputs(load_model(tmp_path / "net"), network)
+    assert data_of(tmp_path / "net") is None
+
+
+def test_a_saved_model_is_said_to_be_one(tmp_path):
+    small_network().export(tmp_path / "net", verbose=False)
+    for path in (tmp_path / "net", tmp_path / "net" / "saved_model.pb"):
+        with pytest.raises(UserError, match="is a SavedModel, which is an artifact already"):
+            load_model(path)
+
+
+def test_a_keras_file_of_keras_2_is_said_to_be_one(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    keras.Model(inputs, k.Conv2D(3, 1)(inputs)).save(tmp_path / "new.keras")
+    with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "net.keras", "w") as old:
+        for name in new.namelist():
+            content = new.read(name)
+            if name == "config.json":
+                changes = {"module": "keras.src.engine.functional", "class_name": "Functional"}
+                content = json.dumps(json.loads(content) | changes | {"registered_name": "Functional"})
+            old.writestr(name, content)
+    with pytest.raises(UserError, match=r"it is from Keras 2, .*\): save it there as \.h5\.$"):
+        load_model(tmp_path / "net.keras")
+
+
+def test_weights_alone_are_not_a_model(tmp_path):
+    small_network().save_weights(tmp_path / "net.weights.h5")
+    with pytest.raises(UserError, match="it holds weights without their network"):
+        load_model(tmp_path / "net.weights.h5")
