@@ -256,10 +256,11 @@ def main() -> None:
 
 def make(asked: argparse.Namespace, target: Path) -> None:
     """Train a preset, or go on with its run, and write its folder but for the artifacts."""
+    from PIL import Image
+
     from kerasgen.commands.card import EVALUATION, STRIP, write_card
     from kerasgen.commands.evaluate import save_report
     from kerasgen.commands.train import train
-    from kerasgen.drawing import save_png
     from kerasgen.presets import PresetFolder
     from kerasgen.runs import RunFolder, load_model
 
@@ -287,7 +288,7 @@ def make(asked: argparse.Namespace, target: Path) -> None:
     told["caption"] = "Pictures from noise." if model.generates else "Held-out pictures, drawn by lot."
     preset.write(type(model).__name__, preset.config(type(model).__name__), {**preset.metadata(), **told})
     save_report(report, target / EVALUATION)
-    save_png(target / STRIP, strip_of(model, config["data"]))
+    Image.fromarray(strip_of(model, config["data"])).save(target / STRIP, optimize=True)
     write_card(target)
 
 
