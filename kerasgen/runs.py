@@ -372,10 +372,8 @@ def load_model(path: str | os.PathLike) -> "keras.Model":
     path = values.path("model", path)
     if not path.exists() and str(path) in presets():
         return find(str(path))[0].from_preset(str(path))
-    if PresetFolder(path).exists() and PresetFolder(path).is_of_keras():
-        return load_keras_folder(path)
-    if PresetFolder(path).exists():
-        return model_named(PresetFolder(path).model_name()).from_preset(path)
+    if (folder := PresetFolder(path)).exists():
+        return load_keras_folder(path) if folder.is_of_keras() else model_named(folder.model_name()).from_preset(path)
     if (path / _SAVED_MODEL).is_file() or path.name == _SAVED_MODEL:
         raise UserError(
             f"{path} is a SavedModel, which is an artifact already and can't be taken back into Keras: give the run "
@@ -404,10 +402,8 @@ def data_of(path: str | os.PathLike) -> dict[str, Config] | None:
     path = values.path("model", path)
     if not path.exists() and str(path) in presets():
         return dict(presets()[str(path)][1].data)
-    if PresetFolder(path).exists() and PresetFolder(path).is_of_keras():
-        return None
-    if PresetFolder(path).exists():
-        return dict(PresetFolder(path).metadata().get("data", {})) or None
+    if (folder := PresetFolder(path)).exists():
+        return None if folder.is_of_keras() else dict(folder.metadata().get("data", {})) or None
     return RunFolder(path).data() if RunFolder(path).exists() else None
 
 

@@ -176,6 +176,9 @@ def _foreign(
     floats: bool,
 ) -> Shipment:
     """Return a Keras model that this zoo doesn't know: with pictures if they are asked for."""
+    from kerasgen.export.contract.inputs import default_inputs
+    from kerasgen.export.contract.signature import model_signature
+
     shape: Tensor = getattr(model, "input_shape", None)
     takes_pictures = isinstance(shape, tuple) and len(shape) == 4
     if images is not None and not takes_pictures:
@@ -188,9 +191,8 @@ def _foreign(
         height, width, channels = shape[1:]
         pictures = read_pictures(images, (height or size or _SIDE, width or size or _SIDE), channels)
         inputs, calibration = (part * (high - low) + low for part in _parted(pictures))
-    elif takes_pictures and size is not None and shape[3] is not None:
-        sides = [own or size for own in shape[1:3]]
-        inputs = np.random.default_rng(0).uniform(low, high, (2, *sides, shape[3])).astype("float32")
+    elif takes_pictures and size is not None:
+        inputs = default_inputs(model_signature(model), _spec(size, (low, high), 1))
     spec = value_range and _spec(size, value_range, _multiple(model))
     said = ""
     if takes_pictures and spec is None and not floats:
