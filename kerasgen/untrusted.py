@@ -9,7 +9,6 @@ import io
 import json
 import math
 import os
-import pickle
 import re
 import stat
 import threading
@@ -29,14 +28,12 @@ from kerasgen.memory import free_memory
 if TYPE_CHECKING:
     import h5py
     import keras
-    import torch
 
 MOST_TEXT = 8 * 2**20  # bytes of a JSON or a configuration; ResNet152's is 0.6 MB
 _MOST_YAML = 2**17  # bytes, which are read in a second or two
 _SMALL = 64 * 2**20  # bytes that may be taken for any file
 _RATIO = 20  # times its own size that a larger file may take: weights hardly compress
-_MOST_NAME = 1000  # characters of a name in a file
-_MOST_NESTED = 50  # dots in the name of a tensor
+MOST_NAME = 1000  # characters of a name in a file
 _KERAS_PARTS = ("config.json", "model.weights.h5")  # of a .keras file
 _SAVE_AGAIN = "save the model again with model.save"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -251,7 +248,7 @@ def check_room(size: int, wanted: int) -> None:
         raise Fault(f"it asks for {wanted:,} bytes of memory, and {free:,} are free")
 
 
-def _checked_zip(file: BinaryIO) -> zipfile.ZipFile:
+def checked_zip(file: BinaryIO) -> zipfile.ZipFile:
     """Open an archive whose members, taken together, don't unpack to more than they may."""
     archive = zipfile.ZipFile(file)
     check_room(os.fstat(file.fileno()).st_size, sum(member.file_size for member in archive.infolist()))
@@ -274,7 +271,7 @@ def read_npz(
     Raises:
         UserError: see `reading`; or an array is pickled, or says that it is larger than it is.
     """
-    with reading(path, kind, advice) as file, _checked_zip(file) as archive:
+    with reading(path, kind, advice) as file, checked_zip(file) as archive:
         found = {}
         for member in archive.infolist():
             with archive.open(member) as stream:
@@ -459,7 +456,7 @@ def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
         if array.dtype.kind not in "fV":  # V is bfloat16
             continue
         if not np.isfinite(array.astype(np.float32) if array.dtype.kind == "V" else array).all():
-            raise Fault(f"{name[:_MOST_NAME]} holds NaN or infinity")
+            raise Fault(f"{name[:MOST_NAME]} holds NaN or infinity")
 
 
 def _declared_elements(file: BinaryIO) -> int:
@@ -470,7 +467,7 @@ def _declared_elements(file: BinaryIO) -> int:
     if file.read(len(_HDF5)) == _HDF5:
         with h5py.File(file, "r") as weights:
             return _elements(weights, size)
-    with _checked_zip(file) as archive:
+    with checked_zip(file) as archive:
         for name in _KERAS_PARTS:
             if name not in archive.namelist():
                 raise Fault(f"it holds no {name}")
@@ -538,145 +535,3 @@ def bounded_weights(elements: int) -> Iterator[None]:
             yield
         finally:
             keras.Layer.add_weight = original
-
-
-# -- PyTorch ------------------------------------------------------------------------------------------------
-
-
-def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Return the weights of a state_dict that `torch.save` wrote, as float32 by name.
-
-    Those of a dict in a dict, such as {"state_dict": …}, have the names of both, joined by a dot. Counters, texts and
-    lists beside them are left out, and an array of NumPy is taken for a tensor.
-
-    Raises:
-        UserError: see `reading`; or it holds no tensors, or others than plain ones of finite numbers.
-    """
-    with reading(path, "a checkpoint of plain weights", "save a state_dict with torch.save") as file:
-        if zipfile.is_zipfile(file):
-            with _checked_zip(file) as archive:
-                if any(m.filename.endswith("data.pkl") and m.file_size > MOST_TEXT for m in archive.infolist()):
-                    raise Fault(f"its structure takes more than {MOST_TEXT:,} bytes")
-        elif _is_safetensors(file):
-            raise Fault("it is of safetensors", "load it with safetensors.torch.load_file, save that with torch.save")
-        content = _unpickled(file)
-        if not isinstance(content, dict) or not content:
-            raise Fault(f"it holds {a_kind(content)}, not a state_dict")
-        arrays, wanted, size = {}, 0, os.fstat(file.fileno()).st_size
-        for name, tensor in _tensors(content):
-            wanted += 4 * tensor.numel()  # many may share the file's bytes
-            check_room(size, wanted)
-            arrays[name] = _plain_array(name, tensor)
-        if not arrays:
-            raise Fault("it holds no tensors by name")
-        # A single number is a training's best score rather than a weight, and begins as infinity.
-        check_finite({name: array for name, array in arrays.items() if array.ndim})
-        return arrays
-
-
-def _is_safetensors(file: BinaryIO) -> bool:
-    """Return whether a file begins as theirs do: with the length of a JSON object, and that object."""
-    file.seek(0)
-    length, brace = int.from_bytes(file.read(8), "little"), file.read(1)
-    return brace == b"{" and length < os.fstat(file.fileno()).st_size
-
-
-class SavedObject:
-    """Stands for an object of a checkpoint that is not a weight: nothing of it is kept."""
-
-    def __init__(self, *_: object):
-        pass
-
-    def __setstate__(self, _: object) -> None:
-        pass
-
-
-class SavedDtype:
-    """Stands for NumPy's dtype, whose own reading trusts what a pickle says of its memory."""
-
-    def __init__(self, code: str, *_: object):
-        self.code, self.order = code, "="
-
-    def __setstate__(self, state: tuple) -> None:
-        self.order = state[1]
-
-
-class SavedArray:
-    """Stands for NumPy's array, whose own reading trusts its dtype.
-
-    Attributes:
-        content: its real numbers; None if it holds something else.
-    """
-
-    content: np.ndarray | None = None
-
-    def __init__(self, *_: object):
-        pass
-
-    def __setstate__(self, state: tuple) -> None:
-        _, shape, dtype, by_columns, content = state
-        code = f"{dtype.order}{dtype.code}"
-        if re.fullmatch("[<>=|](f[248]|[iu][1248]|b1)", code) and isinstance(content, bytes):
-            flat = np.frombuffer(content, code)
-            array = flat.reshape(shape, order="F" if by_columns else "C")
-            self.content = array.astype(flat.dtype.newbyteorder("="))
-
-
-def _unpickled(file: BinaryIO) -> object:
-    """Return what a checkpoint holds; nothing of it was run.
-
-    Raises:
-        Fault: it holds objects of other classes than a training's usual ones.
-    """
-    import torch
-
-    stand_ins = [(SavedObject, "argparse.Namespace"), (SavedArray, "numpy.ndarray"), (SavedDtype, "numpy.dtype")]
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # before NumPy 2, and since
-        stand_ins += [(SavedArray, f"{module}._reconstruct"), (SavedObject, f"{module}.scalar")]
-    with torch.serialization.safe_globals(stand_ins):
-        try:
-            file.seek(0)
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            if classes := _refused(file, str(error)):
-                raise Fault(f"beside weights it holds {', '.join(classes)}, which may run code") from error
-            raise Fault("it is damaged, or isn't PyTorch's") from error
-
-
-def _refused(file: BinaryIO, said: str) -> list[str]:
-    """Return the classes and functions of a checkpoint that PyTorch doesn't read; of an old one, the first."""
-    import torch
-
-    file.seek(0)
-    if not zipfile.is_zipfile(file):
-        return re.findall(r"GLOBAL (\S+) w", said)
-    file.seek(0)
-    return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-
-
-def _tensors(content: dict[object, object], prefix: str = "") -> Iterator[tuple[str, "torch.Tensor"]]:
-    """Yield the tensors of nested dicts by their joined names; what else a training keeps is left out."""
-    import torch
-
-    for name, value in content.items():
-        if not isinstance(name, str):
-            continue  # an optimizer numbers its weights
-        full = f"{prefix}{name}"
-        if len(full) > _MOST_NAME:
-            raise Fault("a key is not a name")
-        if isinstance(value, SavedArray) and value.content is not None:
-            value = torch.from_numpy(value.content)
-        if isinstance(value, torch.Tensor):
-            yield full, value
-        elif isinstance(value, dict) and full.count(".") < _MOST_NESTED:
-            yield from _tensors(value, f"{full}.")
-
-
-def _plain_array(name: str, tensor: "torch.Tensor") -> np.ndarray:
-    import torch
-
-    if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
-        raise Fault(f"{name!r} is not a plain tensor of real numbers")
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise Fault(f"{name!r} has the shape {tuple(tensor.shape)}, larger than its data")
-    return tensor.detach().float().numpy()

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from kerasgen.commands.torch_checkpoint import read_torch
 from kerasgen.errors import UserError, require_extra
 from kerasgen.networks.patchgan import patchgan, pixel_discriminator
 from kerasgen.networks.resnet import resnet_generator
 from kerasgen.networks.unet import unet_generator
-from kerasgen.untrusted import bounded_weights, read_torch
+from kerasgen.untrusted import bounded_weights
 
 _MOST_TENSORS = 1000  # of one network: a ResNet of 9 blocks has 48
 _ADVICE = "only ResNet and U-Net generators and PatchGANs of pytorch-CycleGAN-and-pix2pix can be imported"
