@@ -494,15 +494,15 @@ def _elements(weights: "h5py.File", size: int) -> int:
             if not isinstance(link, h5py.HardLink):
                 raise Fault("it links to another file")
             item = group[name]
-            place = h5py.h5o.get_info(item.id).addr
-            if place in seen:
-                raise Fault("a part of it has two names")
-            seen.add(place)
             if isinstance(item, h5py.Group):
+                place = h5py.h5o.get_info(item.id).addr
+                if place in seen:
+                    raise Fault("a part of it has two names")
+                seen.add(place)
                 visit(item)
             elif item.is_virtual or item.external:
                 raise Fault("it links to another file")
-            else:
+            else:  # under each of its names it is read anew
                 total, elements = total + item.nbytes, elements + item.size
                 check_room(size, total)
 

@@ -1,5 +1,6 @@
 """A file of weights in as few bytes as it takes; the same weights always make the same bytes."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -13,11 +14,14 @@ _FEW, _MOST = 64, 2**29  # numbers: to compress fewer costs more than it saves, 
 def pack(file: Path, half: bool) -> None:
     """Write a file that Keras' `save_weights` made anew, compressed without loss.
 
+    What stands in it twice, such as a network and its copy, is stored once, under both names.
+
     Args:
         file: a .weights.h5 file; it is replaced.
         half: store float32 in float16, where it isn't too large for that.
     """
     fresh = file.with_name("packed.h5")
+    stored: dict[tuple[bytes, str], h5py.Dataset] = {}
     with h5py.File(file) as whole, _created(fresh) as packed:
 
         def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
@@ -28,7 +32,12 @@ def pack(file: Path, half: bool) -> None:
                 fits = values.dtype == np.float32 and np.abs(values).max(initial=0) <= np.finfo(np.float16).max
                 kept = values.astype(np.float16) if half and fits else values
                 packing = _PACKING | {"chunks": kept.shape} if _FEW < kept.size < _MOST else {}
-                copied = packed.create_dataset(name, data=kept, **packing)
+                said = f"{kept.dtype} {kept.shape} {dict(item.attrs)}"  # bfloat16 is an attribute
+                same = (hashlib.sha256(kept.tobytes()).digest(), said)
+                if same in stored:
+                    packed[name] = stored[same]
+                    return
+                copied = stored[same] = packed.create_dataset(name, data=kept, **packing)
             # Keras tells no part by its name, which counts the layers that the process has made.
             copied.attrs.update({key: value for key, value in item.attrs.items() if key != "name"})
 

@@ -11,7 +11,7 @@ from keras import ops
 
 from kerasgen import losses, values
 from kerasgen.errors import UserError, a_kind
-from kerasgen.keras_hooks import functional_nodes
+from kerasgen.keras_hooks import copy_weights, functional_nodes
 from kerasgen.models.autoencoder_kl import AutoencoderKL
 from kerasgen.models.averages import averaged_copy, follow
 from kerasgen.models.base import ReplicaSeedGenerator
@@ -446,6 +446,10 @@ class RectifiedFlow(FromNoise):
         z = np.random.default_rng(seed).standard_normal((n, self.latent_dim), dtype=np.float32)
         given = {"z": tf.constant(z), **self._label_input(self._labels_for(n, labels))}
         return {"generated": in_batches(lambda part: self._pictures(part, _PREVIEW_STEPS, 1.0), given)}
+
+    def forget_training(self) -> None:
+        # What makes the pictures is what another training should begin with; and it is stored once then.
+        copy_weights(self.network, self.averaged)
 
     @property
     def signs(self) -> tuple[Sign, ...]:

@@ -91,6 +91,13 @@ def held_twice(file: h5py.File) -> None:
         group = group["next"]
 
 
+def named_often(file: h5py.File) -> None:
+    """Four megabytes of zeros, which pack well, under 4,000 names: sixteen gigabytes."""
+    zeros = file.create_dataset("zeros", data=np.zeros(2**20, np.float32), compression="gzip", chunks=(2**20,))
+    for i in range(4000):
+        file[f"also{i}"] = zeros
+
+
 def flipped(seed: int) -> bytes:
     content = bytearray(GOOD)
     content[random.Random(seed).randrange(len(content))] ^= 0xFF
@@ -173,6 +180,7 @@ def contents() -> Iterator[tuple[str, bytes]]:
     )
     yield "weights nowhere", with_weights(replaced(lambda g, n: g.__setitem__(n, h5py.SoftLink("/nowhere"))))
     yield "weights twice", with_weights(held_twice)
+    yield "weights under many names", with_weights(named_often)
     yield "weights small", with_weights(replaced(lambda g, n: g.create_dataset(n, data=np.zeros(3))))
     yield "weights of words", with_weights(replaced(lambda g, n: g.create_dataset(n, data=[b"a", b"b"])))
     bomb = members() | {"assets/x": bytes(400 * 2**20)}
