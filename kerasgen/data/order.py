@@ -43,6 +43,8 @@ def batches(
     """
     import tensorflow as tf
 
+    from kerasgen.data.untuned import untuned
+
     values.whole("batch_size", batch_size)
     if training and count < batch_size:
         raise UserError(
@@ -58,7 +60,7 @@ def batches(
     else:
         positions = tf.data.Dataset.range(start_step * batch_size, tf.int64.max)
     examples = positions.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(batch_size, drop_remainder=training).prefetch(tf.data.AUTOTUNE)
+    return untuned(examples.batch(batch_size, drop_remainder=training).prefetch(tf.data.AUTOTUNE))
 
 
 def _epochs(per_epoch: int) -> "tf.data.Dataset":

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasgen import values
+from kerasgen.data.untuned import untuned
 from kerasgen.declared import check_known
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_training_hooks
@@ -59,6 +60,12 @@ def _flat(callbacks: object) -> list[object]:
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return list(callbacks.callbacks)
     return keras.tree.flatten(callbacks)
+
+
+def _untuned(args: tuple, kwargs: dict[str, Config]) -> tuple[tuple, dict[str, Config]]:
+    """Return the arguments of `fit`, `evaluate` or `predict` with datasets whose iterations end at once."""
+    datasets = {name: untuned(value) for name, value in kwargs.items() if name in ("x", "validation_data")}
+    return (*map(untuned, args[:1]), *args[1:]), {**kwargs, **datasets}
 
 
 class GenerativeModel(Pretrained, keras.Model):
@@ -277,7 +284,7 @@ class GenerativeModel(Pretrained, keras.Model):
             UserError: pictures or labels are not what the model takes, another worker has stopped, an optimizer
                 doesn't fit the strategy, its learning rate has come to 0, or a callback changes that of one of two.
         """
-        args, kwargs = weighted(args, kwargs)
+        args, kwargs = _untuned(*weighted(args, kwargs))
         changing = [one for one in _flat(kwargs.get("callbacks")) if isinstance(one, _RATE_CHANGING)]
         if changing and len(self.optimizers) > 1:
             raise UserError(
@@ -299,7 +306,7 @@ class GenerativeModel(Pretrained, keras.Model):
         Raises:
             UserError: pictures or labels are not what the model takes.
         """
-        args, kwargs = weighted(args, kwargs)
+        args, kwargs = _untuned(*weighted(args, kwargs))
         return super().evaluate(*args, **kwargs)
 
     def predict(self, *args: Config, **kwargs: Config) -> np.ndarray | dict[str, np.ndarray]:
@@ -308,6 +315,7 @@ class GenerativeModel(Pretrained, keras.Model):
         Raises:
             UserError: pictures or labels are not what the model takes.
         """
+        args, kwargs = _untuned(args, kwargs)
         with refusals():
             return super().predict(*args, **kwargs)
 

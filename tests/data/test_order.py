@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kerasgen.data import available_sources, load
 from kerasgen.errors import UserError
@@ -111,3 +112,34 @@ def test_sources_are_listed_as_they_are_written():
         "openmoji_lines",
         "openmoji_attributes",
     ]
+
+
+def test_no_iteration_waits_for_autotuning(small_vae, monkeypatch):
+    """TensorFlow's lets a dataset end late, often by as much again as it took: it is off, unless asked for."""
+    given = []
+
+    def recorded(method):
+        def call(model, *args, **kwargs):
+            given.extend([*args, *kwargs.values()])
+            return method(model, *args, **kwargs)
+
+        return call
+
+    for name in ("fit", "evaluate", "predict"):
+        monkeypatch.setattr(keras.Model, name, recorded(getattr(keras.Model, name)))
+    images = np.zeros((4, 8, 8, 1), np.float32)
+    plain, asked = (tf.data.Dataset.from_tensor_slices({"image": images}).batch(2) for _ in range(2))
+    options = tf.data.Options()
+    options.autotune.enabled = True
+    asked = asked.with_options(options)
+    vae = small_vae(num_classes=None)
+    vae.compile("adam")
+    vae.fit(plain, validation_data=asked, verbose=0)
+    vae.evaluate(x=plain, verbose=0)
+    vae.predict(plain, verbose=0)
+    vae.fit(images, verbose=0)
+    datasets = [one for one in given if isinstance(one, tf.data.Dataset)]
+    assert [one.options().autotune.enabled for one in datasets] == [False, True, True, False, False]
+    assert any(one is images for one in given)
+    for split in ("train", "test"):
+        assert load("digits", split=split).options().autotune.enabled is False
