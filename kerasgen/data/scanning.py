@@ -7,7 +7,7 @@ import unicodedata
 import warnings
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,9 @@ _SPLITS = {
     "val": ("val", "valid", "validation", "dev", "eval", "evaluation"),
     "test": ("test", "testing"),
 }
-_BEHIND = re.compile(r"[ _-]?(set|data|images)?[ _-]?\d*$")  # such a name, as in training_set, train_images or test1
+_WORDS = "|".join(word for words in _SPLITS.values() for word in words)
+# Also with something ahead or behind, as in seg_train, training_set, train_images or test1.
+_SPLIT_NAME = re.compile(rf"(?:(.+)[ _-])?({_WORDS})[ _-]?(?:set|data|images)?[ _-]?\d*")
 _DOMAIN = re.compile(r"train[ _-]?[ab]")  # CycleGAN's own layout: trainA, trainB, testA, testB
 _MOST_WAYS = 20  # to one folder: among folders that are linked to each other there are a number without end
 _NAMED = 3  # so many of the files that can't be read are named, with what is wrong
@@ -87,9 +89,10 @@ def splits_of(files: Sequence[PictureFile]) -> dict[str, list[PictureFile]]:
     """Return the files by "train", "val" and "test", where folders are called so; else nothing.
 
     Folders called train (or training), val (valid, validation, dev, eval, evaluation) and test (testing), in any case
-    and with "set", "data", "images" or a number behind, are splits where one to train on stands beside another one.
-    They may lie at the top, below folders that all files share, or in each class. At the top they are splits also
-    where there is nothing else. Pictures beside them are left out.
+    and with "set", "data", "images" or a number behind, are splits where one to train on stands beside another one;
+    so are seg_train and seg_test, which have the same word ahead. They may lie at the top, below folders that all
+    files share, or in each class. At the top they are splits also where there is nothing else. Pictures beside them
+    are left out.
 
     Raises:
         UserError: two folders would be one split, or they are the two domains of an unpaired training.
@@ -98,9 +101,10 @@ def splits_of(files: Sequence[PictureFile]) -> dict[str, list[PictureFile]]:
     for level in (above, above + 1):
         beside = _folders(files, level)
         _check_domains(files, beside)
-        if any({"train"} < set(map(_split_of, folders)) - {None} for folders in beside.values()):
+        if any({"train"} < set(_splits_among(folders).values()) for folders in beside.values()):
             return _by_split(files, level)
-    nothing_else = bool(files) and all(file.folder and _split_of(file.folder) for file in files)
+    splits = _splits_among(_folders(files, 0)[()])
+    nothing_else = bool(files) and all(len(file.parts) > 1 and file.parts[0] in splits for file in files)
     return _by_split(files, 0) if nothing_else else {}
 
 
@@ -112,10 +116,15 @@ def _shared(places: Sequence[tuple[str, ...]]) -> int:
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
-@functools.lru_cache(maxsize=1024)
-def _split_of(folder: str) -> str | None:
-    word = _BEHIND.sub("", folder.lower())
-    return next((split for split, called in _SPLITS.items() if word in called), None)
+def _splits_among(folders: Set[str]) -> dict[str, str]:
+    """Return which split each is of the folders that stand beside each other, and leave out those that are none."""
+    called = defaultdict[str, dict[str, str]](dict)
+    for folder in folders:
+        if found := _SPLIT_NAME.fullmatch(folder.lower()):
+            called[found[1] or ""][folder] = next(split for split, words in _SPLITS.items() if found[2] in words)
+    # A word ahead makes a class, such as bullet_train, unless other splits have it too.
+    ahead = [splits for word, splits in called.items() if word and {"train"} < set(splits.values())]
+    return ahead[0] if len(ahead) == 1 and not called[""] else called[""]
 
 
 def _folders(files: Sequence[PictureFile], level: int) -> dict[tuple[str, ...], set[str]]:
@@ -140,9 +149,10 @@ def _check_domains(files: Sequence[PictureFile], beside: dict[tuple[str, ...], s
 
 def _by_split(files: Sequence[PictureFile], level: int) -> dict[str, list[PictureFile]]:
     """Return the files in folders of splits so many levels down, as if these folders weren't there."""
-    for folders in _folders(files, level).values():
+    beside = {place: _splits_among(folders) for place, folders in _folders(files, level).items()}
+    for folders in beside.values():
         for split in _SPLITS:
-            named = sorted(folder for folder in folders if _split_of(folder) == split)
+            named = sorted(folder for folder, called in folders.items() if called == split)
             if len(named) > 1:
                 raise UserError(
                     f"The folders {' and '.join(named)} would both be the split {split!r}: keep one, or rename what "
@@ -150,7 +160,7 @@ def _by_split(files: Sequence[PictureFile], level: int) -> dict[str, list[Pictur
                 )
     splits = defaultdict(list)
     for file in files:
-        if len(file.parts) > level + 1 and (called := _split_of(file.parts[level])):
+        if len(file.parts) > level + 1 and (called := beside[file.parts[:level]].get(file.parts[level])):
             splits[called].append(file)
     above = _shared([file.parts[:level] for part in splits.values() for file in part])
     return {split: _without(part, above, level) for split, part in sorted(splits.items())}

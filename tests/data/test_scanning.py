@@ -77,6 +77,22 @@ def test_classes_that_are_called_otherwise_are_classes(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("classes", "others"),
+    [
+        (("bullet_train", "tram"), ()),
+        (("blood_test", "bullet_train"), ()),
+        (("bullet_train", "tram"), ("train", "test")),  # within splits of a plain name
+    ],
+)
+def test_a_class_with_a_splits_word_in_its_name_is_a_class(tmp_path, classes, others):
+    for kind in classes:
+        for folder in others or ("",):
+            for name in "ab":
+                save(tmp_path / folder / kind / f"{name}.png")
+    assert open_source(f"folder:{tmp_path}", "train", 8).class_names == classes
+
+
+@pytest.mark.parametrize(
     ("train", "test"),
     [
         ("training_set", "test_set"),
@@ -89,6 +105,8 @@ def test_classes_that_are_called_otherwise_are_classes(tmp_path):
         ("train", "eval"),
         ("train", "evaluation"),
         ("training_set/training_set", "test_set/test_set"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("fruits-360 Training", "fruits-360 Test"),
         ("dataset/train", "dataset/test"),
         ("archive/dataset/training", "archive/dataset/testing"),
         ("train/train", "train/test"),
