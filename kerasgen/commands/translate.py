@@ -44,7 +44,8 @@ def translate_folder(
 
     Args:
         model: a `CycleGAN`, a `PairedTranslator`, or a generator alone: [n, height, width, channels] in [-1, 1] to
-            pictures of that size, or of a whole multiple.
+            pictures of that size, or of a whole multiple. For one that takes a single size, pictures are stretched
+            to it, and what it makes of them back, which a warning says.
         input_folder: the pictures, or the file of one; PATH?range=LOW..HIGH says black and white of deep ones.
         output_folder: made if it is missing; pictures of the same names are replaced.
         direction: "a2b" or "b2a"; a generator alone has one direction only, "a2b".
@@ -113,31 +114,36 @@ def generator_of(model: "keras.Model", direction: str) -> "keras.Model":
     if direction not in networks:
         what = a_kind(model) if ours else "a single generator"
         raise UserError(f"The model is {what}, which has one direction only: leave b2a out.")
-    generator = networks[direction]
-    _check(generator)
-    return generator
+    return _checked(networks[direction])
 
 
-def _check(generator: "keras.Model") -> None:
-    """Raise `UserError` unless images of any size become images of that size, or of a whole multiple of it."""
+def _checked(generator: "keras.Model") -> "keras.Model":
+    """Return it, for pictures of any size; raise `UserError` unless it keeps or multiplies the size."""
     takes = getattr(generator, "input_shape", None)
-    if (
-        not isinstance(takes, tuple)
-        or len(takes) != 4
-        or not 1 <= takes[-1] <= MOST_CHANNELS
-        or takes[1:3] != (None, None)
-    ):
+    sides = takes[1:3] if isinstance(takes, tuple) and len(takes) == 4 else (None, 1)
+    if (sides != (None, None) and None in sides) or not 1 <= takes[-1] <= MOST_CHANNELS:
         raise UserError(
             f"The model {generator.name!r} takes inputs of the shape {takes}, but a generator for pictures takes "
-            f"(None, None, None, 1 to {MOST_CHANNELS}): give one made for any size."
+            f"(None, None, None, 1 to {MOST_CHANNELS}), or one size: give such a network."
         )
-    gives = tuple(generator.compute_output_shape((1, _PROBE, _PROBE, takes[-1])))
-    enlarges = gives[1] == gives[2] and gives[1] is not None and gives[1] >= _PROBE and gives[1] % _PROBE == 0
-    if not enlarges or not 1 <= gives[-1] <= MOST_CHANNELS:
+    probe = (_PROBE, _PROBE) if None in sides else sides
+    gives = tuple(generator.compute_output_shape((1, *probe, takes[-1])))
+    times = gives[1] // probe[0] if len(gives) == 4 and gives[1] else 0
+    if not times or gives[1:3] != (times * probe[0], times * probe[1]) or not 1 <= gives[-1] <= MOST_CHANNELS:
         raise UserError(
-            f"The model {generator.name!r} makes {gives[1:]} of a picture of {_PROBE}×{_PROBE}, but a generator "
+            f"The model {generator.name!r} makes {gives[1:]} of a picture of {probe[1]}×{probe[0]}, but a generator "
             "keeps or multiplies the size: give a generator, not a discriminator."
         )
+    if None in sides:
+        return generator
+    from kerasgen.models.fixed_size import for_any_size
+
+    warnings.warn(
+        f"The model {generator.name!r} takes pictures of {sides[1]}×{sides[0]} pixels alone: each is stretched to "
+        "that size, and its translation back.",
+        stacklevel=4,
+    )
+    return for_any_size(generator)
 
 
 def _translated(

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -204,6 +205,29 @@ def test_mistakes_with_folders(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"):
         translate_folder(model, tmp_path / "in", tmp_path / "file")
+
+
+def test_a_generator_of_one_size_takes_pictures_of_any(tmp_path):
+    """As Keras' own tutorials make them; each picture keeps its proportions, and one of that size its pixels."""
+    inputs = keras.Input((16, 24, 3))
+    x = keras.layers.Conv2D(3, 3, padding="same", activation="tanh")(inputs)
+    generator = keras.Model(inputs, keras.layers.UpSampling2D(2)(x), name="fixed")
+    for name, size in (("wide", (60, 20)), ("own", (24, 16))):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        CHINA.resize(size).save(tmp_path / "in" / f"{name}.png")
+    with pytest.warns(UserWarning, match="'fixed' takes pictures of 24×16 pixels alone: each is stretched"):
+        translate_folder(generator, tmp_path / "in", tmp_path / "out")
+    found = {path.stem: np.asarray(Image.open(path), np.float32) for path in (tmp_path / "out").iterdir()}
+    assert found["own"].shape == (32, 48, 3)
+    own = np.asarray(Image.open(tmp_path / "in" / "own.png"), np.float32)
+    answer = np.asarray(generator(own[None] / 127.5 - 1))[0]
+    np.testing.assert_allclose(found["own"], answer * 127.5 + 127.5, atol=0.51)
+    small = Image.open(tmp_path / "in" / "wide.png").resize((24, 16), Image.Resampling.BICUBIC)
+    answer = np.asarray(generator(np.asarray(small, np.float32)[None] / 127.5 - 1))[0]
+    levels = Image.fromarray(np.rint(answer * 127.5 + 127.5).astype(np.uint8))
+    expected = np.asarray(levels.resize((120, 40), Image.Resampling.BICUBIC), np.float32)
+    assert found["wide"].shape == (40, 120, 3)
+    assert np.abs(found["wide"] - expected).mean() < 1
 
 
 def test_mistakes_with_models(tmp_path, small_vae):
