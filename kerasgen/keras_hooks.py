@@ -4,6 +4,7 @@ Keras may rename what starts with an underscore in any release. Without these ch
 wrong numbers rather than by an error. Keras is imported by the checks alone, so that this module costs nothing.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
@@ -14,6 +15,8 @@ from kerasgen.errors import UserError
 if TYPE_CHECKING:
     import keras
 
+# What the name of a layer may be in TensorFlow's graphs.
+_SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 # What the tests ran with; pyproject.toml pins the same minor versions.
 TESTED = {"keras": "3.15", "tensorflow": "2.21", "ai-edge-litert": "2.3"}
 
@@ -122,6 +125,21 @@ def schedule_of(
     _require(SCHEDULE, {"keras.optimizers.Optimizer()": lambda: _set_by_constructors(keras.optimizers.Optimizer)})
     found = optimizer._learning_rate
     return found if isinstance(found, keras.optimizers.schedules.LearningRateSchedule) else None
+
+
+def name_for_tensorflow(model: "keras.Model") -> None:
+    """Rename a model, and layers in it, whose names another backend took and TensorFlow's graphs can't have.
+
+    Raises:
+        UserError: Keras lacks the private name that this leans on.
+    """
+    import keras
+
+    _require(LAYERS, {"keras.Model": lambda: keras.Model})
+    for layer in model._flatten_layers():
+        if not _SCOPE.fullmatch(layer.name):
+            name = re.sub(r"[^A-Za-z0-9_.-]", "_", layer.name)
+            layer.name = name if _SCOPE.fullmatch(name) else f"x{name}"
 
 
 def copy_weights(target: "keras.Model", source: "keras.Model") -> None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from kerasgen.errors import UserError, a_kind, reason
 from kerasgen.files import scratch
+from kerasgen.keras_hooks import name_for_tensorflow
 from kerasgen.memory import free_memory
 
 if TYPE_CHECKING:
@@ -360,6 +361,7 @@ def _loaded(path: str | os.PathLike, elements: int, compiled: bool) -> "keras.Mo
             raise _said_by_keras(error) from error
     if not isinstance(model, keras.Model):
         raise Fault(f"it holds {a_kind(model)}")
+    name_for_tensorflow(model)
     return model
 
 
