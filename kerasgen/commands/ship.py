@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kerasgen.export import ImageSpec, Measurement, Report
     from kerasgen.models import GenerativeModel
+    from kerasgen.models.declarations import ExportedNetwork
 
 _COMPARED, _CALIBRATED = 16, 100  # examples
 _SIDE = 256  # pixels, for a network of any size and pictures of any size
@@ -109,11 +110,17 @@ def shipments(
     examples, calibration = (
         {} if batch is None else model.example_inputs(batch) for batch in _batches(Path(path), model, images, size)
     )
+
+    def compared(name: str, exported: "ExportedNetwork") -> Tensor:
+        if name in examples or size is None or not floats or exported.not_pictures:
+            return examples.get(name)
+        return _seeded(exported.network, size, model.image_range, model.image_multiple)
+
     found = [
         Shipment(
             name,
             exported.network,
-            examples.get(name),
+            compared(name, exported),
             None if exported.not_pictures else spec,
             {other: (network, examples.get(other)) for other, network in exported.also.items()},
             calibration.get(name),
@@ -176,9 +183,6 @@ def _foreign(
     floats: bool,
 ) -> Shipment:
     """Return a Keras model that this zoo doesn't know: with pictures if they are asked for."""
-    from kerasgen.export.contract.inputs import default_inputs
-    from kerasgen.export.contract.signature import model_signature
-
     shape: Tensor = getattr(model, "input_shape", None)
     takes_pictures = isinstance(shape, tuple) and len(shape) == 4
     if images is not None and not takes_pictures:
@@ -192,7 +196,7 @@ def _foreign(
         pictures = read_pictures(images, (height or size or _SIDE, width or size or _SIDE), channels)
         inputs, calibration = (part * (high - low) + low for part in _parted(pictures))
     elif takes_pictures and size is not None:
-        inputs = default_inputs(model_signature(model), _spec(size, (low, high), 1))
+        inputs = _seeded(model, size, (low, high), 1)
     spec = value_range and _spec(size, value_range, _multiple(model))
     said = ""
     if takes_pictures and spec is None and not floats:
@@ -226,6 +230,14 @@ def _spec(size: int | None, value_range: tuple[float, float], multiple: int) -> 
     from kerasgen.export import ImageSpec
 
     return ImageSpec(size, value_range, multiple)
+
+
+def _seeded(network: "keras.Model", size: int, value_range: tuple[float, float], multiple: int) -> Tensor:
+    """Return seeded inputs of a size, for a network that takes floats: they alone tell an artifact its size."""
+    from kerasgen.export.contract.inputs import default_inputs
+    from kerasgen.export.contract.signature import model_signature
+
+    return default_inputs(model_signature(network), _spec(size, value_range, multiple))
 
 
 def _batches(

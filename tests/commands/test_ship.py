@@ -13,6 +13,7 @@ from kerasgen.commands.train import train
 from kerasgen.data import load
 from kerasgen.errors import UserError
 from kerasgen.export import export_model
+from kerasgen.models import PairedTranslator
 from kerasgen.runs import load_model
 
 
@@ -149,6 +150,14 @@ def test_a_size_counts_without_a_range(floats, tmp_path):
     (shipment,) = shipments(tmp_path / "open.keras", size=48, floats=floats)
     artifact = export_model(shipment.network, tmp_path / "open", "tflite", **shipment.options("tflite"))
     assert artifact.signatures["serving_default"]["inputs"]["input"]["shape"] == [1, 48, 48, 3]
+
+
+def test_a_size_counts_for_a_model_of_this_zoo_that_has_no_data(tmp_path):
+    model = PairedTranslator("super_resolver", generator_options={"scale": 2, "filters": 4, "blocks": 1})
+    model.save(tmp_path / "own.keras")
+    (shipment,) = shipments(tmp_path / "own.keras", size=24, floats=True)
+    assert {name: pictures.shape for name, pictures in shipment.inputs.items()} == {"image": (2, 24, 24, 3)}
+    assert shipments(tmp_path / "own.keras", floats=True)[0].inputs is None
 
 
 def test_a_size_that_a_network_does_not_have_is_refused(tmp_path):
