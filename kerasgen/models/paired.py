@@ -383,17 +383,17 @@ _LOW_LIGHT = [{"kind": "low_light"}, {"kind": "noise", "sigma": 0.01}]
 PRESETS = {
     "super_resolution_x2": Preset(
         description="twice as large and sharper than bicubic; begins as bicubic enlargement",
-        config={"generator_type": "super_resolver", "generator_options": {"scale": 2}},
+        config={"generator_type": "super_resolver", "generator_options": {"scale": 2, "filters": 48, "blocks": 6}},
         data={**_PAIRS, "degradation": [{"kind": "shrink", "factor": 2}]},
-        recipe={"epochs": 2, "learning_rate": 2e-3},
-        macs=174_751_488,
+        recipe={"epochs": 2, "learning_rate": 1e-3},
+        macs=579_849_984,
     ),
     "super_resolution_x4": Preset(
         description="four times as large and sharper than bicubic; begins as bicubic enlargement",
-        config={"generator_type": "super_resolver", "generator_options": {"scale": 4}},
+        config={"generator_type": "super_resolver", "generator_options": {"scale": 4, "filters": 48, "blocks": 6}},
         data={**_PAIRS, "image_size": 96, "degradation": [{"kind": "shrink", "factor": 4}]},
-        recipe={"epochs": 3, "learning_rate": 2e-3},
-        macs=747_666_432,
+        recipe={"epochs": 3, "learning_rate": 1e-3},
+        macs=2_383_985_664,
     ),
     "face_super_resolution": Preset(
         description="faces of 12 pixels twice as large and sharper than bicubic; begins as bicubic enlargement",
@@ -410,14 +410,14 @@ PRESETS = {
     ),
     "denoising": Preset(
         description="removes Gaussian noise of any sigma from 0.02 to 0.15",
-        config={"generator_type": "restorer", "generator_options": {"blocks": 5}},
+        config={"generator_type": "restorer", "generator_options": {"filters": 48, "blocks": 8}},
         data={
             **_PAIRS,
             "degradation": [{"kind": "noise", "sigma": 0.02, "largest": 0.15}],
             "augmentation": "turns_and_colors",
         },
-        recipe={"epochs": 2, "learning_rate": 2e-3},
-        macs=57_065_472,
+        recipe={"epochs": 2, "learning_rate": 1e-3},
+        macs=197_074_944,
     ),
     "enhancement": Preset(
         description="brightens dark, color-cast, slightly noisy pictures",
@@ -447,12 +447,12 @@ PRESETS = {
             "source_a": "openmoji_lines",
             "source_b": "openmoji",
             "condition": "tone",
-            "unknown": 0.1,
+            "unknown": 0.2,
             "image_size": 64,
             "mode": "shift",
             "batch_size": 8,
         },
-        recipe={"epochs": 11, "learning_rate": 1e-3},
+        recipe={"epochs": 60, "learning_rate": 1e-3},
         macs=121_688_064,
     ),
     "pix2pix_256": Preset(
