@@ -49,7 +49,7 @@ def ours(name: str, **options) -> set[str]:
 # DESIGN.md's arrows run downwards only: a module imports rooms of a lower rank, or its own.
 RANKS = (
     {"errors", "typing", "saved_models"},
-    {"files", "memory", "losses", "keras_hooks", "declared"},
+    {"files", "memory", "losses", "keras_hooks", "declared", "untuned"},
     {"untrusted", "values"},
     {"layers", "drawing", "pages", "presets"},
     {"networks"},

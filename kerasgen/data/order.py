@@ -43,7 +43,7 @@ def batches(
     """
     import tensorflow as tf
 
-    from kerasgen.data.untuned import untuned
+    from kerasgen.untuned import untuned
 
     values.whole("batch_size", batch_size)
     if training and count < batch_size:

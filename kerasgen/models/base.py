@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from kerasgen import values
-from kerasgen.data.untuned import untuned
 from kerasgen.declared import check_known
 from kerasgen.errors import UserError, require_tensorflow
 from kerasgen.keras_hooks import require_training_hooks
@@ -26,6 +25,7 @@ from kerasgen.training.distribute import failing_workers, several_workers_functi
 from kerasgen.training.health import Answers, Sign
 from kerasgen.training.schedules import Stage, ended_at
 from kerasgen.typing import Batch, Config, Tensor
+from kerasgen.untuned import untuned
 
 require_tensorflow("Training with kerasgen.models")
 require_training_hooks()
