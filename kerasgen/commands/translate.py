@@ -119,14 +119,15 @@ def generator_of(model: "keras.Model", direction: str) -> "keras.Model":
 
 def _checked(generator: "keras.Model") -> "keras.Model":
     """Return it, for pictures of any size; raise `UserError` unless it keeps or multiplies the size."""
-    takes = getattr(generator, "input_shape", None)
-    sides = takes[1:3] if isinstance(takes, tuple) and len(takes) == 4 else (None, 1)
-    if (sides != (None, None) and None in sides) or not 1 <= takes[-1] <= MOST_CHANNELS:
+    shape = getattr(generator, "input_shape", None)
+    takes: tuple = shape if isinstance(shape, tuple) and len(shape) == 4 else (None, None, 1, 0)
+    sides, any_size = takes[1:3], takes[1:3] == (None, None)
+    if (None in sides and not any_size) or not 1 <= takes[-1] <= MOST_CHANNELS:
         raise UserError(
-            f"The model {generator.name!r} takes inputs of the shape {takes}, but a generator for pictures takes "
+            f"The model {generator.name!r} takes inputs of the shape {shape}, but a generator for pictures takes "
             f"(None, None, None, 1 to {MOST_CHANNELS}), or one size: give such a network."
         )
-    probe = (_PROBE, _PROBE) if None in sides else sides
+    probe: tuple = (_PROBE, _PROBE) if any_size else sides
     gives = tuple(generator.compute_output_shape((1, *probe, takes[-1])))
     times = gives[1] // probe[0] if len(gives) == 4 and gives[1] else 0
     if not times or gives[1:3] != (times * probe[0], times * probe[1]) or not 1 <= gives[-1] <= MOST_CHANNELS:
@@ -134,7 +135,7 @@ def _checked(generator: "keras.Model") -> "keras.Model":
             f"The model {generator.name!r} makes {gives[1:]} of a picture of {probe[1]}×{probe[0]}, but a generator "
             "keeps or multiplies the size: give a generator, not a discriminator."
         )
-    if None in sides:
+    if any_size:
         return generator
     from kerasgen.models.fixed_size import for_any_size
 
