@@ -162,8 +162,8 @@ def arithmetic(w: Writer, x: Tensor) -> Tensor:
         lambda: -x * row,
         lambda: ops.clip(x + 0.3, 0.0, 1.0),
         lambda: ops.where(x > 0.1, x, a * x),
-        # Not a * x: TensorFlow with oneDNN takes that for a leaky ReLU, also where a is above 1, and is wrong.
-        lambda: ops.maximum(x, a + x * x) - ops.minimum(x, 0.2),
+        # TensorFlow with oneDNN takes it for a leaky ReLU, which it isn't for a factor above 1: test_refusal.py.
+        lambda: ops.maximum(x, (a if a <= 1 else 1 / a) * x) - ops.minimum(x, 0.2),
         lambda: ops.tanh(x) * ops.convert_to_tensor(row),
         lambda: ops.sqrt(ops.square(x) + 1e-2),
         lambda: x - ops.mean(x, axis=w.one_of((1, 2), -1, 1), keepdims=True),

@@ -11,7 +11,7 @@ import pytest
 from keras import layers, ops
 
 from kerasgen.errors import UserError
-from kerasgen.export import GateError, ImageSpec, benchmark, export_model, verify
+from kerasgen.export import GateError, ImageSpec, available_formats, benchmark, export_model, verify
 from kerasgen.networks import unet_generator
 
 
@@ -66,6 +66,25 @@ def test_a_channels_first_network_is_refused_in_a_sentence(tmp_path):
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
     assert re.fullmatch(r"UserError .*the layer 'first' \(Conv2D\).*channels_last.*", said)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", available_formats())
+def test_a_graph_that_tensorflow_computes_wrongly_is_not_published(format, tmp_path):
+    """With oneDNN, as on a CPU with AVX-512, a graph makes a leaky ReLU of this, which it isn't."""
+    model = through(lambda x: ops.maximum(x, 1.5 * x))
+    image = np.random.default_rng(0).uniform(-1, 1, (2, 16, 16, 3)).astype("float32")
+    np.testing.assert_array_equal(model(image), np.maximum(image, np.float32(1.5) * image))
+    said = ""
+    try:
+        path = export_model(model, tmp_path / "net", format).path
+    except GateError as refused:
+        said = str(refused)
+    if not said:
+        assert verify(path, model, image).passed
+        return
+    assert format == "saved_model"
+    assert "differs from Keras by" in said
     assert not list(tmp_path.iterdir())
 
 
