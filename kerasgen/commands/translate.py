@@ -17,6 +17,7 @@ from kerasgen.data.targets import Translated, targets, with_bar, written_as
 from kerasgen.drawing import save_png, to_uint8
 from kerasgen.errors import UserError, a_kind
 from kerasgen.runs import data_of
+from kerasgen.typing import Tensor
 
 if TYPE_CHECKING:
     import keras
@@ -119,16 +120,17 @@ def generator_of(model: "keras.Model", direction: str) -> "keras.Model":
 
 def _checked(generator: "keras.Model") -> "keras.Model":
     """Return it, for pictures of any size; raise `UserError` unless it keeps or multiplies the size."""
-    shape = getattr(generator, "input_shape", None)
-    takes: tuple = shape if isinstance(shape, tuple) and len(shape) == 4 else (None, None, 1, 0)
-    sides, any_size = takes[1:3], takes[1:3] == (None, None)
-    if (None in sides and not any_size) or not 1 <= takes[-1] <= MOST_CHANNELS:
+    shape: Tensor = getattr(generator, "input_shape", None)
+    takes_pictures = isinstance(shape, tuple) and len(shape) == 4 and 1 <= shape[-1] <= MOST_CHANNELS
+    sides: tuple = shape[1:3] if takes_pictures else ()
+    any_size = sides == (None, None)
+    if not takes_pictures or (None in sides and not any_size):
         raise UserError(
             f"The model {generator.name!r} takes inputs of the shape {shape}, but a generator for pictures takes "
             f"(None, None, None, 1 to {MOST_CHANNELS}), or one size: give such a network."
         )
-    probe: tuple = (_PROBE, _PROBE) if any_size else sides
-    gives = tuple(generator.compute_output_shape((1, *probe, takes[-1])))
+    probe = (_PROBE, _PROBE) if any_size else sides
+    gives = tuple(generator.compute_output_shape((1, *probe, shape[-1])))
     times = gives[1] // probe[0] if len(gives) == 4 and gives[1] else 0
     if not times or gives[1:3] != (times * probe[0], times * probe[1]) or not 1 <= gives[-1] <= MOST_CHANNELS:
         raise UserError(

@@ -25,16 +25,15 @@ class _Stretched(keras.layers.Layer):
     def __init__(self, network: keras.Model, **options: str):
         super().__init__(**options, trainable=False)
         self.network = network
+        self.scale = network.output_shape[1] // network.input_shape[1]
 
     def call(self, pictures: Tensor) -> Tensor:
         height, width = tf.unstack(tf.shape(pictures)[1:3])
-        scale = self.network.output_shape[1] // self.network.input_shape[1]
         made = self.network(_stretched(pictures, self.network.input_shape[1:3]), training=False)
-        return _stretched(made, (scale * height, scale * width))
+        return _stretched(made, (self.scale * height, self.scale * width))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        scale = self.network.output_shape[1] // self.network.input_shape[1]
-        sides = (side and scale * side for side in input_shape[1:3])
+        sides = (side and self.scale * side for side in input_shape[1:3])
         return (input_shape[0], *sides, self.network.output_shape[-1])
 
 
