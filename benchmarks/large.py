@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Height and width, from a third of a megapixel to twelve.
 SIZES = ((512, 768), (1024, 1536), (2048, 3072), (3008, 4000))
-SMALL_SIZES = ((300, 410),)
+SMALL_SIZES = ((600, 820),)
 NAMES = ("resnet_9", "unet_256", "restorer", "super_resolver_4", "cyclegan_photo_dusk", "face_super_resolution")
 TILE, OVERLAP = 256, 32
 _MOST_MEMORY = 12e9  # of a whole, for a machine with 24 GB
@@ -44,7 +44,7 @@ def network_of(name: str, small: bool) -> "keras.Model":
     from kerasgen.networks.restoration import restorer, super_resolver
 
     keras.utils.set_random_seed(0)
-    width = {"filters": 4} if small else {}
+    width = {"filters": 12} if small else {}
     builders: dict[str, Callable[[], keras.Model]] = {
         "resnet_9": lambda: resnet_generator(blocks=1 if small else 9, **width),
         "unet_256": lambda: unet_generator(downsamplings=4 if small else 8, norm="instance", **width),
