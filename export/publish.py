@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from kerasgen import values
-from kerasgen.errors import UserError
+from kerasgen.errors import UserError, a_kind
 from kerasgen.files import atomic_write, scratch
 
 from .contract.calibration import Calibration, read_calibration
@@ -131,6 +131,10 @@ def export_model(
     module = find_format(format, variant)
     form, kind = module.FORMAT, module.FORMAT.variant(variant)
     chosen = checked_options(format, options)
+    if image is not None and not isinstance(image, ImageSpec):
+        raise UserError(f"image is {image!r}: give an ImageSpec, such as ImageSpec(value_range=(0, 1)).")
+    if also is not None and not isinstance(also, Mapping):
+        raise UserError(f"also is {a_kind(also)}: give a dict of models by the name of their signature.")
     if also and not form.several_signatures:
         raise UserError(f"{format} has no option 'also', but {', '.join(also)} was given: leave it out.")
     with refusing(model, form):

@@ -12,7 +12,7 @@ from kerasgen.errors import UserError
 from ..contract.calibration import Calibration
 from ..contract.format import Format, Option
 from ..contract.served import Entry, main_signature, served_signatures
-from ..contract.signature import Signature, facing
+from ..contract.signature import Signature, facing, pictures_of
 from ..contract.spec import ImageSpec
 from ..gate.runtime import Arrays, Contents, Loaded
 
@@ -106,12 +106,12 @@ def find_format(name: str, variant: str = "float32") -> FormatModule:
     if name not in known:
         raise UserError(f"There is no export format {name!r}: choose one of {', '.join(known)}.")
     form = known[name].FORMAT
-    if "," in variant or "+" in variant:
-        raise UserError(
-            f"The variant {variant!r} asks for more than one rounding in one artifact: "
-            f"export once for each of {', '.join(form.variant_names)}."
-        )
     if variant not in form.variant_names:
+        if isinstance(variant, str) and ("," in variant or "+" in variant):
+            raise UserError(
+                f"The variant {variant!r} asks for more than one rounding in one artifact: "
+                f"export once for each of {', '.join(form.variant_names)}."
+            )
         raise UserError(f"{name} has no variant {variant!r}: choose one of {', '.join(form.variant_names)}.")
     if form.missing():
         install = f"kerasgen[{form.extra}]" if form.extra else "kerasgen"
@@ -147,7 +147,7 @@ def signatures_of(
     """Return what an artifact of this format offers by name, `serving_default` first.
 
     Raises:
-        UserError: `image` names pictures that no network has, or what can't be one.
+        UserError: `image` names pictures that no network has, or what can't be one, or no tensor is one.
     """
     if image is not None and image.pictures is not None:
         known = [name for one in (network, *also.values()) for name in one.own_names()]
@@ -157,6 +157,11 @@ def signatures_of(
                 f"ImageSpec.pictures names {', '.join(map(repr, unknown))}, but the tensors are {', '.join(known)}: "
                 "choose among them."
             )
+    if image is not None and not any(pictures_of(one, image) for one in (network, *also.values())):
+        raise UserError(
+            f"{network.model.name!r} has no tensor of the shape [batch, height, width, channels], so none is a "
+            "picture: leave the ImageSpec out (--size and --range)."
+        )
     if form.several_signatures:
         return served_signatures(network, image, also)
     return {"serving_default": facing(network, image, layout)}

@@ -53,6 +53,8 @@ def generate(
     named = where or sampler != "prior" or not (label or "0").isdecimal()
     names = class_names_of(found, model, None) if named else ()
     asked = parse_where(where, names) if where else None
+    if label is not None and "label" in (asked or {}):
+        raise UserError(f"--label {label} and --where {where} both say the label: give one of them.")
     wanted = None if label is None else class_of(label, names)
     fitted, encoded = ready_sampler(found, model, sampler, asked, wanted, data, temperature)
     evidence = (asked or {}) | ({} if wanted is None else {"label": wanted})

@@ -64,6 +64,8 @@ def export(
     if output is None and serving is None:
         return
     wanted = _formats_and_variants(format, variant) if output else []
+    if output:
+        _check_options(options, [name for name, _ in wanted])
     import_tensorflow()
     from kerasgen.commands.ship import export_each, shipments
     from kerasgen.export import benchmark, imported_once
@@ -236,3 +238,13 @@ def _formats_and_variants(formats: str, variants: str) -> list[tuple[str, str]]:
             offered = "; ".join(f"{name} has {', '.join(known[name])}" for name in names)
             raise UserError(f"None of the formats has the variant {kind!r}: {offered}.")
     return [(name, kind) for name in names for kind in kinds if kind in known[name]]
+
+
+def _check_options(given: dict[str, str | int | None], formats: list[str]) -> None:
+    """Refuse an option that was given, but that none of the formats has."""
+    from kerasgen.export.formats.registry import options_of
+
+    taken = {option for name in formats for option in options_of(name, given)}
+    for option, value in given.items():
+        if value is not None and option not in taken:
+            raise UserError(f"--{option} is {value}, but {', '.join(formats)} has no such option: leave it out.")

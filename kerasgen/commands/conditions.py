@@ -47,8 +47,11 @@ def known_numbers(data: Mapping[str, Config] | None, given: Sequence[str] = ()) 
         UserError: as `without_condition`.
     """
     facts = _facts(data or {})
-    said = dict(_parted(text) for text in given)
-    for name in said:
+    said: dict[str, str] = {}
+    for name, word in map(_parted, given):
+        if name in said:
+            raise UserError(f"The condition {name!r} is given twice, as {said[name]} and as {word}: give it once.")
+        said[name] = word
         if name not in facts:
             known = f"it takes {', '.join(facts)}" if facts else "it takes none"
             raise UserError(f"The condition {name!r} is not one of this model's: {known}.")

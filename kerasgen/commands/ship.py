@@ -189,6 +189,8 @@ def _foreign(
         raise UserError(f"{path} takes inputs of the shape {shape}, which are not pictures: leave --images out.")
     if takes_pictures and size is not None:
         _check_size(path, shape[1:3], size)
+    elif size is not None and value_range is None:
+        raise UserError(f"{path} doesn't take one picture, but inputs of the shape {shape}: leave --size out.")
     low, high = value_range or (0.0, 1.0)
     inputs = calibration = None
     if images is not None:

@@ -50,6 +50,8 @@ def import_torch(
         UserError: PyTorch is missing, the file is none, it holds no such network or several, none has batch norm
             where its statistics are asked for, or a key doesn't fit; the sentence then names the first.
     """
+    if network is not None and not isinstance(network, str):
+        raise UserError(f"network is {network!r}: give the beginning of its keys, such as 'netG'.")
     weights = _chosen(_read(path), path, network)
     if len(weights) > _MOST_TENSORS:
         raise UserError(f"A network in {path} has {len(weights):,} tensors, more than {_MOST_TENSORS:,}: {_ADVICE}.")

@@ -227,6 +227,7 @@ def test_mistakes_get_a_sentence(kerasgen, conditional, unconditional, tmp_path)
         ),
         (("generate", unconditional, "--output", tmp_path, "--sampler", "decision_tree"), "--data"),
         (("generate", unconditional, "--output", tmp_path, "--label", 1), "knows no labels"),
+        (("generate", conditional, "--output", tmp_path, "--label", 1, "--where", "label=2"), "both say the label"),
     ):  # fmt: skip
         code, _, err = kerasgen(*arguments)
         assert code == 2, (arguments, err)

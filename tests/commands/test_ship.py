@@ -122,6 +122,7 @@ def test_floats_stay_floats(kerasgen, vae_run, tmp_path):
         (["--range", "0,1"], "leave --range out"),
         (["--images", "nowhere"], "There is no folder 'nowhere'"),
         (["--format", "onnx", "--opset", "30"], "Opset 30 can't be written"),
+        (["--format", "tflite", "--layout", "nchw"], "--layout is nchw, but tflite has no such option"),
     ],
 )
 def test_mistakes_get_a_sentence(kerasgen, vae_run, tmp_path, options, message):
@@ -168,3 +169,13 @@ def test_a_size_that_a_network_does_not_have_is_refused(tmp_path):
     with pytest.raises(UserError, match="size is 0"):
         shipments(tmp_path / "fixed.keras", size=0)
     assert shipments(tmp_path / "fixed.keras", size=32)[0].name == "fixed"
+
+
+def test_a_size_of_what_takes_no_picture_is_refused(tmp_path):
+    numbers, image = keras.Input((4,)), keras.Input((8, 8, 3))
+    keras.Model(numbers, keras.layers.Dense(2)(numbers)).save(tmp_path / "dense.keras")
+    keras.Model([image, numbers], keras.layers.Dense(2)(numbers)).save(tmp_path / "two.keras")
+    for name in ("dense", "two"):
+        with pytest.raises(UserError, match=f"{name}.keras doesn't take one picture, .* leave --size out"):
+            shipments(tmp_path / f"{name}.keras", size=8)
+    assert shipments(tmp_path / "two.keras", size=8, value_range=(0, 1))[0].image.size == (8, 8)

@@ -261,6 +261,7 @@ def test_a_condition_is_told_in_words():
         (["tone=purple"], "The condition tone is 'purple': choose one of none, light, medium_light"),
         (["hat=red"], "The condition 'hat' is not one of this model's: it takes tone."),
         (["dark"], "The condition is 'dark': write NAME=WORD"),
+        (["tone=dark", "tone=light"], "The condition 'tone' is given twice, as dark and as light"),
     ):
         with pytest.raises(UserError, match=words):
             without_condition(model, data, given)

@@ -70,3 +70,15 @@ def test_a_slice_of_a_size_that_is_open_holds_in_16_bits(tmp_path):
     path = export_model(model, tmp_path / "sliced", "onnx", "float16", inputs=given).path
     found = onnxruntime.InferenceSession(path).run(None, {"image": given["image"][:, :5]})[0]
     np.testing.assert_allclose(found, model(given["image"][:, :5]), atol=2e-2)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [keras.ops.celu, keras.ops.expm1, lambda x: keras.ops.log1p(keras.ops.abs(x)), keras.ops.erf,
+     lambda x: keras.ops.logaddexp(x, 2 * x)],
+)  # fmt: skip
+def test_what_onnx_has_no_operator_for_is_made_of_others(function, tmp_path):
+    image = keras.Input((4, 5, 3), name="image")
+    small = layers.Rescaling(1e-3)(image)
+    model = keras.Model(image, [function(unknown(image)), function(unknown(small))])
+    assert_equal_in(["onnx"], model, pictures(4, 5), tmp_path)

@@ -46,7 +46,7 @@ def convert(signature: "Signature", opset: int) -> onnx.ModelProto:
             input_names=tensors[: len(signature.inputs)],
             output_names=tensors[len(signature.inputs) :],
             opset=opset,
-            custom_op_handlers={"Erfc": (_erfc, []), "FloorDiv": (_floor_div, []), "FloorMod": (_floor_mod, [])},
+            custom_op_handlers={name: (lower, []) for name, lower in _LOWERED.items()},
             tensors_to_rename=renamed,
         )
     _refuse_unknown(model, signature.model.name)
@@ -85,12 +85,31 @@ def _frozen(signature: "Signature") -> "tuple[tf.compat.v1.GraphDef, dict[str, s
 
 def _erfc(graph: "Graph", node: "Node", name: str, args: list) -> None:
     """Lower erfc(x), which ONNX lacks, to 1 - erf(x)."""
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(graph.get_dtype(node.output[0]))
-    shapes, dtypes, given, outputs = node.output_shapes, node.output_dtypes, node.input[0], node.output
-    graph.remove_node(node.name)
-    one = graph.make_const(f"{name}_one", np.array(1, dtype)).output[0]
+    one, given, shapes, dtypes, outputs = _one_and_taken(graph, node, name)
     erf = graph.make_node("Erf", [given], shapes=shapes, dtypes=dtypes).output[0]
     graph.make_node("Sub", [one, erf], outputs=outputs, shapes=shapes, dtypes=dtypes)
+
+
+def _expm1(graph: "Graph", node: "Node", name: str, args: list) -> None:
+    """Lower expm1(x), which ONNX lacks, to exp(x) - 1."""
+    one, given, shapes, dtypes, outputs = _one_and_taken(graph, node, name)
+    power = graph.make_node("Exp", [given], shapes=shapes, dtypes=dtypes).output[0]
+    graph.make_node("Sub", [power, one], outputs=outputs, shapes=shapes, dtypes=dtypes)
+
+
+def _log1p(graph: "Graph", node: "Node", name: str, args: list) -> None:
+    """Lower log1p(x), which ONNX lacks, to log(1 + x)."""
+    one, given, shapes, dtypes, outputs = _one_and_taken(graph, node, name)
+    more = graph.make_node("Add", [given, one], shapes=shapes, dtypes=dtypes).output[0]
+    graph.make_node("Log", [more], outputs=outputs, shapes=shapes, dtypes=dtypes)
+
+
+def _one_and_taken(graph: "Graph", node: "Node", name: str) -> tuple:
+    """Take a node of one operand out of the graph, and return a 1 of its dtype, the operand, and what it gave."""
+    found = (node.input[0], node.output_shapes, node.output_dtypes, node.output)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(graph.get_dtype(node.output[0]))
+    graph.remove_node(node.name)
+    return (graph.make_const(f"{name}_one", np.array(1, dtype)).output[0], *found)
 
 
 def _floor_div(graph: "Graph", node: "Node", name: str, args: list) -> None:
@@ -123,6 +142,15 @@ def _taken(graph: "Graph", node: "Node") -> tuple:
     found = (x, y, node.output_shapes, node.output_dtypes, node.output)
     graph.remove_node(node.name)
     return found
+
+
+_LOWERED = {
+    "Erfc": _erfc,
+    "Expm1": _expm1,
+    "FloorDiv": _floor_div,
+    "FloorMod": _floor_mod,
+    "Log1p": _log1p,
+}
 
 
 def _refuse_unknown(model: onnx.ModelProto, network: str) -> None:

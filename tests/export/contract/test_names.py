@@ -119,3 +119,27 @@ def test_what_cannot_be_a_picture_is_refused(shape, spec, message, tmp_path):
     with pytest.raises(UserError, match=message):
         export_model(model, tmp_path / "net", "onnx", image=spec)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("spec", [ImageSpec(), ImageSpec(size=64), ImageSpec(pictures=())])
+@pytest.mark.parametrize("shape", [(4,), (4, 8, 8, 3)])
+@pytest.mark.parametrize("format", ["onnx", "saved_model"])
+def test_an_image_spec_without_pictures_is_refused(shape, spec, format, tmp_path):
+    numbers = keras.Input(shape, name="numbers")
+    model = keras.Model(numbers, layers.Dense(2)(numbers), name="net")
+    with pytest.raises(UserError, match=r"'net' has no tensor of the shape .* leave the ImageSpec out"):
+        export_model(model, tmp_path / "net", format, image=spec)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image": (0, 1)}, r"image is \(0, 1\): give an ImageSpec"),
+        ({"also": [1]}, "also is a list: give a dict of models"),
+        ({"variant": None}, "onnx has no variant None: choose one of float32"),
+    ],
+)
+def test_an_argument_of_another_type_gets_a_sentence(options, message, tmp_path):
+    numbers = keras.Input((4,))
+    with pytest.raises(UserError, match=message):
+        export_model(keras.Model(numbers, layers.Dense(2)(numbers)), tmp_path / "net", "onnx", **options)
