@@ -123,7 +123,7 @@ PHOTOGRAPHED = {
     "inpainting": 16,
     "registration_ncc": 8,
     "super_resolution_x2_mobile": 16,
-    "denoising_mobile": 16,
+    "denoising_mobile": 4,
 }
 
 

@@ -414,10 +414,10 @@ PRESETS = {
         macs=131_555_328,
     ),
     "kl_tiny": Preset(
-        description="TAESD's tiny autoencoder, 2.4 M weights, of pictures at 64 pixels to latents of 8×8×4",
-        config={"channels": 3, "architecture": "tiny"},
-        data=_EMOJI,
-        recipe={"epochs": 20, "learning_rate": 5e-4},
-        macs=1_104_297_984,
+        description="kl_emoji_64_augmented with a sixth of the weights; about 20 minutes",
+        config={"channels": 3, "architecture_options": {"filters": (16, 24, 40), "patch": 2}},
+        data={**_EMOJI, "augmentation": "flips_and_shifts"},
+        recipe={"epochs": 40, "learning_rate": 2e-3},
+        macs=25_061_376,
     ),
 }

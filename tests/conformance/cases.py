@@ -252,7 +252,10 @@ PRESETS: dict[str, PresetCase] = {
         {**_PAIRS, "codes": 16, "code_dim": 4, "architecture_options": {"filters": [8], "patch": 2}}, _FOLDER
     ),
     "kl_tiny": PresetCase(
-        {**_PAIRS, "architecture_options": {"filters": [4, 4], "blocks": 1}}, _FOLDER, exported=False
+        # TAESD's networks, which no preset has.
+        {**_PAIRS, "architecture": "tiny", "architecture_options": {"filters": [4, 4], "blocks": 1}},
+        _FOLDER,
+        exported=False,
     ),
     "vae_64": PresetCase(_VAE, _FOLDER),
     "label_to_image": PresetCase({**_VAE, "num_attributes": 2}, ("faces_with_attributes",), exported=False),
