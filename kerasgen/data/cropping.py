@@ -11,12 +11,10 @@ if TYPE_CHECKING:
 MODES = ("resize_and_crop", "shift", "crop", "scale_width", "none")
 
 
-def check_mode(mode: str, image_size: int) -> None:
-    """Raise `UserError` unless there is such a mode, and the size is a number of pixels."""
+def check_mode(mode: str) -> None:
+    """Raise `UserError` unless there is such a mode."""
     if mode not in MODES:
         raise UserError(f"There is no mode {mode!r}: choose one of {', '.join(MODES)}.")
-    if image_size < 1:
-        raise UserError(f"image_size is {image_size}: give a positive number of pixels.")
 
 
 def fit_of(mode: str, size: int, training: bool) -> Fit:

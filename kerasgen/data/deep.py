@@ -23,6 +23,7 @@ MOST_CHANNELS = 32
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how its files begin
 # Of TIFF: what every tifffile decodes, and what zlib decodes, which a hostile file may make endless.
 PLAIN, DEFLATED = (1, 32773), (8, 32946)
+_GRAY_OR_RGB = (0, 1, 2)  # what TIFF calls photometric; a palette's numbers, for one, don't say how bright a pixel is
 _MOST_PAGES = 100  # that are looked at: each says where the next one is, and may say an earlier one
 
 
@@ -132,6 +133,8 @@ def npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
 def _npy_head(file: BinaryIO) -> DeepHead:
     shape, _, dtype = npy_header(file)
     size = os.fstat(file.fileno()).st_size if hasattr(file, "fileno") else None
+    if len(shape) == 3 and shape[0] in (1, 3, 4) and shape[2] > 4:  # no picture is so low and has so many channels
+        raise ValueError(f"its shape {shape} looks like channels first: save it as [height, width, channels]")
     if dtype.kind not in "uif" or len(shape) not in (2, 3) or not 1 <= (*shape, 1)[2] <= MOST_CHANNELS:
         raise ValueError(f"it holds {dtype} of the shape {shape}, not numbers [height, width(, 1 to 32 channels)]")
     if size is not None and size < file.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize:
@@ -158,6 +161,9 @@ def _tiff_head(file: BinaryIO) -> DeepHead | None:
             return None
         if page.dtype is None or page.dtype.kind not in "uif" or samples > MOST_CHANNELS:
             raise ValueError(f"{samples} samples of {page.bitspersample} bits are not read")
+        if int(page.photometric) not in _GRAY_OR_RGB:
+            what = getattr(page.photometric, "name", page.photometric)
+            raise ValueError(f"it is {what} of {page.bitspersample} bits: save it in gray or RGB")
         bits = page.bitspersample
         white = float(2**bits - 1) if page.dtype.kind == "u" and bits <= 16 else None
         orientation = page.tags.valueof(274, 1)

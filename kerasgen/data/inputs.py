@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from kerasgen import values
 from kerasgen.data.cropping import check_batch, check_mode, cropped, fit_of
 from kerasgen.data.loading import find_kind
 from kerasgen.data.order import batches, shuffled_index
@@ -50,7 +51,8 @@ def load_inputs(
     Example:
         load_inputs("photos", image_size=32, batch_size=4, mode="crop")
     """
-    check_mode(mode, image_size)
+    image_size, seed = values.pixels("image_size", image_size), values.seed("seed", seed)
+    check_mode(mode)
     training = split == "train"
     kind, argument = find_kind(source, download, data_dir)
     opened = kind.open_split(argument, split, fit_of(mode, image_size, training), channels)

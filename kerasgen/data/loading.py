@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import numbers
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from kerasgen.data import balance as balancing
 from kerasgen.data.augmentation import DRAWS, augmented, check_augmentation
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.sources import digits, domains, folder, lfw, openmoji, photos, pictures, side_by_side, tfds
-from kerasgen.data.sources.source import Fit, Kind, Origin, Source, picture_shape
+from kerasgen.data.sources.source import Fit, Kind, Origin, Source, check_switch, picture_shape
 from kerasgen.errors import UserError
 from kerasgen.typing import Tensor
 
@@ -57,9 +58,10 @@ def find_kind(source: str, download: bool = False, data_dir: str | None = None) 
     """
     if not isinstance(source, str):
         raise UserError(f"The data source is {source!r}: choose one of {', '.join(available_sources())}.")
+    check_switch("download", download)
     name, _, argument = source.partition(":")
     if name not in SOURCES:
-        if os.path.isdir(source):
+        if os.path.isdir(os.path.expanduser(source)):
             raise UserError(f"There is no data source {source!r}, but a folder: did you mean folder:{source}?")
         close = difflib.get_close_matches(name, SOURCES, n=1, cutoff=0.7)
         # Without the whole source, whose path may be so long that the sentence would be cut.
@@ -112,9 +114,11 @@ def open_source(
         UserError: there is no such source or split, or an argument doesn't fit it.
     """
     kind, argument = find_kind(source, download, data_dir)
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if size is not None:
-        height, width = values.shape("image_size", size, "height, width")
+    size = None
+    if isinstance(image_size, numbers.Integral | str):
+        size = (values.pixels("image_size", image_size),) * 2
+    elif image_size is not None:
+        height, width = values.shape("image_size", image_size, "height, width")
         size = (height, width)
     return kind.open_split(argument, split, Fit("cut", size), channels)
 
@@ -167,11 +171,13 @@ def load(
         batches = load("digits", split="train", batch_size=64)
         next(iter(batches))["image"]  # [64, 16, 16, 1] in [0, 1]
     """
-    values.seed("seed", seed)
+    seed, batch_size = values.seed("seed", seed), values.whole("batch_size", batch_size)
     check_augmentation(augmentation)
+    if shuffle is not None:
+        check_switch("shuffle", shuffle)
     opened = open_source(source, split, image_size, channels, download=download, data_dir=data_dir)
     shuffle = split == "train" if shuffle is None else shuffle
-    per_epoch = max(1, opened.count // max(1, batch_size) * batch_size)
+    per_epoch = max(1, opened.count // batch_size * batch_size)
 
     order = None
     if balance is not None:

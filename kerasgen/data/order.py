@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+_MOST_STEPS = 10**12
+
+
 def shuffled_index(position: Tensor, count: Tensor, seed: int, stream: Tensor = 0) -> Tensor:
     """Return the example, in [0, count), at `position` (int64 tensor) of an endless shuffled order.
 
@@ -39,26 +42,29 @@ def batches(
     Otherwise each iteration has the positions 0 to count, and its last batch may be small.
 
     Raises:
-        UserError: there is less than one batch, or `start_step` doesn't fit.
+        UserError: there is less than one batch, no example can be made, or `start_step` doesn't fit.
     """
     import tensorflow as tf
 
     from kerasgen.untuned import untuned
 
-    values.whole("batch_size", batch_size)
+    batch_size = values.whole("batch_size", batch_size)
     if training and count < batch_size:
         raise UserError(
             f"{source} has {count} examples, and batches of {batch_size} were asked for: "
             f"choose a batch_size from 1 to {count}."
         )
-    if start_step is not None and (not training or start_step < 0):
-        raise UserError(f"start_step is {start_step}: give 0 or more, and only for shuffled data.")
+    if start_step is not None and not training:
+        raise UserError(f"start_step is {start_step}, but the data isn't shuffled: leave it out.")
+    with tf.device("CPU"):  # as the dataset's own function
+        example(tf.constant(0, tf.int64))  # what can't be read at all is said here, by its sentence alone
     if not training:
         positions = tf.data.Dataset.range(count)
     elif start_step is None:
         positions = _epochs(count // batch_size * batch_size)
     else:
-        positions = tf.data.Dataset.range(start_step * batch_size, tf.int64.max)
+        first = values.whole("start_step", start_step, 0, _MOST_STEPS) * batch_size
+        positions = tf.data.Dataset.range(first, tf.int64.max)
     examples = positions.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return untuned(examples.batch(batch_size, drop_remainder=training).prefetch(tf.data.AUTOTUNE))
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kerasgen import values
 from kerasgen.data.augmentation import augmented, check_augmentation
 from kerasgen.data.degradations import degradation as degradation_from
 from kerasgen.data.loading import find_kind
@@ -58,6 +59,7 @@ def load_paired(
     Example:
         load_paired("photos", {"kind": "noise", "sigma": 0.1}, image_size=32)
     """
+    image_size, seed = values.pixels("image_size", image_size), values.seed("seed", seed)
     check_augmentation(augmentation, channels)
     degrade, training = degradation_from(degradation), split == "train"
     if channels != 3 and degrade.needs_color:
@@ -87,8 +89,6 @@ def squares(
     found: tuple[Kind, str], split: str, size: int, augmentation: str, seed: int, channels: int = 3
 ) -> tuple[Tensor, int]:
     """From an int64 position to a clean square [size, size, channels] in [0, 1]; and the number of pictures."""
-    if size < 1:
-        raise UserError(f"image_size is {size}: give a positive number of pixels.")
     kind, argument = found
     opened, training = kind.open_split(argument, split, Fit("natural", (size, size)), channels), split == "train"
 

@@ -13,7 +13,7 @@ from kerasgen.data.loading import find_kind, halves_of
 from kerasgen.data.order import batches, shuffled_index
 from kerasgen.data.reading import or_the_next
 from kerasgen.data.scanning import drawn
-from kerasgen.data.sources.source import Fit, Origin, Source, picture_shape
+from kerasgen.data.sources.source import Fit, Origin, Source, check_switch, picture_shape
 from kerasgen.errors import UserError, sentence
 
 if TYPE_CHECKING:
@@ -79,7 +79,9 @@ def load_pairs(
     Example:
         model.fit(load_pairs("folder:sketches", "folder:colored", image_size=128, batch_size=8))
     """
-    check_mode(mode, image_size)
+    image_size, seed = values.pixels("image_size", image_size), values.seed("seed", seed)
+    check_mode(mode)
+    check_switch("swap", swap)
     if values.number("unknown", unknown, least=0) > 1:
         raise UserError(f"unknown is {unknown}: give a share of the examples, 0 to 1.")
     if source_b is None:
@@ -88,6 +90,8 @@ def load_pairs(
         source_a, source_b = source_b, source_a
     training, fit = split == "train", fit_of(mode, image_size, split == "train")
     facts = (condition,) if isinstance(condition, str) else tuple(condition)
+    if not all(isinstance(fact, str) for fact in facts):
+        raise UserError(f"condition is {str(condition)[:60]!r}: give a name such as 'label', or several.")
     shown = (source_a, source_b, *(fact for fact in facts if ":" in fact))
     sides = _opened(shown, split, fit, channels, {"download": download, "data_dir": data_dir})
     if sides[0].names:
@@ -103,7 +107,8 @@ def load_pairs(
         )
     rows = _of_one_size(shown, sides, rows, fit)
     planes = _planes(sides[0], source_a, [fact for fact in facts if ":" not in fact])
-    of_row = _pictures_of_rows(sides, rows)
+    name = f"The split {split!r} of {source_a!r} and {source_b!r}"
+    of_row = _pictures_of_rows(sides, rows, f"t{name[1:]}")
 
     def example(position: "tf.Tensor") -> "dict[str, tf.Tensor]":
         import tensorflow as tf
@@ -121,7 +126,6 @@ def load_pairs(
             more.append(tf.ones_like(a[..., :1]) * known)
         return {"a": tf.concat([a, *more], axis=-1) if more else a, "b": b}
 
-    name = f"The split {split!r} of {source_a!r} and {source_b!r}"
     dataset = batches(name, example, len(rows), batch_size, training=training, start_step=start_step)
     check_batch(dataset, mode, batch_size)
     return dataset
@@ -191,7 +195,7 @@ def _of_one_size(sources: Sequence[str], sides: Sequence[Source], rows: np.ndarr
 
 
 def _pictures_of_rows(
-    sides: Sequence[Source], rows: np.ndarray
+    sides: Sequence[Source], rows: np.ndarray, where: str
 ) -> "Callable[[tf.Tensor], tuple[list[tf.Tensor], tf.Tensor]]":
     """Return a function from a pair's place to its pictures and its row; a damaged picture takes its pair with it."""
     import tensorflow as tf
@@ -207,8 +211,7 @@ def _pictures_of_rows(
     def read(place: int) -> list[np.ndarray]:
         return [read_one(int(i)) for read_one, i in zip(readers, rows[place], strict=True)]
 
-    gone = "No pair of pictures can be read any more: look at the folders."
-    whole, shapes = or_the_next(read, len(rows), "pair", gone), [picture_shape(side.example) for side in sides]
+    whole, shapes = or_the_next(read, len(rows), "pair", where), [picture_shape(side.example) for side in sides]
 
     def flat(place: np.ndarray) -> tuple[np.ndarray | np.int64, ...]:
         pictures, chosen = whole(place)

@@ -72,6 +72,8 @@ def open_picture(source: Path | BinaryIO, name: object = None) -> Iterator["Imag
 
 
 def _check_pixels(width: int, height: int) -> None:
+    if min(width, height) < 1:
+        raise ValueError(f"its {width}×{height} pixels are none")
     if width * height > MOST_PIXELS:
         raise ValueError(f"{width}×{height} pixels are more than {MOST_PIXELS:,}")
 
@@ -106,7 +108,7 @@ def read_head(path: Path) -> PictureHead:
     with _opened(path, path.name) as file:
         if deep := deep_head(file):
             height, width, channels = deep.shape
-            _check_pixels(height, width)
+            _check_pixels(width, height)
             if _TURNS.get(deep.orientation, (None, False))[1]:
                 height, width = width, height
             own: int | None = channels - deep.alpha
@@ -195,28 +197,36 @@ def _shallow_rows(rows: np.ndarray, channels: int) -> np.ndarray:
 
 
 def or_the_next(
-    read: Callable[[int], _Read], count: int, called: str, gone: str
+    read: Callable[[int], _Read], count: int, called: str, where: str
 ) -> Callable[[np.ndarray], tuple[_Read, np.int64]]:
     """Return a function that reads a number below `count`, or the next that isn't damaged, and says which it was.
 
     Args:
         read: may raise `PictureError`, which becomes a warning, once for each number.
         count: how many there are.
-        called: what a warning calls what takes the place.
-        gone: the sentence where nothing can be read.
+        called: what a sentence calls what is read.
+        where: what holds them, for the sentence where none can be read.
+
+    Raises:
+        UserError: by the function that is returned, where none can be read.
     """
     warned: set[int] = set()
 
     def whole(wanted: np.ndarray) -> tuple[_Read, np.int64]:
+        faults: dict[int, PictureError] = {}
         for attempt in range(count):
             index = (int(wanted) + attempt) % count
             try:
-                return read(index), np.int64(index)
+                found = read(index)
             except PictureError as error:
-                if index not in warned:
-                    warned.add(index)
-                    warnings.warn(f"{error} The next {called} takes its place.", stacklevel=2)
-        raise UserError(gone)
+                faults[index] = error
+                continue
+            for damaged in [place for place in faults if place not in warned]:
+                warned.add(damaged)
+                warnings.warn(f"{faults[damaged]} The next {called} takes its place.", stacklevel=2)
+            return found, np.int64(index)
+        first = str(faults[int(wanted) % count]).rstrip(".")
+        raise UserError(f"No {called} of {where} can be read ({first}): replace or remove the damaged files.")
 
     return whole
 
@@ -255,7 +265,7 @@ def _read_deep(
     channels: int,
     value_range: tuple[float, float] | None,
 ) -> np.ndarray:
-    _check_pixels(*deep.shape[:2])
+    _check_pixels(deep.shape[1], deep.shape[0])
     pixels = _deep_rows(deep_pixels(file, deep), deep, channels, _black_and_white(deep, value_range))
     return fitted(_upright(pixels, deep.orientation), fit)
 

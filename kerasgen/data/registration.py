@@ -50,9 +50,8 @@ def load_registration(
     Raises:
         UserError: an argument doesn't fit, pictures are too small, or there is less than one batch.
     """
-    values.pixels("image_size", image_size)
-    values.number("amplitude", amplitude, above=0)
-    values.whole("knots", knots, least=2)
+    image_size, seed = values.pixels("image_size", image_size), values.seed("seed", seed)
+    amplitude, knots = values.number("amplitude", amplitude, above=0), values.whole("knots", knots, least=2)
     rim, training = int(amplitude) + 2, split == "train"
     found = find_kind(source, download, data_dir)
     example, count = squares(found, split, image_size + 2 * rim, "turns", seed)

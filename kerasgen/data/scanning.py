@@ -18,13 +18,17 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", "
 READABLE = "jpg, png, bmp, webp, tiff or npy"
 # What people call the folders of a split, in any case.
 _SPLITS = {
-    "train": ("train", "training"),
+    "train": ("trainval", "train_val", "train-val", "train", "training"),
     "val": ("val", "valid", "validation", "dev", "eval", "evaluation"),
-    "test": ("test", "testing"),
+    "test": ("test", "testing", "holdout", "hold_out", "hold-out"),
 }
-_WORDS = "|".join(word for words in _SPLITS.values() for word in words)
-# Also with something ahead or behind, as in seg_train, training_set, train_images or test1.
-_SPLIT_NAME = re.compile(rf"(?:(.+)[ _-])?({_WORDS})[ _-]?(?:set|data|images)?[ _-]?\d*")
+# What they write behind such a word for some splits, and not for the others.
+_SAYS_NOTHING = ("set", "dataset", "data", "split", "image", "images", "img", "imgs", "photos", "pictures")
+_EDGE = r"(?:(?<![^\W\d_])|(?![^\W\d_])|(?<=[a-z])(?=[A-Z]))"  # of a word, as in seg_train, test2017 or trainA
+_SPLIT_NAMES = {
+    split: re.compile(rf"{_EDGE}(?i:(?:{'|'.join(words)})(?:{'|'.join(_SAYS_NOTHING)})?){_EDGE}")
+    for split, words in _SPLITS.items()
+}
 _DOMAIN = re.compile(r"train[ _-]?[ab]")  # CycleGAN's own layout: trainA, trainB, testA, testB
 _MOST_WAYS = 20  # to one folder: among folders that are linked to each other there are a number without end
 _NAMED = 3  # so many of the files that can't be read are named, with what is wrong
@@ -88,14 +92,16 @@ def scan(base: Path) -> Scan:
 def splits_of(files: Sequence[PictureFile]) -> dict[str, list[PictureFile]]:
     """Return the files by "train", "val" and "test", where folders are called so; else nothing.
 
-    Folders called train (or training), val (valid, validation, dev, eval, evaluation) and test (testing), in any case
-    and with "set", "data", "images" or a number behind, are splits where one to train on stands beside another one;
-    so are seg_train and seg_test, which have the same word ahead. They may lie at the top, below folders that all
-    files share, or in each class. At the top they are splits also where there is nothing else. Pictures beside them
+    Folders called train (or training, trainval), val (valid, validation, dev, eval, evaluation) and test (testing,
+    holdout), in any case, with numbers, and with "set", "data", "images" or alike behind, are splits where one to
+    train on stands beside another one. So are those that have the same words beside it, such as seg_train and
+    seg_test, or train_HR and valid_HR. They may lie at the top, below folders that all files share, or in each class.
+    Where there is nothing else at the top, folders with no other word are splits even alone. Pictures beside splits
     are left out.
 
     Raises:
-        UserError: two folders would be one split, or they are the two domains of an unpaired training.
+        UserError: two folders would be one split, folders are the splits of several data sets, or they are the two
+            domains of an unpaired training.
     """
     above = _shared([file.parts[:-1] for file in files])
     for level in (above, above + 1):
@@ -118,13 +124,35 @@ def _shared(places: Sequence[tuple[str, ...]]) -> int:
 
 def _splits_among(folders: Set[str]) -> dict[str, str]:
     """Return which split each is of the folders that stand beside each other, and leave out those that are none."""
-    called = defaultdict[str, dict[str, str]](dict)
+    called = defaultdict[tuple[str, str], dict[str, str]](dict)
     for folder in folders:
-        if found := _SPLIT_NAME.fullmatch(folder.lower()):
-            called[found[1] or ""][folder] = next(split for split, words in _SPLITS.items() if found[2] in words)
-    # A word ahead makes a class, such as bullet_train, unless other splits have it too.
-    ahead = [splits for word, splits in called.items() if word and {"train"} < set(splits.values())]
-    return ahead[0] if len(ahead) == 1 and not called[""] else called[""]
+        for beside, split in _readings(folder):
+            called[beside][folder] = split
+    plain = called.pop(("", ""), {})
+    # Other words make a class, such as bullet_train or test_tube, unless several splits have the same.
+    alike = [splits for splits in called.values() if {"train"} < set(splits.values())]
+    if {"train"} < set(plain.values()) or not alike:
+        return plain
+    if len(alike) > 1:
+        raise UserError(
+            f"The folders {', '.join(sorted({folder for splits in alike for folder in splits}))} are the splits of "
+            "several data sets: put those that you want into folders called train and test."
+        )
+    return alike[0]
+
+
+def _readings(folder: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """Give the words ahead and behind that a folder's name has, for each word in it that is a split's; and the split.
+
+    Numbers and what says nothing don't count: 1_train, train2017 and "train images" are all train.
+    """
+    for split, name in _SPLIT_NAMES.items():
+        for found in name.finditer(folder):
+            ahead, behind = (
+                [word for word in re.split(r"[\W\d_]+", part.lower()) if word]
+                for part in (folder[: found.start()], folder[found.end() :])
+            )
+            yield (" ".join(ahead), " ".join(word for word in behind if word not in _SAYS_NOTHING)), split
 
 
 def _folders(files: Sequence[PictureFile], level: int) -> dict[tuple[str, ...], set[str]]:

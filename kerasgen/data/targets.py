@@ -1,5 +1,6 @@
 """A folder of pictures that becomes another one: which file each becomes, and a bar that shows how far it is."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,12 @@ class Targets:
 
 
 def check_source(source: Path) -> None:
-    """Raise `UserError` unless there is a folder, or a picture."""
-    if not source.exists():
-        raise UserError(f"There is no folder {source}: give the folder of the pictures to translate, or one picture.")
+    """Raise `UserError` unless there is a folder, or a file."""
+    advice = "give the folder of the pictures to translate, or one picture"
+    if not os.path.exists(source):
+        raise UserError(f"There is no folder {source}: {advice}.")
+    if not (source.is_dir() or source.is_file()):
+        raise UserError(f"{source} is neither a folder nor a picture's file: {advice}.")
 
 
 def written_as(head: PictureHead, channels: int) -> tuple[str, np.dtype]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from kerasgen import values
 from kerasgen.data.cropping import check_batch, check_mode, cropped, fit_of
 from kerasgen.data.degradations import degradation as degradation_from
 from kerasgen.data.loading import find_kind
@@ -79,7 +80,8 @@ def load_unpaired(
     Example:
         load_unpaired("digits", "digits_ink", image_size=16, batch_size=16, mode="none")
     """
-    check_mode(mode, image_size)
+    image_size, seed = values.pixels("image_size", image_size), values.seed("seed", seed)
+    check_mode(mode)
     training = split == "train"
     kinds = tuple(find_kind(source, download, data_dir) for source in (source_a, source_b))
     fit = fit_of(mode, image_size, training)

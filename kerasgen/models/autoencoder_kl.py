@@ -13,7 +13,7 @@ from kerasgen.errors import UserError
 from kerasgen.layers import Sampling
 from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.batches import Share, summed_over_replicas
-from kerasgen.models.checks import check_options
+from kerasgen.models.checks import check_judged, check_options
 from kerasgen.models.declarations import ExportedNetwork, Reported
 from kerasgen.models.discriminated import Discriminated
 from kerasgen.models.gradients import inner
@@ -224,6 +224,7 @@ class AutoencoderKL(MapAutoencoder, Discriminated):
             "discriminator_loss" [batch], from before its update; "adversarial_loss" [batch], and its scalar "weight".
         """
         assert self.discriminator is not None  # who trains none doesn't ask for its judgment
+        check_judged(self.discriminator, made.shape[1:3])
         begun = tf.cast(inner(self.optimizer).iterations >= self.adversarial_start, tf.float32)
         variables = self.discriminator.trainable_variables
         with tf.GradientTape() as learning:

@@ -1,6 +1,7 @@
 """What every model shares: declarations, tracked losses, replica-correct updates and randomness, presets."""
 
 import copy
+import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -12,10 +13,10 @@ import tensorflow as tf
 
 from kerasgen import values
 from kerasgen.declared import check_known
-from kerasgen.errors import UserError, require_tensorflow
+from kerasgen.errors import UserError, a_kind, require_tensorflow
 from kerasgen.keras_hooks import require_training_hooks
 from kerasgen.models.batches import Share, replica_count, summed_over_replicas, unpacked
-from kerasgen.models.checks import check_built, refusals, weighted
+from kerasgen.models.checks import check_networks, check_numbers, refusals, weighted
 from kerasgen.models.declarations import Evaluation, ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.gradients import Accumulator, apply_summed, check_optimizer, inner, trained_variables
 from kerasgen.models.pretrained import Pretrained
@@ -74,6 +75,10 @@ class GenerativeModel(Pretrained, keras.Model):
     A subclass declares the attributes below, and writes `train_step` and `test_step` with `track`, `update` and
     `results`. The constructor's arguments are recorded here, for `get_config`: a subclass keeps no list of them.
 
+    What derives from such a model keeps the model's arguments, whatever its own constructor takes, and tells of its
+    own in a `get_config`, as with Keras' layers. `class Mine(VAE, own_arguments=True)` records its own instead; they
+    must be all that the model's checks ask for.
+
     Attributes:
         loaders: how its data may be loaded; the first is the usual one.
         reports: what training and validation report.
@@ -97,20 +102,17 @@ class GenerativeModel(Pretrained, keras.Model):
     _arguments: dict[str, Config]
     train_function: StepFunction
 
-    def __new__(cls, *args: Config, **kwargs: Config) -> Self:
-        model = super().__new__(cls, *args, **kwargs)
-        check_built(kwargs)
-        signature = inspect.signature(cls.__init__)
-        bound = signature.bind(model, *args, **kwargs)
-        bound.apply_defaults()
-        own = [name for name, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        arguments = {name: bound.arguments[name] for name in own[1:]}
-        # Past Keras' own __setattr__, which would track the networks among them a second time.
-        object.__setattr__(model, "_arguments", {n: _kept(value) for n, value in arguments.items()})
-        return model
+    # Whether a constructor of this class, or of one above it, records its arguments.
+    _records: ClassVar[bool] = False
+
+    def __init_subclass__(cls, own_arguments: bool = False, **kwargs: Config) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls) and (own_arguments or not cls._records):
+            cls.__init__, cls._records = _recording(cls.__init__), True  # type: ignore[method-assign]
 
     def __init__(self, **kwargs: Config):
         super().__init__(**kwargs)
+        self.__dict__.setdefault("_arguments", {})  # of a model that has no constructor
         self._trackers = {
             reported.name: keras.metrics.Mean(name=reported.name) for reported in self.reports if reported.by_steps
         }
@@ -163,8 +165,7 @@ class GenerativeModel(Pretrained, keras.Model):
         Raises:
             UserError: the number of steps is below 1, or a loss or metrics were given.
         """
-        if gradient_accumulation_steps < 1:
-            raise UserError(f"gradient_accumulation_steps is {gradient_accumulation_steps}: give 1 or more.")
+        steps = values.whole("gradient_accumulation_steps", gradient_accumulation_steps)
         given = {"loss": loss, "metrics": metrics, **{name: kwargs.pop(name, None) for name in _NOT_COMPILED}}
         for name, value in given.items():
             if value is not None:
@@ -173,15 +174,27 @@ class GenerativeModel(Pretrained, keras.Model):
                     f"its own metrics: leave {name} out, and measure anything else in a callback."
                 )
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        self._accumulation_steps, self._accumulators = gradient_accumulation_steps, []
+        self._accumulation_steps, self._accumulators = steps, []
 
-    def save(self, filepath: str | os.PathLike, *args: Config, **kwargs: Config) -> None:
+    def save(
+        self, filepath: str | os.PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Config
+    ) -> None:
         """Write a file as Keras does; the optimizers of a model that was never fitted get their state before.
 
         Without it the file would hold none, of which Keras complains when it reads the file.
+
+        Raises:
+            UserError: the file would be of another format than .keras, which can't hold the model.
         """
+        name = os.fspath(filepath)
+        folder = zipped is False or (zipped is None and name.startswith("hf://"))
+        if not folder and not name.endswith(".keras"):
+            raise UserError(
+                f"{name} doesn't end with .keras, the only format of Keras that can hold {a_kind(self)}: "
+                'save it as a .keras file, or its weights alone by save_weights("….weights.h5").'
+            )
         self.prepare_optimizers()
-        super().save(filepath, *args, **kwargs)
+        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     # Keras leaves a generator's state out of files: a training that goes on from one would repeat its draws.
     def save_own_variables(self, store: MutableMapping[str, np.ndarray]) -> None:
@@ -284,6 +297,7 @@ class GenerativeModel(Pretrained, keras.Model):
             UserError: pictures or labels are not what the model takes, another worker has stopped, an optimizer
                 doesn't fit the strategy, its learning rate has come to 0, or a callback changes that of one of two.
         """
+        check_numbers(args, kwargs)
         args, kwargs = _untuned(*weighted(args, kwargs))
         changing = [one for one in _flat(kwargs.get("callbacks")) if isinstance(one, _RATE_CHANGING)]
         if changing and len(self.optimizers) > 1:
@@ -306,6 +320,7 @@ class GenerativeModel(Pretrained, keras.Model):
         Raises:
             UserError: pictures or labels are not what the model takes.
         """
+        check_numbers(args, kwargs)
         args, kwargs = _untuned(*weighted(args, kwargs))
         return super().evaluate(*args, **kwargs)
 
@@ -315,6 +330,7 @@ class GenerativeModel(Pretrained, keras.Model):
         Raises:
             UserError: pictures or labels are not what the model takes.
         """
+        check_numbers(args, kwargs)
         args, kwargs = _untuned(args, kwargs)
         with refusals():
             return super().predict(*args, **kwargs)
@@ -570,6 +586,39 @@ class GenerativeModel(Pretrained, keras.Model):
         """Raise `UserError` unless the arguments are finite numbers of 0 or more."""
         for name in names:
             values.number(name, self._arguments[name], least=0)
+
+
+def _recording(init: Callable[..., None]) -> Callable[..., None]:
+    """Return a model's constructor as one that keeps its arguments, and takes NumPy's numbers as Python's."""
+    signature = inspect.signature(init)
+    _, *own = (name for name, p in signature.parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+
+    @functools.wraps(init)
+    def recording(self: GenerativeModel, *args: Config, **kwargs: Config) -> None:
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = {name: _plain(bound.arguments[name]) for name in own}
+        check_networks(arguments, signature.parameters)
+        bound.arguments.update(arguments)
+        # The first that is entered is the outermost: its arguments make the model again, not those that it gives to a
+        # model that it builds on. Past Keras' own __setattr__, which would track networks a second time.
+        self.__dict__.setdefault("_arguments", {name: _kept(value) for name, value in arguments.items()})
+        init(*bound.args, **bound.kwargs)
+
+    # Keras compares it with `inspect.getfullargspec`, which sees the wrapper alone.
+    recording.__signature__ = signature  # type: ignore[attr-defined]
+    return recording
+
+
+def _plain(value: Config) -> Config:
+    """Return an argument with Python's numbers and lists for NumPy's, which Keras' layers and JSON don't all take."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    return value
 
 
 def _kept(value: Config) -> Config:

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from kerasgen.errors import UserError
+from kerasgen.models.checks import said_shape
 from kerasgen.typing import Tensor
 
 
@@ -84,7 +85,7 @@ def unpacked(data: Tensor) -> tuple[Tensor, Tensor | None, Share]:
     if weight is not None:
         weight = tf.cast(weight, tf.float32)
         if weight.shape.rank != 1:
-            raise UserError(f"sample_weight has the shape {tuple(weight.shape)}: give one number for each example.")
+            raise UserError(f"sample_weight has {said_shape(weight)}: give one number for each example.")
     if replica_count() == 1:
         return x, y, Share(weight)
     count = tf.shape(keras.tree.flatten(x)[0])[0]

@@ -8,12 +8,15 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import get_args
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from kerasgen import values
 from kerasgen.errors import UserError, a_kind
+from kerasgen.keras_hooks import functional_nodes
 from kerasgen.typing import Config, Tensor
 
 # Where the sentence stands in TensorFlow's message.
@@ -53,14 +56,76 @@ def given_options(argument: str, value: object) -> dict[str, Config]:
     return dict(value or {})
 
 
-def check_built(arguments: Mapping[str, object]) -> None:
-    """Raise `UserError` if one of a model's arguments is a network that has no weights yet."""
+def check_networks(arguments: Mapping[str, object], parameters: Mapping[str, inspect.Parameter]) -> None:
+    """Raise `UserError` if one of a model's arguments isn't the network that it should be, or has no weights yet.
+
+    Args:
+        arguments: of its constructor, by name.
+        parameters: the constructor's own; their annotations say where a network is wanted.
+    """
     for name, value in arguments.items():
+        kinds = get_args(parameters[name].annotation) or (parameters[name].annotation,)
+        if keras.Model in kinds and all(isinstance(k, type) for k in kinds) and not isinstance(value, kinds):
+            named = ", or say by name where one is stored" if str in kinds else ""
+            raise UserError(f"{name} is {a_kind(value)}, but a network is needed: give a keras.Model{named}.")
         if isinstance(value, keras.Model) and not value.built:
             raise UserError(
                 f"{name} is {a_kind(value)} that isn't built, so that nothing is known of its weights: begin it with "
                 "a keras.Input, or call it on a batch first."
             )
+
+
+def pictures_in(data: Tensor | Mapping[str, Tensor], model: str) -> Tensor:
+    """Return the pictures of what a model learns from: {"image": images, …}, or images alone.
+
+    Raises:
+        UserError: they have another name.
+    """
+    if not isinstance(data, Mapping):
+        return data
+    if "image" not in data:
+        raise UserError(
+            f'{model} takes dicts {{"image": images}}, or images alone, but got {sorted(map(str, data))}: name the '
+            'images "image", as kerasgen.data.load does.'
+        )
+    return data["image"]
+
+
+def check_axes(images: Tensor, needed: str = "[batch, height, width, channels]", what: str = "images") -> None:
+    """Raise `UserError` unless pictures have four axes.
+
+    Args:
+        images: a tensor. Its shape is unknown where a dataset doesn't say it, and where it changes between calls.
+        needed: their shape, as a sentence says it.
+        what: their name in the sentence.
+    """
+    rank = tf.convert_to_tensor(images).shape.rank
+    if rank is None:
+        raise UserError(
+            f"The {what} have no known number of axes, but {needed} is needed: give them so each time, and tell a "
+            "dataset by its output_signature or by tf.ensure_shape."
+        )
+    if rank != 4:
+        raise UserError(
+            f"The {what} have the shape {tuple(images.shape)}, but {needed} is needed: give several at once, as "
+            "dataset.batch makes them."
+        )
+
+
+def check_judged(discriminator: keras.Model, sides: tuple[int | None, int | None]) -> None:
+    """Raise `UserError` if a discriminator's convolutions leave nothing of pictures of that height and width."""
+    if not functional_nodes(discriminator) or None in sides:
+        return
+    shape = discriminator.input_shape
+    if shape[1:3] != (None, None):  # one for pictures of its own size has seen that there is something
+        return
+    try:
+        discriminator.compute_output_shape((1, *sides, shape[-1]))
+    except ValueError:
+        raise UserError(
+            f"The discriminator {discriminator.name!r} has no answer to pictures of {sides[0]}×{sides[1]} pixels, of "
+            "which its convolutions leave nothing: give it fewer of them (downsamplings), or larger pictures."
+        ) from None
 
 
 def check_sides(images: Tensor, multiple: int, what: str) -> None:
@@ -119,6 +184,24 @@ def _with_weight(x: object, weight: object) -> dict[str, object]:
     return {**x, "sample_weight": weight}
 
 
+def check_numbers(args: tuple, kwargs: Mapping[str, Config]) -> None:
+    """Raise `UserError` if `fit`, `evaluate` or `predict` was given arrays or lists of text."""
+    given = {**dict(zip(("x", "y"), args, strict=False)), **kwargs}
+    data = {name: given[name] for name in ("x", "y", "validation_data") if name in given}
+    for path, value in keras.tree.flatten_with_path(data):
+        if isinstance(value, str | bytes | np.ndarray) and np.asarray(value).dtype.kind in "SUO":
+            name = [part for part in path if isinstance(part, str)][-1]
+            raise UserError(
+                f"{name} is {value!r:.60}, but numbers are needed: read pictures into arrays, number classes "
+                "from 0 to num_classes - 1, and leave other text out."
+            )
+
+
+def said_shape(tensor: Tensor) -> str:
+    """Return "the shape (8, 3)", or another, as a sentence says it; see `check_axes` for what has none."""
+    return "no known shape" if tensor.shape.rank is None else f"the shape {tuple(tensor.shape)}"
+
+
 def as_tensor(name: str, value: object, dtype: tf.DType | None = None) -> Tensor:
     """Return what was given as a tensor; raise `UserError` if it isn't one, nor lists or an array of numbers."""
     try:
@@ -156,9 +239,7 @@ def check_labels(labels: Tensor, size: int, classes: bool) -> None:
         raise UserError(f"The labels are {labels.dtype.name}, but numbers are needed: number the classes from 0.")
     if not (classes and labels.shape.rank == 1) and (labels.shape.rank != 2 or labels.shape[1] != size):
         integers = f"[batch] integers below {size} or " if classes else ""
-        raise UserError(
-            f"The labels have the shape {tuple(labels.shape)}, but {integers}[batch, {size}] vectors are needed."
-        )
+        raise UserError(f"The labels have {said_shape(labels)}, but {integers}[batch, {size}] vectors are needed.")
     labels = tf.cast(labels, tf.float32)
     least, most = tf.reduce_min(labels), tf.reduce_max(labels)
     if labels.shape.rank == 2:
@@ -180,11 +261,12 @@ def _refuse_if(wrong: Tensor, *parts: str | Tensor) -> None:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn the failed assertion of a running graph into its `UserError`."""
+    """Turn the failed assertion of a running graph into its `UserError`; that of a data set's reader, too."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
         sentence = re.search(rf"{_BEGIN}\] \[(.*?)\] \[{_END}", str(error), re.DOTALL)
+        sentence = sentence or re.search(r"\bUserError: (.+)", str(error))  # with its traceback on further lines
         if sentence is None:
             raise
         raise UserError(sentence[1].replace("] [", "")) from None

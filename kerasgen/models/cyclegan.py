@@ -13,7 +13,7 @@ from kerasgen.errors import UserError
 from kerasgen.models.augmentation import augmented, check_augmentation
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
 from kerasgen.models.batches import replica_count, unpacked
-from kerasgen.models.checks import check_options, check_pictures, given_options
+from kerasgen.models.checks import check_axes, check_judged, check_options, check_pictures, given_options
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.gradients import paper_adam, prepared
 from kerasgen.models.image_pool import ImagePool
@@ -179,6 +179,8 @@ class CycleGAN(GenerativeModel):
                 f"image_size is {self.image_size[0]}×{self.image_size[1]}, but these generators halve images until "
                 f"they need multiples of {multiple}: choose such a size."
             )
+        for discriminator in (self.discriminator_a, self.discriminator_b):
+            check_judged(discriminator, self.image_size)
 
     def _check_recomputation(self) -> None:
         for generator in (self.generator_a2b, self.generator_b2a) if self.recompute else ():
@@ -370,6 +372,7 @@ class CycleGAN(GenerativeModel):
                 "make them with kerasgen.data.load_unpaired."
             )
         for name in ("a", "b"):
+            check_axes(data[name], what=f"images of domain {name}")
             if data[name].shape[-1] != self.channels:
                 raise UserError(
                     f"The images of domain {name} have {data[name].shape[-1]} channels, but the model has "

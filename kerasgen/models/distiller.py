@@ -14,7 +14,7 @@ from kerasgen.keras_hooks import copy_weights
 from kerasgen.models.augmentation import augmented
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_pictures
+from kerasgen.models.checks import check_axes, check_pictures
 from kerasgen.models.cyclegan import PRESETS as UNPAIRED
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.pair_tasks import TASKS, enlarged_input, likeness, psnr, untouched
@@ -32,7 +32,7 @@ _DIRECTIONS = ("a2b", "b2a")
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
-class Distiller(PairedTranslator):
+class Distiller(PairedTranslator, own_arguments=True):
     """A student, small or separable, that is trained on a teacher's answers: one is a pair for each picture.
 
     After GAN Compression (Li et al. 2020, 2003.08936): what the teacher learned from unpaired pictures becomes a
@@ -298,13 +298,15 @@ class Distiller(PairedTranslator):
                 f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
                 "make them with kerasgen.data.load_inputs, load_pairs or load_paired."
             )
+        known = [name for name in ("a", "b") if name in data]
+        for name in known:
+            check_axes(data[name], what=f"images {name!r}")
         wanted = self.generator_a2b.input_shape[-1]
         if data["a"].shape[-1] != wanted:
             raise UserError(
                 f'The images "a" have {data["a"].shape[-1]} channels, but the teacher takes {wanted}: load what it '
                 "was trained on."
             )
-        known = [name for name in ("a", "b") if name in data]
         for name in known:
             check_pictures(data[name], self.image_range, f"images {name!r}")
         a, *truth = (tf.cast(data[name], tf.float32) for name in known)

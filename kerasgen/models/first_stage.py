@@ -48,7 +48,7 @@ class FirstStage(Generic[M]):
             if not isinstance(found, wanted):
                 raise UserError(f"first_stage is {a_kind(found)}: give a trained {wanted.__name__}.")
             # The user's model stays as it is: not frozen, and under its own strategy.
-            self.model = self.recorded = wanted.from_config(found.get_config())
+            self.model = self.recorded = type(found).from_config(found.get_config())
             copy_weights(self.model, found)
         self.model.trainable = False
 

@@ -12,7 +12,7 @@ from kerasgen import values
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import as_tensor, check_labels, check_pictures
+from kerasgen.models.checks import as_tensor, check_axes, check_labels, check_pictures, pictures_in
 from kerasgen.models.declarations import LatentSampler, Moments
 from kerasgen.models.first_stage import FirstStage, M
 from kerasgen.training.schedules import Stage, staged
@@ -28,7 +28,7 @@ class FromNoise(GenerativeModel):
         encodes: whether `encode` gives posteriors, to which a sampler of latents can be fitted.
         image_shape: (height, width, channels) of its pictures.
         latent_dim: size of z.
-        num_classes, num_attributes: what it is conditional on; None or 0 for nothing.
+        num_classes, num_attributes: what it is conditional on; None for nothing.
     """
 
     generates = True
@@ -66,15 +66,18 @@ class FromNoise(GenerativeModel):
         return self._inputs_of(x, y), share
 
     def _inputs_of(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
-        return self._inputs(x["image"], x.get("label")) if isinstance(x, dict) else self._inputs(x, y)
+        images = pictures_in(x, type(self).__name__)
+        return self._inputs(images, x.get("label") if isinstance(x, dict) else y)
 
     def _inputs(self, images: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         """Return the inputs of a network that sees pictures; labels become vectors."""
         images = as_tensor("images", images)
-        if not images.shape[1:].is_compatible_with(self.image_shape) or images.shape.rank != 4:
+        needed = f"[batch, {', '.join(map(str, self.image_shape))}]"
+        check_axes(images, needed)
+        if not images.shape[1:].is_compatible_with(self.image_shape):
             raise UserError(
-                f"The images have the shape {tuple(images.shape)}, but this model needs "
-                f"[batch, {', '.join(map(str, self.image_shape))}]: resize them, or build the model for their size."
+                f"The images have the shape {tuple(images.shape)}, but this model needs {needed}: resize them, or "
+                "build the model for their size."
             )
         check_pictures(images, self.image_range)
         return {"image": tf.cast(images, tf.float32), **self._label_input(labels)}
@@ -87,8 +90,10 @@ class FromNoise(GenerativeModel):
                 f"This model is conditional on {self._knows}, but no labels were given: "
                 'pass them as data["label"] or labels=….'
             )
-        check_labels(labels, self.label_size, classes=bool(self.num_classes))
         labels = as_tensor("labels", labels)
+        if self.label_size > 1 and self.num_classes and labels.shape.rank == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]  # as keras.datasets has classes
+        check_labels(labels, self.label_size, classes=bool(self.num_classes))
         if labels.shape.rank == 1 and self.num_classes:
             return {"label": tf.one_hot(tf.cast(labels, tf.int32), self.num_classes)}
         return {"label": tf.cast(labels, tf.float32)}
@@ -210,13 +215,13 @@ class FromNoise(GenerativeModel):
 
     def _check_labels(self) -> None:
         """Raise `UserError` unless `num_classes` and `num_attributes` are whole numbers, and one of them at most."""
+        for name, count in (("num_classes", self.num_classes), ("num_attributes", self.num_attributes)):
+            if count is not None:
+                values.whole(name, count)
         if self.num_classes and self.num_attributes:
             raise UserError(
                 f"num_classes is {self.num_classes} and num_attributes is {self.num_attributes}: give one of them."
             )
-        for name, count in (("num_classes", self.num_classes), ("num_attributes", self.num_attributes)):
-            if count is not None:
-                values.whole(name, count, least=0)
 
     @property
     def previews_inputs(self) -> bool:

@@ -12,7 +12,7 @@ from kerasgen.errors import UserError
 from kerasgen.metrics.images import psnr, ssim
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import as_tensor, check_pictures
+from kerasgen.models.checks import as_tensor, check_axes, check_pictures, pictures_in
 from kerasgen.models.memory import usable_memory
 from kerasgen.models.strips import maps_by_strips
 from kerasgen.models.translation import goes_whole, size_multiple, traced, whole_memory
@@ -56,7 +56,7 @@ class MapAutoencoder(GenerativeModel):
 
     def _unpack(self, data: Tensor) -> tuple[Tensor, Share]:
         x, _, share = unpacked(data)
-        return self._images(x["image"] if isinstance(x, dict) else x), share
+        return self._images(pictures_in(x, type(self).__name__)), share
 
     def _images(self, images: Tensor) -> Tensor:
         """Return images as float32, whose sides divide."""
@@ -72,7 +72,8 @@ class MapAutoencoder(GenerativeModel):
     def _any_size(self, images: Tensor) -> Tensor:
         images = as_tensor("images", images)
         channels = self.picture_shape[2]
-        if images.shape.rank != 4 or images.shape[-1] != channels:
+        check_axes(images, f"[batch, height, width, {channels}]")
+        if images.shape[-1] != channels:
             raise UserError(
                 f"The images have the shape {tuple(images.shape)}, but this model needs "
                 f"[batch, height, width, {channels}]: load them with {channels} channels."
@@ -96,10 +97,14 @@ class MapAutoencoder(GenerativeModel):
 
     # -- use ------------------------------------------------------------------------------------------------
 
+    def predict_step(self, data: Tensor) -> Tensor:
+        self.check_batch(data)  # refuses here what Keras would report from `call` with pages around it
+        return super().predict_step(data)
+
     def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Reconstruct; `predict` therefore gives reconstructions."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(inputs)
-        return self.way(self._images(x["image"] if isinstance(x, dict) else x))
+        return self.way(self._images(pictures_in(x, type(self).__name__)))
 
     def reconstruct(self, images: Tensor, memory: int | None = None) -> np.ndarray:
         """Images [n, height, width, channels] in [0, 1] through the encoder and the decoder.
@@ -144,7 +149,7 @@ class MapAutoencoder(GenerativeModel):
         """
         rows: list[dict[str, np.ndarray]] = []
         for batch in dataset:
-            images = np.asarray(batch["image"])
+            images = np.asarray(pictures_in(batch, type(self).__name__))
             made = self.reconstruct(images)
             row = {"psnr": psnr(made, images), **self.measures(images)}
             if min(images.shape[1:3]) >= _SSIM_WINDOW:

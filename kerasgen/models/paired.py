@@ -13,7 +13,7 @@ from kerasgen.errors import UserError
 from kerasgen.models.augmentation import augmented, check_augmentation
 from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_options, check_pictures, check_sides, given_options
+from kerasgen.models.checks import check_axes, check_judged, check_options, check_pictures, check_sides, given_options
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.discriminated import Discriminated
 from kerasgen.models.gradients import paper_adam
@@ -168,6 +168,7 @@ class PairedTranslator(Discriminated):
         """Return the discriminator's loss [batch] from before the update, by name; nothing where there is none."""
         if self.discriminator is None:
             return {}
+        check_judged(self.discriminator, fake.shape[1:3])
         variables = self.discriminator.trainable_variables
         with tf.GradientTape() as tape:
             loss = self._discriminator_loss(a, b, fake)
@@ -194,6 +195,7 @@ class PairedTranslator(Discriminated):
         if self.lambda_gradient:
             total += self.lambda_gradient * losses.gradient_error(b, fake)
         if self.discriminator is not None:
+            check_judged(self.discriminator, fake.shape[1:3])
             logits = self.discriminator(self._as_seen(fake, a, training), training=training)
             values["adversarial_loss"] = losses.adversarial_generator_loss(logits, self.adversarial_loss)
             total += self.lambda_adversarial * values["adversarial_loss"]
@@ -232,6 +234,8 @@ class PairedTranslator(Discriminated):
                 f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
                 "make them with kerasgen.data.load_pairs or load_paired."
             )
+        for name in ("a", "b"):
+            check_axes(data[name], what=f"images {name!r}")
         wanted = self.generator_a2b.input_shape[-1]
         if data["a"].shape[-1] != wanted:
             raise UserError(

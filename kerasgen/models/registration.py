@@ -11,7 +11,7 @@ from kerasgen import losses, values
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_pictures, check_sides
+from kerasgen.models.checks import check_axes, check_pictures, check_sides
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.models.memory import usable_memory
 from kerasgen.models.strips import Enlarged, maps_by_strips
@@ -120,6 +120,7 @@ class Registration(GenerativeModel):
                 "make them with kerasgen.data.load_registration."
             )
         for name in ("moving", "fixed"):
+            check_axes(data[name], what=f"{name} pictures")
             check_sides(data[name], self.image_multiple, f"{name} pictures")
             check_pictures(data[name], self.image_range, f"{name} pictures")
         return {name: tf.cast(value, tf.float32) for name, value in data.items()}, share

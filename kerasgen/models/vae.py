@@ -122,21 +122,24 @@ class VAE(FromNoise):
     ):
         super().__init__(**kwargs)
         height, width, channels = values.shape("image_shape", image_shape, "height, width, channels")
-        self.image_shape, self.latent_dim = (height, width, channels), latent_dim
-        self.filters, self.hidden_units = values.widths("filters", filters), hidden_units
+        self.image_shape, self.latent_dim = (height, width, channels), values.whole("latent_dim", latent_dim)
+        self.filters = values.widths("filters", filters)
+        self.hidden_units = values.whole("hidden_units", hidden_units)
         self.beta, self.likelihood, self.sigma = beta, likelihood, sigma
         self.kl_warmup_steps, self.free_bits = kl_warmup_steps, free_bits
         self.num_classes, self.num_attributes, self.seed = num_classes, num_attributes, seed
         self._check_arguments()
 
-        self.encoder = encoder or conv_encoder(image_shape, latent_dim, self.filters, hidden_units, self.label_size)
+        self.encoder = encoder or conv_encoder(
+            self.image_shape, self.latent_dim, self.filters, self.hidden_units, self.label_size
+        )
         self.decoder = decoder or conv_decoder(
-            latent_dim, image_shape, self.filters[::-1], hidden_units, self.label_size
+            self.latent_dim, self.image_shape, self.filters[::-1], self.hidden_units, self.label_size
         )
         self._check_networks()
         self.sampling = Sampling(ReplicaSeedGenerator(seed))
         self._decode_for_loss = self.decoder if likelihood == "gaussian" else _logits_network(self.decoder)
-        self._trackers["active_units"] = ActiveUnits(latent_dim)
+        self._trackers["active_units"] = ActiveUnits(self.latent_dim)
         if likelihood == "gaussian":
             self.log_sigma = self.add_weight(
                 name="log_sigma",
@@ -167,8 +170,6 @@ class VAE(FromNoise):
                 raise UserError(f"sigma is {self.sigma!r}: give a positive number, 'learned' or 'optimal'.")
         else:
             values.number("sigma", self.sigma, above=0)
-        for name in ("latent_dim", "hidden_units"):
-            values.whole(name, getattr(self, name))
         values.seed("seed", self.seed)
 
     # -- losses ---------------------------------------------------------------------------------------------

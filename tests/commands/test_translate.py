@@ -183,6 +183,10 @@ def test_mistakes_with_folders(tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(UserError, match="There is no folder"):
         translate_folder(model, tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(UserError, match="There is no folder"):
+        translate_folder(model, "n" * 300, tmp_path / "out")
+    with pytest.raises(UserError, match="/dev/null is neither a folder nor a picture's file: give the folder"):
+        translate_folder(model, "/dev/null", tmp_path / "out")
     with pytest.raises(UserError, match="holds no readable picture"):
         translate_folder(model, tmp_path / "in", tmp_path / "out")
     (tmp_path / "in" / "a.png").write_bytes(b"no picture")

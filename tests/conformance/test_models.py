@@ -1,5 +1,6 @@
 """Every model of `MODEL_MODULES` trains, is saved, goes on to the bit, and is one on two devices."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from kerasgen.errors import UserError
 from kerasgen.models import MODEL_MODULES, GenerativeModel
 from kerasgen.training.checkpoints import Checkpoints
 from kerasgen.training.health import Weight
@@ -84,6 +86,53 @@ def test_its_arguments_are_recorded_once_and_give_it_again(case, tmp_path):
     assert {group: len(found) for group, found in after.items()} == {g: len(found) for g, found in before.items()}
     for one, two in zip(keras.tree.flatten(before), keras.tree.flatten(after), strict=True):
         np.testing.assert_array_equal(one, two, err_msg=one.path)
+
+
+@every_model
+def test_a_subclass_takes_arguments_of_its_own_and_keeps_the_models(case, tmp_path):
+    model = case.make()
+    model_class, config = type(model), model.get_config()
+
+    class Own(model_class):
+        def __init__(self, *args, extra: int = 3, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.extra = extra
+
+    own = Own.from_config({**config, "extra": 5})
+    assert own.extra == 5
+    assert own.get_config() == config
+    own.compile_for_recipe(2, 2)
+    own.save(tmp_path / "own.keras")
+    again = keras.models.load_model(tmp_path / "own.keras", custom_objects={"Own": Own})
+    assert (type(again), again.extra) == (Own, 3)  # what a subclass adds is its own configuration's business
+    assert json.dumps(again.get_config()) == json.dumps(config)
+    for one, two in zip(own.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(one, two, err_msg=one.path)
+
+
+@every_model
+def test_what_should_be_a_network_is_one(case):
+    model = case.make()
+    for name, parameter in inspect.signature(type(model).__init__).parameters.items():
+        if "Model" in str(parameter.annotation):
+            with pytest.raises(UserError, match=f"^{name} is an int, but a network is needed"):
+                type(model).from_config({**model.get_config(), name: 3})
+
+
+@every_model
+def test_data_and_files_that_do_not_fit_get_a_sentence(case, tmp_path):
+    model, data = compiled(case), case.data()
+    with pytest.raises(UserError, match=r"but got \['[^']+s'"):
+        model.fit({f"{name}s": value for name, value in data.items()}, verbose=0)
+    for shape, said in ((None, "have no known number of axes"), ((16, 16, 3), "give several at once")):
+        signature = {name: tf.TensorSpec(shape) for name in data}
+        dataset = tf.data.Dataset.from_generator(lambda: iter([data]), output_signature=signature)
+        with pytest.raises(UserError, match=said):
+            model.fit(dataset, verbose=0)
+    for name in ("model.h5", "model.weights.h5", "model"):
+        with pytest.raises(UserError, match=rf"{name} doesn't end with \.keras"):
+            model.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from kerasgen.data import load, open_source
 from kerasgen.data.deep import write_deep
 from kerasgen.data.reading import PictureError, read_head, read_picture
 from kerasgen.data.sources.source import Fit
+from kerasgen.data.targets import targets
 from kerasgen.errors import UserError
 
 AS_IS = Fit("natural", (1, 1))
@@ -169,12 +170,49 @@ def test_arrays_of_any_number_of_channels(tmp_path, channels):
         ("a.npy", np.zeros((4, 4), complex), "holds complex128"),
         ("a.npy", np.array([{"a": 1}], object), "holds object"),
         ("a.npy", np.zeros(4), "shape"),
+        ("a.npy", np.zeros((0, 5, 3), np.uint8), "its 5×0 pixels are none"),
+        ("a.npy", np.zeros((5, 0, 3), np.uint8), "its 0×5 pixels are none"),
+        ("a.npy", np.zeros((0, 0), np.uint8), "its 0×0 pixels are none"),
+        ("a.npy", np.zeros((1, 28, 28), np.uint8), r"shape \(1, 28, 28\) looks like channels first: save it as \["),
+        ("a.npy", np.zeros((3, 32, 32), np.float32), "channels first"),
+        ("a.npy", np.zeros((4, 224, 224), np.float32), "channels first"),
     ],
 )
 def test_arrays_that_are_not_pictures_are_named(tmp_path, name, array, message):
     np.save(tmp_path / name, array)
     with pytest.raises(PictureError, match=rf"a\.npy can't be read as a picture \(.*{message}"):
         read_head(tmp_path / name)
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 3), (1, 40, 4), (4, 40), (2, 40, 8), (28, 28, 8)])
+def test_low_and_deep_arrays_are_pictures(tmp_path, shape):
+    pixels = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    np.save(tmp_path / "a.npy", pixels)
+    found = read_picture(tmp_path / "a.npy", AS_IS, (*shape, 1)[2])
+    np.testing.assert_allclose(found, pixels.reshape(found.shape) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (3, 32, 32)])
+def test_an_array_that_is_no_picture_is_left_out(tmp_path, shape):
+    for i in range(4):
+        np.save(tmp_path / f"{i}.npy", np.full((8, 8, 3), 50 + i, np.uint8))
+    np.save(tmp_path / "none.npy", np.zeros(shape, np.uint8))
+    with pytest.warns(UserWarning, match=r"1 of 5 files are left out; 1 unreadable: none\.npy"):
+        images = next(iter(load(f"folder:{tmp_path}", image_size=8, batch_size=3)))["image"].numpy()
+    assert images.min() > 0.19
+    assert [path.name for path in targets(tmp_path, tmp_path.parent / "out").damaged] == ["none.npy"]
+
+
+def test_numbers_that_do_not_say_how_bright_a_pixel_is_are_refused(tmp_path):
+    palette = np.random.default_rng(0).integers(0, 65535, (3, 2**16), np.uint16)
+    tifffile.imwrite(tmp_path / "palette.tif", GRAY, photometric="palette", colormap=palette)
+    with pytest.raises(
+        PictureError, match=r"palette\.tif can't be read .*PALETTE of 16 bits: save it in gray or RGB"
+    ):
+        read_head(tmp_path / "palette.tif")
+    tifffile.imwrite(tmp_path / "lab.tif", COLOR, photometric="cielab")
+    with pytest.raises(PictureError, match=r"lab\.tif can't be read .*CIELAB of 16 bits"):
+        read_head(tmp_path / "lab.tif")
 
 
 def test_damaged_and_hostile_files_get_a_sentence(tmp_path):

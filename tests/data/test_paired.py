@@ -152,6 +152,9 @@ def test_wrong_pairs_are_said():
         load_paired("photos", {"kind": "blur"}, augmentation="all")
     with pytest.raises(UserError, match="'pictures' are small: choose 256"):
         load_paired("pictures", {"kind": "blur"}, image_size=512)
+    for name, value in (("image_size", "32"), ("image_size", 32.5), ("seed", "one"), ("batch_size", 2.5)):
+        with pytest.raises(UserError, match=f"{name} is {value!r}: give a whole number"):
+            load_paired("photos", {"kind": "blur"}, **{name: value})
 
 
 # -- the pictures ---------------------------------------------------------------------------------------------
@@ -199,6 +202,8 @@ def test_a_size_that_cannot_be_shrunk_is_said():
         ({"amplitude": 0.0}, "amplitude is 0.0"),
         ({"knots": 1}, "knots is 1"),
         ({"image_size": -1}, "image_size is -1"),
+        ({"image_size": "32"}, "image_size is '32': give a whole number"),
+        ({"seed": 1.5}, "seed is 1.5: give a whole number"),
     ],
 )
 def test_wrong_warps_are_said(options, message):

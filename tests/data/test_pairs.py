@@ -9,6 +9,7 @@ from PIL import Image, ImageFilter
 from sklearn.datasets import load_sample_image
 
 from kerasgen.data import load, load_pairs, open_source
+from kerasgen.data.loading import settled
 from kerasgen.errors import UserError
 
 CHINA = Image.fromarray(load_sample_image("china.jpg"))
@@ -278,6 +279,11 @@ def test_seven_channels_become_three(tmp_path):
         ({"mode": "zoom"}, "no mode 'zoom'.*resize_and_crop"),
         ({"batch_size": 8}, "has 7 examples.*from 1 to 7"),
         ({"image_size": 0}, "image_size is 0"),
+        ({"image_size": 16.5}, "image_size is 16.5: give a whole number"),
+        ({"seed": "one"}, "seed is 'one': give a whole number"),
+        ({"swap": "no"}, "swap is 'no': give True or False"),
+        ({"condition": [3]}, r"condition is '\[3\]': give a name"),
+        ({"channels": 3.0}, "channels is 3.0: give a whole number"),
         ({"split": "dev"}, "no split 'dev'"),
         ({"source_b": None}, "alone holds no pairs: give a second source"),
         ({"source_b": "digits"}, "'digits' have no names to pair them by"),
@@ -316,6 +322,35 @@ def test_pairs_are_not_single_pictures(beside):
     np.testing.assert_allclose(
         left.example(tf.constant(2, tf.int64))["image"], np.float32(sketch(2).convert("RGB")) / 255, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_picture_without_two_halves_is_left_out(tmp_path, deep):
+    for i in range(4):
+        np.save(tmp_path / f"{i}.npy", np.full((16, 32, 3), 0.2 + 0.2 * i, np.float32 if deep else np.uint8) * 100)
+    np.save(tmp_path / "line.npy", np.full((16, 1, 3), 900.0, np.float32) if deep else np.zeros((16, 1, 3), np.uint8))
+    with pytest.warns(UserWarning, match=r"1 of 5 pictures, narrower than 2 pixels, are left out, such as line\.npy"):
+        source = "side_by_side" + settled(f"left:{tmp_path}").removeprefix("left")
+    assert ("?range=" in source) == deep
+    assert "900" not in source
+    pairs = [all_of(load_pairs(source, split=split, image_size=16)) for split in ("train", "test")]
+    assert sum(len(found["a"]) for found in pairs) == 4
+
+
+def test_pairs_of_which_none_can_be_read_get_a_sentence(tmp_path):
+    for side in ("a", "b"):
+        for split in ("train", "test"):
+            (tmp_path / side / split).mkdir(parents=True)
+            for i in range(2):
+                Image.effect_noise((64, 64), 90).save(tmp_path / side / split / f"{i}.png")
+    for file in (tmp_path / "a" / "test" / "0.png", tmp_path / "b" / "test" / "1.png"):
+        file.write_bytes(file.read_bytes()[:1500])
+    given = f"folder:{tmp_path / 'a'}", f"folder:{tmp_path / 'b'}"
+    assert len(load_pairs(*given, image_size=16)) == 2
+    with pytest.raises(
+        UserError, match=r"No pair of the split 'test' of .* can be read \(.*0\.png .*: replace or remove"
+    ):
+        load_pairs(*given, split="test", image_size=16)
 
 
 def test_a_damaged_picture_takes_its_pair_with_it(tmp_path):

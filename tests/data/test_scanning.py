@@ -93,6 +93,49 @@ def test_a_class_with_a_splits_word_in_its_name_is_a_class(tmp_path, classes, ot
 
 
 @pytest.mark.parametrize(
+    "classes",
+    [
+        ("flask", "test_tube"),
+        ("sandal", "training_shoe"),
+        ("bus", "car", "train"),
+        ("bus", "test_tube", "train"),
+        ("test_tube", "training_shoe"),
+        ("testers", "trainers"),
+        ("TESTER", "TRAINER"),
+        ("dev_kit", "test_kit"),  # none to train on
+        ("1_bus", "2_train"),
+    ],
+)
+def test_a_word_of_a_split_makes_none_alone(tmp_path, classes):
+    for kind in classes:
+        for name in "ab":
+            save(tmp_path / kind / f"{name}.png")
+    assert open_source(f"folder:{tmp_path}", "train", 8).class_names == classes
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("DIV2K_train_HR", "DIV2K_train_LR", "DIV2K_valid_HR", "DIV2K_valid_LR"),
+        ("cats_test", "cats_train", "dogs_test", "dogs_train"),
+    ],
+)
+def test_the_splits_of_several_data_sets_are_refused(tmp_path, folders):
+    for folder in folders:
+        save(tmp_path / folder / "a.png")
+    with pytest.raises(UserError, match=f"The folders {', '.join(folders)} are the splits of several data sets: put"):
+        names(tmp_path)
+
+
+def test_a_split_that_is_called_otherwise_than_two_others_is_left_out_aloud(tmp_path):
+    for folder, name in (("train_HR", "a"), ("val_HR", "b"), ("test", "c")):
+        save(tmp_path / folder / f"{name}.png")
+    with pytest.warns(UserWarning, match="1 pictures beside train, val are left out"):
+        assert names(tmp_path, split="train") == {"a"}
+    assert names(tmp_path, split="test") == {"b"}
+
+
+@pytest.mark.parametrize(
     ("train", "test"),
     [
         ("training_set", "test_set"),
@@ -110,6 +153,22 @@ def test_a_class_with_a_splits_word_in_its_name_is_a_class(tmp_path, classes, ot
         ("dataset/train", "dataset/test"),
         ("archive/dataset/training", "archive/dataset/testing"),
         ("train/train", "train/test"),
+        ("train_HR", "val_HR"),
+        ("DIV2K_train_HR", "DIV2K_valid_HR"),
+        ("trainval", "test"),
+        ("train_val", "test"),
+        ("train_img", "test_img"),
+        ("train_photos", "val_photos"),
+        ("train_images", "test"),
+        ("1_train", "2_val"),
+        ("01 train", "02 test"),
+        ("train-64x64", "val-64x64"),
+        ("train_512px", "val_256px"),
+        ("train_split", "test_split"),
+        ("train", "holdout"),
+        ("train", "hold-out"),
+        ("trainA", "testA"),
+        ("ImagesTrain", "ImagesVal"),
     ],
 )
 def test_splits_of_unpacked_archives(tmp_path, train, test):

@@ -12,7 +12,17 @@ import tensorflow as tf
 from keras import layers as k
 
 from kerasgen.errors import UserError
-from kerasgen.models import VAE, AutoencoderKL, CycleGAN, PairedTranslator, RectifiedFlow, Registration
+from kerasgen.models import (
+    VAE,
+    VQVAE,
+    AutoencoderKL,
+    CodePrior,
+    CycleGAN,
+    GenerativeModel,
+    PairedTranslator,
+    RectifiedFlow,
+    Registration,
+)
 from kerasgen.networks import conv_decoder, conv_encoder
 from kerasgen.runs import data_of, load_model
 from kerasgen.samplers.attributes import parse_where
@@ -48,6 +58,228 @@ def test_weights_of_examples_count_without_targets():
         vae.fit({"image": IMAGES}, class_weight={0: 1.0}, verbose=0)
 
 
+class WithExtra(VAE):
+    def __init__(self, *args, extra=3, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.extra = extra
+
+
+class OfOneShape(VAE):
+    def __init__(self, **kwargs):
+        super().__init__((8, 8, 1), 2, **kwargs)
+
+
+class OfASize(VAE):
+    def __init__(self, size=8):
+        super().__init__((size, size, 1), 2, filters=(4,), hidden_units=8)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Configured(VAE):
+    """As tutorials write it, with a network of its own, and a step that does more than the model's."""
+
+    def __init__(self, image_shape, latent_dim, extra=3, **kwargs):
+        super().__init__(image_shape, latent_dim, **kwargs)
+        self.extra, self.head = extra, keras.Sequential([keras.Input((2,)), k.Dense(1)])
+
+    def get_config(self):
+        return {**super().get_config(), "extra": self.extra}
+
+    def train_step(self, data):
+        return {**super().train_step(data), "more": tf.constant(7.0)}
+
+    def update(self, tape, losses, share, variables, *rest):
+        head = {id(variable) for variable in self.head.variables}
+        super().update(tape, losses, share, [v for v in variables if id(v) not in head], *rest)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class OfASizeConfigured(OfASize):
+    """One whose arguments have nothing to do with the model's."""
+
+    def __init__(self, size=8):
+        super().__init__(size)
+        self.size = size
+
+    def get_config(self):
+        return {"size": self.size}
+
+
+SMALL = {"filters": (4,), "hidden_units": 8}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: WithExtra((8, 8, 1), latent_dim=2, extra=5, **SMALL),
+        lambda: OfOneShape(**SMALL),
+        lambda: OfASize(),
+        lambda: Configured((8, 8, 1), 2, extra=5, **SMALL),
+        lambda: OfASizeConfigured(8),
+    ],
+    ids=["extra", "kwargs", "size", "configured", "size_configured"],
+)
+def test_a_subclass_with_a_constructor_of_its_own_trains(make, tmp_path):
+    vae = make()
+    recorded = VAE.get_config(vae)
+    assert recorded == {**small_vae().get_config(), "name": vae.name}
+    vae.compile("adam")
+    logs = vae.fit(IMAGES, verbose=0).history
+    assert np.isfinite(logs["loss"]).all()
+    if "get_config" not in vars(type(vae)):
+        return
+    vae.save(tmp_path / "vae.keras")
+    again = keras.saving.load_model(tmp_path / "vae.keras")
+    assert type(again) is type(vae)
+    assert json.dumps(again.get_config()) == json.dumps(vae.get_config())
+    np.testing.assert_array_equal(again.predict(IMAGES, verbose=0), vae.predict(IMAGES, verbose=0))
+    # The optimizer and the seeds go on too.
+    ours, theirs = (model.fit(IMAGES, shuffle=False, verbose=0).history["loss"] for model in (vae, again))
+    assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_a_subclass_has_the_models_presets(tmp_path):
+    own = WithExtra.from_preset("vae_digits", extra=4)
+    assert own.extra == 4
+    for one, two in zip(VAE.from_preset("vae_digits").weights, own.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+    own.save_to_preset(tmp_path / "own")
+    again = WithExtra.from_preset(tmp_path / "own")
+    np.testing.assert_array_equal(again.generate(2, labels=3), own.generate(2, labels=3))
+
+
+def test_a_model_of_ones_own_records_its_arguments_and_what_derives_from_it_may():
+    class Bare(GenerativeModel):
+        pass
+
+    class Mine(GenerativeModel):
+        def __init__(self, units=8, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+
+    class Derived(Mine):
+        def __init__(self, size=2):
+            super().__init__(units=size**2)
+
+    class Recording(Mine, own_arguments=True):
+        def __init__(self, size=2, **kwargs):
+            super().__init__(units=size**2, **kwargs)
+
+    assert Bare(name="m").get_config() == {"name": "m"}
+    assert Mine(np.int64(3), name="m").get_config() == {"name": "m", "units": 3}
+    assert Derived(3).get_config()["units"] == 9
+    assert Recording(3, name="m").get_config() == {"name": "m", "size": 3}
+    assert Recording.from_config({"size": 3}).units == 9
+
+
+class LouderVQVAE(VQVAE):
+    def __init__(self, *args, extra=3, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.extra = extra
+
+    def get_config(self):
+        return {**super().get_config(), "extra": self.extra}
+
+
+def test_a_subclass_is_a_first_stage():
+    given = LouderVQVAE(1, codes=4, code_dim=2, architecture_options={"filters": (8,), "patch": 1}, extra=5)
+    copied = CodePrior(given, (4, 6, 1), filters=4, blocks=1).first_stage.model
+    assert (type(copied), copied.extra) == (LouderVQVAE, 5)
+    for one, two in zip(given.weights, copied.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_numbers_of_numpy_are_pythons(tmp_path):
+    vae = VAE(np.array([8, 8, 1]), np.int64(2), filters=np.array([4]), hidden_units=np.int32(8), beta=np.float32(0.5))
+    plain = VAE([8, 8, 1], 2, filters=[4], hidden_units=8, beta=0.5, name=vae.name)
+    assert json.dumps(vae.get_config()) == json.dumps(plain.get_config())
+    vae.compile("adam", gradient_accumulation_steps=np.int64(2))
+    vae.save(tmp_path / "vae.keras")
+    assert keras.saving.load_model(tmp_path / "vae.keras").get_config() == plain.get_config()
+    networks = {name: {"filters": np.int64(4)} for name in ("generator_options", "discriminator_options")}
+    assert CycleGAN(np.array([24, 32]), np.int64(3), **networks).picture_shape == (24, 32, 3)
+
+
+def test_classes_are_taken_as_keras_datasets_have_them():
+    vae, other = small_vae(num_classes=3), small_vae(num_classes=3)
+    other.set_weights(vae.get_weights())
+    classes = np.arange(8, dtype="uint8") % 3
+    found = []
+    for model, given in ((vae, classes), (other, classes[:, None])):
+        model.compile("adam")
+        found.append(model.evaluate({"image": IMAGES, "label": given}, verbose=0))
+    assert found[0] == found[1]
+    np.testing.assert_array_equal(vae.generate(8, classes[:, None]), vae.generate(8, classes))
+    with pytest.raises(UserError, match="knows the classes 0 to 2"):
+        other.fit(IMAGES, 3 + classes[:, None], verbose=0)
+    # A single class, or attribute, is a vector of one.
+    assert small_vae(num_attributes=1).generate(2, [[0.5], [1.0]]).shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize("kind", [np.array, lambda text: np.array(text, object), list, tf.constant])
+def test_text_is_not_learned_from(kind):
+    vae = small_vae(num_classes=3)
+    vae.compile("adam")
+    classes = np.zeros(8, "int32")
+    for use in (
+        lambda text: vae.fit({"image": IMAGES, "label": text}, verbose=0),
+        lambda text: vae.fit(IMAGES, text, verbose=0),
+        lambda text: vae.fit(IMAGES, classes, validation_data=(IMAGES, text), verbose=0),
+        lambda text: vae.evaluate(x=IMAGES, y=text, verbose=0),
+        lambda text: vae.predict({"image": IMAGES, "label": text}, verbose=0),
+    ):
+        with pytest.raises(UserError, match=r"but numbers are needed: .*number (the )?classes from 0"):
+            use(kind(list("abababab")))
+
+
+@pytest.mark.parametrize("name", ["num_classes", "num_attributes"])
+def test_a_condition_on_nothing_is_no_condition(name):
+    with pytest.raises(UserError, match=f"{name} is 0: give a whole number from 1"):
+        small_vae(**{name: 0})
+
+
+def test_what_has_no_shape_beside_the_pictures_is_said():
+    vae = small_vae(num_classes=3)
+    vae.compile("adam")
+    for name, said in (("label", "The labels have no known shape"), ("sample_weight", "has no known shape")):
+        data = {"image": IMAGES, "label": np.zeros(8, "float32"), "sample_weight": WEIGHTS}
+        signature = {key: tf.TensorSpec(value.shape) for key, value in data.items()} | {name: tf.TensorSpec(None)}
+        dataset = tf.data.Dataset.from_generator(lambda data=data: iter([data]), output_signature=signature)
+        with pytest.raises(UserError, match=said):
+            vae.fit(dataset, verbose=0)
+
+
+def test_predict_names_the_pictures_in_one_sentence():
+    model = AutoencoderKL(1, architecture_options={"filters": (8,), "patch": 2})
+    with pytest.raises(
+        UserError, match=r'^AutoencoderKL takes dicts .*name the images "image", as kerasgen\.data\.load'
+    ):
+        model.predict({"images": IMAGES}, verbose=0)
+    with pytest.raises(UserError, match="name the images"):
+        model.score([{"images": IMAGES}])
+
+
+def test_a_discriminator_that_sees_nothing_is_said():
+    said = "The discriminator '.*' has no answer to pictures of 16×16 pixels"
+    judge = {"discriminator_options": {"filters": 4}}
+    network = {"generator_options": {"filters": 4, "blocks": 1}}
+    with pytest.raises(UserError, match=said):
+        CycleGAN(16, **network, **judge)
+    CycleGAN(24, **network, **judge)
+    CycleGAN(16, **network, discriminator_options={"filters": 4, "downsamplings": 2})
+    pair = {name: np.zeros((2, 16, 16, 3), np.float32) for name in "ab"}
+    model = PairedTranslator(**network, **judge, lambda_adversarial=1.0)
+    model.compile()
+    for use in (model.fit, model.evaluate):
+        with pytest.raises(UserError, match=said):
+            use(pair, verbose=0)
+    options = {"architecture_options": {"filters": (8,), "patch": 2}, "adversarial_weight": 1.0}
+    autoencoder = AutoencoderKL(**options, **judge)
+    autoencoder.compile()
+    with pytest.raises(UserError, match=said):
+        autoencoder.fit(pair["a"], verbose=0)
+
+
 class OwnSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """As tutorials write it: without a configuration."""
 
@@ -79,7 +311,7 @@ def test_a_callback_changes_the_rate_of_one_optimizer_alone(callback):
 
 
 def test_cyclegan_has_optimizers_of_its_own():
-    model = CycleGAN(16, generator_options={**PLAIN, "blocks": 1}, discriminator_options=PLAIN)
+    model = CycleGAN(24, generator_options={**PLAIN, "blocks": 1}, discriminator_options=PLAIN)
     model.compile()
     assert [float(one.learning_rate) for one in model.optimizers] == [pytest.approx(2e-4)] * 2
 

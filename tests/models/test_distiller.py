@@ -173,7 +173,7 @@ def test_the_discriminator_goes_on_from_the_teachers():
 
 
 def test_a_critic_does_not_go_on():
-    gan = CycleGAN(16, generator_options=SMALL, adversarial_loss="wgan_gp", pool_size=0)
+    gan = CycleGAN(24, generator_options=SMALL, adversarial_loss="wgan_gp", pool_size=0)
     assert gan.teachers()["a2b"].discriminator is None
 
 

@@ -61,7 +61,7 @@ def _translator(kind: str, **options) -> PairedTranslator:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: CycleGAN(16, generator_options={"separable": True, "filters": 16, "blocks": 1}).generator_a2b,
+        lambda: CycleGAN(24, generator_options={"separable": True, "filters": 16, "blocks": 1}).generator_a2b,
         lambda: _translator("resnet", filters=16, blocks=1).generator_a2b,
         lambda: _translator("restorer", filters=16).generator_a2b,
         lambda: _translator("restorer", filters=16, curve=True).generator_a2b,

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.data.deep import MOST_CHANNELS
 from kerasgen.data.reading import PictureError, numbers, or_the_next, read_picture, to_float
 from kerasgen.data.scanning import READABLE, PictureFile, Scan, drawn, scan, splits_of
@@ -63,7 +64,7 @@ def open_split(
     root, value_range = parse(argument)
     if fit.size is None:
         raise UserError("Pictures in a folder have any size: say which is wanted, such as image_size=64.")
-    splits, names, by_lot = _parted(root, scan(root))
+    splits, names, by_lot = _parted(root, scan(root), parts)
     if split != "all":
         check_split("folder", split)
     files = splits["train"] + splits["test"] if split == "all" else splits[split]
@@ -78,7 +79,9 @@ def open_split(
     labels = [names.index(file.folder) for file in files] if names else []
     read_one = functools.partial(read, fit=fit, channels=channels, value_range=value_range)
     read_by_number = _reader([file.path for file in files], read_one)
-    example = _example(read_by_number, len(files), (*fit.shape, channels), labels)
+    where = f"the folder {root}" if split == "all" else f"the split {split!r} of the folder {root}"
+    whole = or_the_next(read_by_number, len(files), "picture", where)
+    example = _example(whole, (*fit.shape, channels), labels)
     table = np.array(labels)
     conditions = {"label": 2.0 * np.eye(len(names), dtype=np.float32)[table] - 1.0} if names else {}
     return Source(
@@ -94,12 +97,16 @@ def open_split(
     )
 
 
-def settle(argument: str) -> str:
-    """Return the argument with the range of its deep pictures, if it has some and doesn't say it: measured once."""
+def settle(argument: str, parts: int = 1) -> str:
+    """Return the argument with the range of its deep pictures, if it has some and doesn't say it: measured once.
+
+    Args:
+        argument, parts: see `open_split`.
+    """
     root, value_range = parse(argument)
     if value_range is not None:
         return argument
-    splits, *_ = _parted(root, scan(root))
+    splits, *_ = _parted(root, scan(root), parts)
     found = measured(root, splits["train"] or splits["test"])
     return argument if found is None else f"{argument}{_RANGE}{found[0]!r}..{found[1]!r}"
 
@@ -119,8 +126,9 @@ def parse(argument: str) -> tuple[Path, tuple[float, float] | None]:
         UserError: there is no such folder, or the range is not two numbers.
     """
     path, value_range = place_of(argument)
-    if not path.is_dir():
-        beside = [str(p) for p in path.parent.glob("*") if p.is_dir()] if path.parent.is_dir() else []
+    # Not the path's own methods: they raise over a name that is too long.
+    if not os.path.isdir(path):
+        beside = [str(p) for p in path.parent.glob("*") if os.path.isdir(p)] if os.path.isdir(path.parent) else []
         close = difflib.get_close_matches(str(path), beside, n=1, cutoff=0.8)
         advice = f"did you mean {close[0]}?" if close else "write folder:PATH with the path of your pictures."
         raise UserError(f"There is no folder {str(path)!r}: {advice}")
@@ -130,11 +138,15 @@ def parse(argument: str) -> tuple[Path, tuple[float, float] | None]:
 def place_of(argument: str) -> tuple[Path, tuple[float, float] | None]:
     """Return the path and the range that "PATH?range=LOW..HIGH" says, whatever lies there.
 
+    A path that begins with "~" is below the home folder, unless there is one of that name: shells leave it as it is
+    behind a colon.
+
     Raises:
         UserError: the range is not two numbers.
     """
     path, _, text = argument.partition(_RANGE)
-    return Path(path), parse_range(text) if text else None
+    place = Path(path if os.path.exists(path) else os.path.expanduser(path))
+    return place, parse_range(text) if text else None
 
 
 def parse_range(text: str) -> tuple[float, float]:
@@ -159,15 +171,21 @@ def said_range(source: str) -> tuple[float, float] | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _parted(root: Path, found: Scan) -> tuple[dict[str, list[PictureFile]], tuple[str, ...], bool]:
+def _parted(root: Path, found: Scan, parts: int) -> tuple[dict[str, list[PictureFile]], tuple[str, ...], bool]:
     """Return the files of each split, in a fixed order, the names of the classes, and whether lots were drawn."""
-    splits = splits_of(found.files)
-    beside = len(found.files) - sum(map(len, splits.values()))
+    files = [file for file in found.files if file.head.width >= parts]
+    if narrow := [file.path.name for file in found.files if file.head.width < parts]:
+        many = f"{len(narrow)} of {len(found.files)} pictures"
+        warnings.warn(
+            f"{root}: {many}, narrower than {parts} pixels, are left out, such as {narrow[0]}.", stacklevel=3
+        )
+    splits = splits_of(files)
+    beside = len(files) - sum(map(len, splits.values()))
     if splits and beside:
         warnings.warn(f"{root}: {beside} pictures beside {', '.join(splits)} are left out.", stacklevel=3)
     by_lot = not splits or set(splits) == {"train"}
     if by_lot:
-        splits = _held_out(list(splits.get("train", found.files)))
+        splits = _held_out(splits.get("train", files))
     splits.setdefault("train", [])
     splits.setdefault("test", splits.get("val", []))
     splits.setdefault("val", splits["test"])
@@ -204,6 +222,7 @@ def _channels(files: Sequence[PictureFile], wanted: int | None) -> int:
     own = [channels for channels in first if channels is not None]
     if wanted is None:
         wanted = own[0] if own else 3
+    wanted = values.whole("channels", wanted)
     if not own:
         check_channels(wanted)
     for channels, path in first.items():
@@ -269,14 +288,14 @@ def _reader(paths: Sequence[Path], read_one: Callable[[Path], np.ndarray]) -> Ca
 
 
 def _example(
-    read: Callable[[int], np.ndarray], count: int, shape: tuple[int | None, int | None, int], labels: Sequence[int]
+    whole: Callable[[np.ndarray], tuple[np.ndarray, np.int64]],
+    shape: tuple[int | None, int | None, int],
+    labels: Sequence[int],
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """Return a function from an example's number to its picture (and label), for a TensorFlow graph."""
     import tensorflow as tf
 
     label_table = tf.constant(labels, tf.int32)
-    gone = "No picture of the folder can be read any more: look at the folder."
-    whole = or_the_next(read, count, "picture", gone)
 
     def example(wanted: tf.Tensor) -> dict[str, tf.Tensor]:
         # Pillow decodes what TensorFlow's own operations can't (palettes, EXIF, damaged files), in parallel too.

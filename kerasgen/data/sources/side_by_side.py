@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasgen.data.reading import fitted, read_picture
+from kerasgen.data.reading import PictureError, fitted, read_picture
 from kerasgen.data.sources import folder
 from kerasgen.data.sources.source import Fit, Kind, Source
 from kerasgen.errors import UserError
@@ -19,6 +19,8 @@ def _open_half(half: str, argument: str, split: str, fit: Fit, channels: int | N
     def read(path: Path, fit: Fit, channels: int, value_range: tuple[float, float] | None) -> np.ndarray:
         whole = read_picture(path, _AS_IS, channels, value_range)
         width = whole.shape[1] // 2
+        if not width:
+            raise PictureError(f"{path} is one pixel wide, which makes no two halves.")
         # The column in the middle of an odd width belongs to neither.
         return fitted(whole[:, :width] if half == "left" else whole[:, whole.shape[1] - width :], fit)
 
@@ -32,10 +34,9 @@ def _refuse(argument: str, split: str, fit: Fit, channels: int | None) -> Source
     )
 
 
-LEFT = Kind(
-    "the left halves of your pictures", functools.partial(_open_half, "left"), usage=":PATH", settle=folder.settle
-)
+_settle = functools.partial(folder.settle, parts=2)
+LEFT = Kind("the left halves of your pictures", functools.partial(_open_half, "left"), usage=":PATH", settle=_settle)
 RIGHT = Kind(
-    "the right halves of your pictures", functools.partial(_open_half, "right"), usage=":PATH", settle=folder.settle
+    "the right halves of your pictures", functools.partial(_open_half, "right"), usage=":PATH", settle=_settle
 )
 PAIRS = Kind("your own pairs: pictures whose left half is A and whose right half is B", _refuse, usage=":PATH")

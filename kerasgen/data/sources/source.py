@@ -6,6 +6,7 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
+from kerasgen import values
 from kerasgen.errors import UserError
 from kerasgen.typing import Tensor
 
@@ -142,5 +143,11 @@ def check_split(source: str, split: str) -> None:
 
 def check_channels(channels: int | None) -> None:
     """Raise `UserError` unless pictures can be read with that many channels."""
-    if channels not in (None, 1, 3):
+    if channels is not None and values.whole("channels", channels) not in (1, 3):
         raise UserError(f"channels is {channels}: pictures can be read with 1 (gray) or 3 (RGB).")
+
+
+def check_switch(name: str, value: object) -> None:
+    """Raise `UserError` unless it is true or false: any text would count as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise UserError(f"{name} is {str(value)[:60]!r}: give True or False.")

@@ -59,6 +59,12 @@ def test_shapes_are_known_to_keras():
     assert len(load("digits", "test", batch_size=64)) == 5
 
 
+@pytest.mark.parametrize("size", [np.int64(8), (np.int32(8), 8), np.array([8, 8])])
+def test_numpys_numbers_are_numbers(size):
+    batches = load("digits", image_size=size, channels=np.int64(3), batch_size=np.int64(4), shuffle=np.True_)
+    assert batches.element_spec["image"].shape == (4, 8, 8, 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -67,6 +73,15 @@ def test_shapes_are_known_to_keras():
         ({"source": "digits:8"}, "nothing behind a colon"),
         ({"source": "digits", "batch_size": 2000}, "batch_size from 1 to 1500"),
         ({"source": "digits", "image_size": 0}, "image_size is 0"),
+        ({"source": "digits", "image_size": 8.5}, "image_size is 8.5: give whole numbers"),
+        ({"source": "digits", "image_size": "64"}, "image_size is '64': give a whole number"),
+        ({"source": "digits", "image_size": True}, "image_size is True"),
+        ({"source": "digits", "channels": True}, "channels is True: give a whole number"),
+        ({"source": "digits", "batch_size": "4"}, "batch_size is '4': give a whole number"),
+        ({"source": "digits", "batch_size": 0}, "batch_size is 0: give a whole number"),
+        ({"source": "digits", "shuffle": "yes"}, "shuffle is 'yes': give True or False"),
+        ({"source": "digits", "download": "no"}, "download is 'no': give True or False"),
+        ({"source": "digits", "start_step": "3"}, "start_step is '3': give a whole number"),
     ],
 )
 def test_mistakes_get_a_sentence(arguments, message):

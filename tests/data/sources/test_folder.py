@@ -6,6 +6,7 @@ from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_image
 
 from kerasgen.data import load, open_source
+from kerasgen.data.scanning import drawn
 from kerasgen.errors import UserError
 
 CHINA = Image.fromarray(load_sample_image("china.jpg"))  # 427×640
@@ -135,9 +136,8 @@ def test_a_file_that_was_cut_short_is_replaced_by_the_next(tmp_path):
         CHINA.save(tmp_path / split / "b.jpg")
     whole = (tmp_path / "train" / "b.jpg").read_bytes()
     (tmp_path / "train" / "a.jpg").write_bytes(whole[: len(whole) // 3])
-    dataset = load(f"folder:{tmp_path}", image_size=32, shuffle=False)
     with pytest.warns(UserWarning, match=r"a\.jpg can't be read as a picture .* The next picture takes its place"):
-        images = next(iter(dataset))["image"].numpy()
+        images = next(iter(load(f"folder:{tmp_path}", image_size=32, shuffle=False)))["image"].numpy()
     assert len(images) == 2
     np.testing.assert_array_equal(images[0], images[1])
 
@@ -178,3 +178,80 @@ def test_a_class_has_the_same_number_in_both_splits(tmp_path):
 def test_mistakes_get_a_sentence(tmp_path, source, options, message):
     with pytest.raises(UserError, match=message):
         load(source.format(empty=tmp_path), **options)
+
+
+def cut(path):
+    """Damage a picture so that only a look at all of it shows it."""
+    Image.effect_noise((64, 64), 90).save(path)
+    path.write_bytes(path.read_bytes()[:1500])
+
+
+@pytest.fixture
+def held_out(tmp_path):
+    """Five pictures and a damaged one, which is all that is held out."""
+    names = [f"{name}.png" for name in "abcdef"]
+    for name in names:
+        CHINA.resize((16, 16)).save(tmp_path / name)
+    (held,) = drawn(names)
+    cut(tmp_path / held)
+    return f"folder:{tmp_path}", held
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_a_split_of_which_nothing_can_be_read_is_named(held_out, split):
+    source, held = held_out
+    assert len(next(iter(load(source, image_size=8, batch_size=5)))["image"]) == 5
+    with pytest.raises(
+        UserError, match=rf"No picture of the split '{split}' of .* \({held}|{held} can't be read.*\): replace"
+    ):
+        load(source, split, image_size=8, batch_size=1)
+
+
+def test_a_training_says_so_in_one_sentence(held_out, tmp_path_factory, kerasgen):
+    source, held = held_out
+    output = tmp_path_factory.mktemp("run") / "run"
+    options = ("--batch-size", 5, "--epochs", 1, "--image-size", 16)
+    code, _, errors = kerasgen("train", "vae_64", "--data", source, "--output", output, *options)
+    assert code == 2
+    assert "No picture of the split 'val' of" in errors
+    assert f"{held} can't be read" in errors
+    assert "Traceback" not in errors
+
+
+def test_what_is_gone_during_a_training_gets_the_same_sentence(tmp_path, small_vae, monkeypatch):
+    monkeypatch.setattr("kerasgen.data.sources.folder._KEPT", 0)  # as of more than stays in memory
+    for split in ("train", "test"):
+        for name in "ab":
+            (tmp_path / split).mkdir(exist_ok=True)
+            CHINA.resize((16, 16)).save(tmp_path / split / f"{name}.png")
+    options = {"image_size": 8, "channels": 1, "batch_size": 1}
+    train, test = (load(f"folder:{tmp_path}", split, **options) for split in ("train", "test"))
+    for name in "ab":
+        cut(tmp_path / "test" / f"{name}.png")
+    model = small_vae(num_classes=None)
+    model.compile("adam")
+    with pytest.raises(
+        UserError, match=r"No picture of the split 'test' of .* replace or remove the damaged files\.$"
+    ):
+        model.fit(train, validation_data=test, verbose=0)
+
+
+def test_a_path_below_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for i in range(2):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        CHINA.resize((16, 8)).save(tmp_path / "photos" / f"{i}.png")
+    for name in ("folder", "left", "right"):
+        assert open_source(f"{name}:~/photos", "train", 8).count == 1
+    with pytest.raises(UserError, match="did you mean folder:~/photos"):
+        load("~/photos", image_size=8)
+    (tmp_path / "~").mkdir()
+    (tmp_path / "photos").rename(tmp_path / "~" / "photos")
+    assert open_source("folder:~/photos", "train", 8).count == 1
+
+
+@pytest.mark.parametrize("path", ["n" * 300, f"{'n' * 300}/photos", "~nobody_of_this_name/photos", "a\0b"])
+def test_no_folder_can_have_such_a_name(path):
+    with pytest.raises(UserError, match="There is no folder"):
+        load(f"folder:{path}", image_size=8)
