@@ -6,7 +6,7 @@ raises into the sentence.
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import get_args
 
@@ -89,6 +89,18 @@ def pictures_in(data: Tensor | Mapping[str, Tensor], model: str) -> Tensor:
             'images "image", as kerasgen.data.load does.'
         )
     return data["image"]
+
+
+def named(data: object, names: Iterable[str], takes: str, made_by: str) -> dict[str, Tensor]:
+    """Return data that is a dict with such names.
+
+    Raises:
+        UserError: it isn't; with what a model takes, and what makes such data.
+    """
+    if isinstance(data, dict) and set(names) <= set(data):
+        return data
+    got = sorted(map(str, data)) if isinstance(data, Mapping) else type(data).__name__
+    raise UserError(f"{takes}, but got {got}: make them with {made_by}.")
 
 
 def check_axes(images: Tensor, needed: str = "[batch, height, width, channels]", what: str = "images") -> None:
@@ -185,8 +197,12 @@ def _with_weight(x: object, weight: object) -> dict[str, object]:
 
 
 def check_numbers(args: tuple, kwargs: Mapping[str, Config]) -> None:
-    """Raise `UserError` if `fit`, `evaluate` or `predict` was given arrays or lists of text."""
+    """Raise `UserError` if `fit`, `evaluate` or `predict` was given nothing, or arrays or lists of text."""
     given = {**dict(zip(("x", "y"), args, strict=False)), **kwargs}
+    x = given.get("x")
+    empty = isinstance(x, Mapping | list | tuple) and not x
+    if x is None or empty or any(isinstance(v, np.ndarray) and not v.size for v in keras.tree.flatten(x)):
+        raise UserError("No data was given: give arrays, or a data set, as kerasgen.data.load makes it.")
     data = {name: given[name] for name in ("x", "y", "validation_data") if name in given}
     for path, value in keras.tree.flatten_with_path(data):
         if isinstance(value, str | bytes | np.ndarray) and np.asarray(value).dtype.kind in "SUO":

@@ -13,7 +13,7 @@ from kerasgen.errors import UserError
 from kerasgen.models.augmentation import augmented, check_augmentation
 from kerasgen.models.base import GenerativeModel, ReplicaSeedGenerator
 from kerasgen.models.batches import replica_count, unpacked
-from kerasgen.models.checks import check_axes, check_judged, check_options, check_pictures, given_options
+from kerasgen.models.checks import check_axes, check_judged, check_options, check_pictures, given_options, named
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.gradients import paper_adam, prepared
 from kerasgen.models.image_pool import ImagePool
@@ -32,6 +32,7 @@ _GENERATORS: dict[str, Callable[..., keras.Model]] = {"resnet": resnet_generator
 _DISCRIMINATORS = {"patchgan": patchgan, "pixel": pixel_discriminator}
 _NETWORKS = ("generator_a2b", "generator_b2a", "discriminator_a", "discriminator_b")
 _GRADIENT_PENALTY = 10.0
+_MADE_BY = "kerasgen.data.load_unpaired"
 
 
 @keras.saving.register_keras_serializable(package="kerasgen")
@@ -365,12 +366,8 @@ class CycleGAN(GenerativeModel):
         self._domains(unpacked(data)[0])
 
     def _domains(self, data: Batch) -> tuple[Tensor, Tensor]:
-        if not isinstance(data, dict) or not {"a", "b"} <= set(data):
-            raise UserError(
-                'CycleGAN trains on dicts {"a": images, "b": images}, but got '
-                f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
-                "make them with kerasgen.data.load_unpaired."
-            )
+        takes = 'CycleGAN trains on dicts {"a": images, "b": images}'
+        data = named(data, ("a", "b"), takes, _MADE_BY)
         for name in ("a", "b"):
             check_axes(data[name], what=f"images of domain {name}")
             if data[name].shape[-1] != self.channels:
@@ -382,6 +379,12 @@ class CycleGAN(GenerativeModel):
         return tf.cast(data["a"], tf.float32), tf.cast(data["b"], tf.float32)
 
     # -- use ------------------------------------------------------------------------------------------------
+
+    def predict_step(self, data: Tensor) -> dict[str, Tensor]:
+        x, _, _ = unpacked(data)
+        names = "b" if isinstance(x, Mapping) and "b" in x else "a"
+        named(x, names, 'CycleGAN takes dicts {"a": images, "b": images}, or one of both', _MADE_BY)
+        return super().predict_step(data)
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """Translate {"a", "b"} images to {"a2b", "b2a"}, their translations; either domain may be missing."""

@@ -13,7 +13,15 @@ from kerasgen.errors import UserError
 from kerasgen.models.augmentation import augmented, check_augmentation
 from kerasgen.models.base import ReplicaSeedGenerator
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_axes, check_judged, check_options, check_pictures, check_sides, given_options
+from kerasgen.models.checks import (
+    check_axes,
+    check_judged,
+    check_options,
+    check_pictures,
+    check_sides,
+    given_options,
+    named,
+)
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.discriminated import Discriminated
 from kerasgen.models.gradients import paper_adam
@@ -41,6 +49,7 @@ GENERATORS: dict[str, Callable[..., keras.Model]] = {
 }
 
 
+_MADE_BY = "kerasgen.data.load_pairs or load_paired"
 # What a generator is made for, where it is made for one task only.
 _TASKS_OF = {"super_resolver": "super_resolution", "inpainter": "inpainting"}
 
@@ -228,12 +237,8 @@ class PairedTranslator(Discriminated):
 
     def _pair(self, data: Tensor) -> tuple[Tensor, Tensor, Share]:
         data, _, share = unpacked(data)
-        if not isinstance(data, dict) or not {"a", "b"} <= set(data):
-            raise UserError(
-                'This model trains on dicts {"a": images, "b": what they should become}, but got '
-                f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
-                "make them with kerasgen.data.load_pairs or load_paired."
-            )
+        takes = 'This model trains on dicts {"a": images, "b": what they should become}'
+        data = named(data, ("a", "b"), takes, _MADE_BY)
         for name in ("a", "b"):
             check_axes(data[name], what=f"images {name!r}")
         wanted = self.generator_a2b.input_shape[-1]
@@ -248,6 +253,12 @@ class PairedTranslator(Discriminated):
         return tf.cast(data["a"], tf.float32), tf.cast(data["b"], tf.float32), share
 
     # -- use ------------------------------------------------------------------------------------------------
+
+    def predict_step(self, data: Tensor) -> Tensor:
+        x, _, _ = unpacked(data)
+        if not tf.is_tensor(x):
+            named(x, ("a",), 'This model takes images, or dicts {"a": images}', _MADE_BY)
+        return super().predict_step(data)
 
     def call(self, inputs: Batch, training: bool = False) -> Tensor:
         """Images as the generator takes them, or a dict with them as "a", to the generator's output."""

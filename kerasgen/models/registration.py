@@ -11,7 +11,7 @@ from kerasgen import losses, values
 from kerasgen.errors import UserError
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_axes, check_pictures, check_sides
+from kerasgen.models.checks import check_axes, check_pictures, check_sides, named
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported
 from kerasgen.models.memory import usable_memory
 from kerasgen.models.strips import Enlarged, maps_by_strips
@@ -113,17 +113,21 @@ class Registration(GenerativeModel):
 
     def _pair(self, data: Tensor) -> tuple[dict[str, Tensor], Share]:
         data, _, share = unpacked(data)
-        if not isinstance(data, dict) or not {"moving", "fixed"} <= set(data):
-            raise UserError(
-                'Registration trains on dicts {"moving": images, "fixed": images}, but got '
-                f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
-                "make them with kerasgen.data.load_registration."
-            )
+        data = named(
+            data,
+            ("moving", "fixed"),
+            'Registration takes dicts {"moving": images, "fixed": images}',
+            "kerasgen.data.load_registration",
+        )
         for name in ("moving", "fixed"):
             check_axes(data[name], what=f"{name} pictures")
             check_sides(data[name], self.image_multiple, f"{name} pictures")
             check_pictures(data[name], self.image_range, f"{name} pictures")
         return {name: tf.cast(value, tf.float32) for name, value in data.items()}, share
+
+    def predict_step(self, data: Tensor) -> dict[str, Tensor]:
+        self.check_batch(data)
+        return super().predict_step(data)
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """Align {"moving", "fixed"}: give {"warped", "flow"}, as the network gives them."""

@@ -259,6 +259,37 @@ def test_predict_names_the_pictures_in_one_sentence():
         model.score([{"images": IMAGES}])
 
 
+@pytest.mark.parametrize("kind", ["paired", "cyclegan", "registration"])
+def test_predict_names_what_models_of_two_pictures_take(kind):
+    options = {"filters": 4, "blocks": 1}
+    model, name, made_by = {
+        "paired": lambda: (PairedTranslator(generator_options=options), "a", "load_pairs"),
+        "cyclegan": lambda: (
+            CycleGAN(24, generator_options=options, discriminator_options={"filters": 4}),
+            "b",
+            "load_un",
+        ),
+        "registration": lambda: (Registration(1), "moving", "load_registration"),
+    }[kind]()
+    images = np.zeros((2, 32, 32, 1 if kind == "registration" else 3), "float32")
+    said = rf"takes .*, but got {{}}: make them with kerasgen\.data\.{made_by}"
+    for given, got in (({"pictures": images}, r"\['pictures'\]"), ([images, images], "tuple")):
+        with pytest.raises(UserError, match="^(This model|CycleGAN|Registration) " + said.format(got)):
+            model.predict(given, verbose=0)
+    whole = {name: images, "fixed": images} if kind == "registration" else {name: images}
+    made = keras.tree.flatten(model.predict(whole, verbose=0))
+    assert {m.shape[:3] for m in made} == {(2, 32, 32)}
+
+
+def test_data_that_is_nothing_is_said():
+    vae = small_vae()
+    vae.compile("adam")
+    for use in (vae.fit, vae.evaluate, vae.predict):
+        for nothing in ((), ({},), ([],), (None,), (IMAGES[:0],), ({"image": IMAGES[:0]},)):
+            with pytest.raises(UserError, match=r"^No data was given: give arrays, or a data set"):
+                use(*nothing, verbose=0)
+
+
 def test_a_discriminator_that_sees_nothing_is_said():
     said = "The discriminator '.*' has no answer to pictures of 16×16 pixels"
     judge = {"discriminator_options": {"filters": 4}}

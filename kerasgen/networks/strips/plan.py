@@ -15,8 +15,8 @@ _THRESHOLDS = (0.0, 100.0)
 # Rows of the picture by which a strip may be higher than what it makes, on each side: what lies deeper is kept.
 _MOST_REACH = 32.0
 _SHARE_OF_STRIPS = 0.5  # of the memory, where not all kept maps fit beside them
-# What a strip takes, in terms of its tensors: TensorFlow with oneDNN (a CPU with AVX-512) returns nothing that a tensor
-# took, and what one of another size can't use stays taken: up to 2.4 times as much again where many small layers
+# What a strip takes, in terms of its tensors. TensorFlow with oneDNN (a CPU with AVX-512) never returns what a tensor
+# took, and what tensors of another size can't use stays taken: up to 2.4 times as much again where many small layers
 # follow each other. Without oneDNN the C library keeps 1.6 times as much.
 _FREED_LATE = 3.4
 # The same for a whole picture: tensors from 32 MB on are mapped by themselves, and of smaller ones no more is kept
