@@ -156,6 +156,8 @@ def export_model(
             proven = _proven(module, request, Inspected(format, form, kind, temporary, signatures, sent, keras))
         except GateError:
             _refuse_what_changes(main, sent[SIGNATURE], keras[SIGNATURE])
+            if form.one_example and not fixed_batch(main):
+                _refuse_what_mixes(main, sent[SIGNATURE], keras[SIGNATURE], form)
             raise
         digest, size = digest_of(temporary)
         artifact = Artifact(
@@ -195,6 +197,20 @@ def _refuse_what_changes(signature: Signature, sent: Arrays, answer: Arrays) -> 
                 f"{signature.model.name!r} gives another {name!r} each time, as what draws random numbers does, so "
                 "that no artifact can be equal to it: export the network that takes the latent code (a decoder), or "
                 "the one that gives its mean and log variance (an encoder)."
+            )
+
+
+def _refuse_what_mixes(signature: Signature, sent: Arrays, answer: Arrays, form: Format) -> None:
+    """Raise `UserError` if what a network gives for an example depends on the others of its batch."""
+    count = len(next(iter(sent.values())))
+    rows = [signature.reference({n: v[i : i + 1] for n, v in sent.items()}) for i in range(count)]
+    for name, value in answer.items():
+        alone, apart = np.concatenate([row[name] for row in rows]), 1e-3 if value.dtype.kind == "f" else 1.0
+        if not np.allclose(alone.astype("float64"), value.astype("float64"), atol=apart, equal_nan=True):
+            raise UserError(
+                f"{signature.model.name!r} gives another {name!r} for an example alone than among others: it mixes "
+                f"the examples of a batch, but {form.title} takes one at a time. Take its means over height, width "
+                "and channels, not over axis 0, or export it to another format."
             )
 
 

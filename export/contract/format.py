@@ -59,6 +59,7 @@ class Format:
         packages: the distributions whose versions the manifest records.
         names: a regular expression that each tensor's name must match; others are changed.
         reserved: names that no tensor can have though they match.
+        one_example: whether an artifact takes one example at a time.
         several_signatures: whether an artifact offers more than `serving_default`.
         most_weight_bytes: compared with the weights' own, what the float32 form may hold; None for any.
         crash: what is known of crashes of its runtime, and the way around, for the sentence about one.
@@ -73,6 +74,7 @@ class Format:
     packages: tuple[str, ...] = ()
     names: str = r"[A-Za-z0-9]\w*"
     reserved: tuple[str, ...] = ()
+    one_example: bool = False
     several_signatures: bool = False
     most_weight_bytes: float | None = None
     crash: str = ""

@@ -348,6 +348,16 @@ def test_what_answers_otherwise_each_time_is_told_so(tmp_path):
     assert not list(tmp_path.glob("artifact*"))
 
 
+def test_what_mixes_the_examples_of_a_batch_is_told_so_where_one_is_taken_at_a_time(tmp_path):
+    x = keras.Input((8, 8, 3))
+    convolved = k.Conv2D(3, 3, name="convolved")(x)
+    model = keras.Model(x, k.Subtract(name="centered")([convolved, keras.ops.mean(convolved, axis=0, keepdims=True)]))
+    export_model(model, tmp_path / "artifact", "onnx")
+    with pytest.raises(UserError, match=r"it mixes the examples of a batch, but TFLite takes one at a time"):
+        export_model(model, tmp_path / "artifact", "tflite")
+    assert not list(tmp_path.glob("artifact*.tflite"))
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_float64_is_exported_in_float32_under_the_same_names(format, tmp_path):
     keras.config.set_dtype_policy("float64")

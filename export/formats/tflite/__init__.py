@@ -35,6 +35,7 @@ FORMAT = Format(
     # As a SavedModel, which it is converted from.
     names=r"[A-Za-z]\w*",
     reserved=(*keyword.kwlist, "self"),
+    one_example=True,
 )
 _NOTES, _MOST_NOTES = "metadata.json", 2**20  # bytes, when they are unpacked
 # Builtin operators that do more than compute: they keep values from one run to the next, or call unknown code.
