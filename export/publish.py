@@ -32,7 +32,7 @@ from .formats.registry import (
     signatures_of,
 )
 from .gate.forks import imported_once
-from .gate.gate import SIGNATURE, GateError, Inspected, Inspection, inspect, tolerance_text
+from .gate.gate import SIGNATURE, GateError, Inspected, Inspection, Signatures, inspect, tolerance_text
 from .gate.runtime import Arrays
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def export_model(
         notes = _notes(main, sent[SIGNATURE], format, variant, chosen, license, examples)
         calibrated = examples and examples.sent_to(main)
         request = Request(signatures, variant, sent[SIGNATURE], calibrated, chosen, notes)
-        keras = {name: s.reference(sent[name]) for name, s in signatures.items()}
+        keras = _answers(signatures, sent)
         try:
             proven = _proven(module, request, Inspected(format, form, kind, temporary, signatures, sent, keras))
         except GateError:
@@ -188,6 +188,26 @@ def network_of(
     return network_and_inputs(model, inputs, image, form)
 
 
+def _answers(signatures: Signatures, sent: dict[str, Arrays]) -> dict[str, Arrays]:
+    """Return what Keras gives for a batch of each signature.
+
+    Raises:
+        UserError: a network changes its own variables when it is asked, which artifacts don't.
+    """
+    own = [s.model for s in signatures.values() if isinstance(s, Signature)]
+    kept = {id(v): v for model in own for v in model.non_trainable_variables}
+    before = {key: variable.numpy() for key, variable in kept.items()}
+    answers = {name: s.reference(sent[name]) for name, s in signatures.items()}
+    changed = [v.path for key, v in kept.items() if not np.array_equal(v.numpy(), before[key], equal_nan=True)]
+    if changed:
+        _refuse_what_changes(main_signature(signatures), sent[SIGNATURE], answers[SIGNATURE])
+        raise UserError(
+            f"{own[0].name!r} changes its own {changed[0]!r} whenever it is asked, which an artifact doesn't: let "
+            "its layers do that in training only."
+        )
+    return answers
+
+
 def _refuse_what_changes(signature: Signature, sent: Arrays, answer: Arrays) -> None:
     """Raise `UserError` if a network gives another answer each time, to which nothing can be equal."""
     again = signature.reference(sent)
@@ -205,8 +225,13 @@ def _refuse_what_mixes(signature: Signature, sent: Arrays, answer: Arrays, form:
     count = len(next(iter(sent.values())))
     rows = [signature.reference({n: v[i : i + 1] for n, v in sent.items()}) for i in range(count)]
     for name, value in answer.items():
-        alone, apart = np.concatenate([row[name] for row in rows]), 1e-3 if value.dtype.kind == "f" else 1.0
-        if not np.allclose(alone.astype("float64"), value.astype("float64"), atol=apart, equal_nan=True):
+        apart = 1e-3 if value.dtype.kind == "f" else 1.0
+        # What has no axis of examples is the same for each, or made of all of them together.
+        whole = [value[i : i + 1] if row[name].shape[:1] == (1,) else value for i, row in enumerate(rows)]
+        pairs = [(row[name].astype("float64"), part.astype("float64")) for row, part in zip(rows, whole, strict=True)]
+        if not all(
+            one.shape == two.shape and np.allclose(one, two, atol=apart, equal_nan=True) for one, two in pairs
+        ):
             raise UserError(
                 f"{signature.model.name!r} gives another {name!r} for an example alone than among others: it mixes "
                 f"the examples of a batch, but {form.title} takes one at a time. Take its means over height, width "

@@ -11,7 +11,7 @@ from kerasgen.keras_hooks import require_export_hooks
 from ..gate.parity import psnr
 from ..gate.runtime import Arrays
 from .format import Format
-from .precision import in_float32
+from .precision import in_float32, precisions
 from .refused import check_exportable
 from .signature import Signature, TensorInfo, model_signature
 from .spec import ImageSpec
@@ -19,7 +19,9 @@ from .spec import ImageSpec
 if TYPE_CHECKING:
     import keras
 
-_LEAST_LIKENESS = 20.0  # dB: many layers of bfloat16, whose numbers have eight bits, come near
+# By precision, in dB: many layers of bfloat16, whose numbers have eight bits, come near.
+_LEAST_LIKENESS = {"float64": 70.0, "float16": 36.0, "bfloat16": 20.0}
+_MOST_GAIN = 0.02  # of an output, if it explains most of the difference: rounding is noise
 
 
 def network_and_inputs(
@@ -43,21 +45,35 @@ def network_and_inputs(
     signature = model_signature(twin, inputs, form)
     arrays = default_inputs(signature, image) if inputs is None else check_inputs(signature, inputs, image)
     if twin is not model:
-        _check_twin(model_signature(model, inputs, form), signature, arrays)
+        _check_twin(model_signature(model, inputs, form), signature, arrays, precisions(model))
     return signature, arrays
 
 
-def _check_twin(own: Signature, twin: Signature, arrays: Arrays) -> None:
-    """Raise `UserError` unless a network and what it became in float32 give the same, but for 16 bits' rounding."""
+def _check_twin(own: Signature, twin: Signature, arrays: Arrays, known: set[str]) -> None:
+    """Raise `UserError` unless a network and what it became in float32 give the same, but for its own rounding."""
+    least = min((value for name, value in _LEAST_LIKENESS.items() if name in known), default=70.0)
     # Tensors that nobody gave a name are called otherwise in each.
     given = zip(own.inputs.items(), arrays.values(), strict=True)
     expected = own.reference({name: value.astype(info.dtype) for (name, info), value in given})
     for (name, value), found in zip(expected.items(), twin.reference(arrays).values(), strict=True):
-        if found.dtype.kind == "f" and psnr(found, value) < _LEAST_LIKENESS:
+        if found.dtype.kind == "f" and (psnr(found, value) < least or _is_scaled(found, value)):
             raise UserError(
-                f"{own.model.name!r} in float32 gives another {name!r} than in mixed precision: a layer holds more "
-                "than its weights say. Make the model in float32, and copy its weights."
+                f"{own.model.name!r} in float32 gives another {name!r} than in {' and '.join(sorted(known))}: a "
+                "layer holds more than its weights and its get_config say. Make the model in float32, and copy its "
+                "weights."
             )
+
+
+def _is_scaled(found: np.ndarray, expected: np.ndarray) -> bool:
+    """Tell whether one output is mostly the other times a number, plus another: a lost gain, which isn't rounding."""
+    value = expected.astype("float64").ravel()
+    error = found.astype("float64").ravel() - value
+    if value.size < 8 or np.std(value) == 0:
+        return False
+    gain, offset = np.polyfit(value, error, 1)
+    rest = error - gain * value - offset
+    moved = max(abs(gain), abs(float(error.mean())) / float(np.std(value)))
+    return bool(moved > _MOST_GAIN and np.mean(rest**2) < 0.5 * np.mean(error**2))
 
 
 def check_inputs(signature: Signature, inputs: object, image: ImageSpec | None = None) -> Arrays:

@@ -33,7 +33,23 @@ def in_float32(model: "keras.Model") -> "keras.Model":
             "let its layers take their dtype from the constructor, or make the model in float32 and copy its weights."
         )
     copy_weights(twin, model)
+    _copy_lora_scales(twin, model)
     return twin
+
+
+def _copy_lora_scales(twin: "keras.Model", model: "keras.Model") -> None:
+    """Give LoRA's factors their scale: Keras makes a layer again with the rank alone."""
+    from keras import layers
+
+    kinds = (layers.Dense, layers.EinsumDense, layers.Embedding, layers.Conv1D, layers.Conv2D, layers.Conv3D)
+    for made, own in zip(twin._flatten_layers(), model._flatten_layers(), strict=False):
+        if isinstance(own, kinds) and type(made) is type(own) and own.lora_enabled:
+            made.lora_alpha = own.lora_alpha
+
+
+def precisions(model: "keras.Model") -> set[str]:
+    """Return which other precisions than float32 its layers compute in."""
+    return {layer.compute_dtype for layer in model._flatten_layers() if layer.compute_dtype in _OTHERS}
 
 
 def _is_other(layer: "keras.Layer") -> bool:

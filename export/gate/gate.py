@@ -33,7 +33,8 @@ MOST_BIAS, NEGLIGIBLE = 1.0, 1 / 4
 # The same beside what rounding the model once more gives: both shift alike, and to the bit with the same calibration.
 MOST_BIAS_AGAIN = 0.1
 _MOST_ROUNDED_BYTES = 1.5  # some layers have no rounded form, and each channel has its scale
-_SMALL = 64 * 1024  # the index and alignment of a tiny network's weights
+# The index and alignment of a tiny network's weights, and of each variable its name.
+_SMALL, _OF_A_VARIABLE = 64 * 1024, 256
 
 
 class GateError(UserError):
@@ -196,7 +197,8 @@ def _check_weights(artifact: Inspected, found: int, partly: bool) -> Check:
     if least > held:  # is some of it never read, or folded?
         least = int(share * _bytes_of_kernels([weight.numpy() for weight in _needed_weights(artifact.signatures)]))
     factor = _MOST_ROUNDED_BYTES if artifact.variant.rounded else artifact.form.most_weight_bytes
-    most = float("inf") if factor is None or (partly and not artifact.variant.rounded) else factor * needed + _SMALL
+    small = _SMALL + _OF_A_VARIABLE * len(values)
+    most = float("inf") if factor is None or (partly and not artifact.variant.rounded) else factor * needed + small
     said = f"{found:,} bytes for weights of {needed:,} bytes, {least:,} of them in kernels"
     if artifact.variant.rounded and found > most:
         said += (
@@ -246,6 +248,10 @@ def _check_parity(
         found = "outputs of another shape than Keras'" if not shapes else "an output without any number"
         found = found if finite else "NaN or infinity in the output"
         return float("inf"), [Check("finite", False, found)]
+    if not all(np.isfinite(value).all() for value in keras.values()):
+        return float("inf"), [
+            Check("finite", False, "NaN or infinity in what Keras gives: look at weights and inputs")
+        ]
     difference = max(greatest_difference(outputs[name], keras[name]) for name in keras)
     every = Check("finite", True, "all outputs are finite")
     if variant.least_psnr is not None:

@@ -85,6 +85,7 @@ def export_serving(
     image: ImageSpec | None = None,
     also: "Further | None" = None,
     license: str = "",
+    same_network: bool = False,
 ) -> Served:
     """Publish a Keras model as a version that TensorFlow Serving loads: `BASE/NAME/N/`.
 
@@ -100,14 +101,15 @@ def export_serving(
         label: what clients may call the version by. "stable" makes the one before it "previous"; with another, such
             as "canary", "stable" stays where it is.
         inputs, image, also, license: as in `export_model`.
+        same_network: refuse a name whose newest version has weights of other shapes; always so without a `name`.
 
     Raises:
-        UserError: an argument doesn't fit, the version exists, the folder can't be written to, or the extra
-            [serving] is not installed.
+        UserError: an argument doesn't fit, the version exists, the name is another's, the folder can't be written
+            to, or the extra [serving] is not installed.
         GateError: a check or a warm-up request failed; what was served before is untouched.
     """
     require_serving()
-    name = name or model.name
+    same_network, name = same_network or name is None, name or model.name
     check_name(name, "model's name")
     check_name(label, "label")
     if version is not None and version < 1:
@@ -116,6 +118,8 @@ def export_serving(
     sent = _requests(model, inputs, image, also)
     with new_version(base, name, version, label) as (temporary, published):
         artifact = export_model(model, temporary / "model", inputs=inputs, image=image, also=also, license=license)
+        if same_network:
+            _refuse_another(base / name, artifact.path)
         batchable = {n: is_batchable(tensors) for n, tensors in artifact.signatures.items()}
         write_warmup(artifact.path, name, sent, batchable, (BATCH_SIZES[0], BATCH_SIZES[-1]))
         count = replay(artifact.path)
@@ -124,6 +128,24 @@ def export_serving(
     write_server_files(base, all(is_batchable(tensors) for tensors in _newest_signatures(base)))
     path = base / name / str(number)
     return Served(path, name, number, artifact.signatures, count, artifact.parity["max_difference"])
+
+
+def _refuse_another(served: Path, new: Path) -> None:
+    """Raise `UserError` if the newest version of a model has weights of other shapes than a new one."""
+    import tensorflow as tf
+
+    def shapes(path: Path) -> list[list[int]]:
+        return sorted(shape for _, shape in tf.train.list_variables(str(path / "variables" / "variables")))
+
+    try:
+        before = shapes(served / str(numbers(served)[-1])) if served.is_dir() and numbers(served) else None
+    except (ValueError, tf.errors.OpError):  # somebody else's, whose variables can't be read
+        return
+    if before not in (None, shapes(new)):
+        raise UserError(
+            f"{served} holds another network, whose weights have other shapes, and its clients would get this one: "
+            f"give it another name, or name it {served.name!r} yourself if it shall take that one's place."
+        )
 
 
 def is_batchable(tensors: Mapping[str, Mapping[str, dict]]) -> bool:

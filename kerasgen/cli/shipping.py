@@ -83,7 +83,7 @@ def export(
             if serving:
                 served_as = _served_as(name, shipment.name, alone=len(networks) == 1)
                 given = {"inputs": shipment.inputs, "image": shipment.image, "also": shipment.also or None}
-                given |= {"label": label, "license": license}
+                given |= {"label": label, "license": license, "same_network": name is None}
                 served = export_serving(shipment.network, serving, served_as, **given)
                 typer.echo(f"{served.path} is published; {served.path.parent / 'README.md'} says how it is asked.")
             if not output:

@@ -5,6 +5,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from types import GeneratorType
 from typing import ClassVar, Self
 
 import keras
@@ -64,9 +65,18 @@ def _flat(callbacks: object) -> list[object]:
 
 
 def _untuned(args: tuple, kwargs: dict[str, Config]) -> tuple[tuple, dict[str, Config]]:
-    """Return the arguments of `fit`, `evaluate` or `predict` with datasets whose iterations end at once."""
-    datasets = {name: untuned(value) for name, value in kwargs.items() if name in ("x", "validation_data")}
-    return (*map(untuned, args[:1]), *args[1:]), {**kwargs, **datasets}
+    """Return the arguments of `fit`, `evaluate` or `predict` with datasets whose iterations end at once.
+
+    A generator's batches become tuples, which Keras asks for, whatever batches of other data are.
+    """
+    datasets = {name: _as_taken(value) for name, value in kwargs.items() if name in ("x", "validation_data")}
+    return (*map(_as_taken, args[:1]), *args[1:]), {**kwargs, **datasets}
+
+
+def _as_taken(data: Config) -> Config:
+    if not isinstance(data, GeneratorType):
+        return untuned(data)
+    return (batch if isinstance(batch, tuple) else (batch,) for batch in data)
 
 
 class GenerativeModel(Pretrained, keras.Model):
@@ -299,6 +309,8 @@ class GenerativeModel(Pretrained, keras.Model):
         """
         check_numbers(args, kwargs)
         args, kwargs = _untuned(*weighted(args, kwargs))
+        if self.compiled and None in (self.optimizers or [None]):
+            raise UserError("compile got no optimizer: give one, such as 'adam', or leave it out for the default.")
         changing = [one for one in _flat(kwargs.get("callbacks")) if isinstance(one, _RATE_CHANGING)]
         if changing and len(self.optimizers) > 1:
             raise UserError(

@@ -117,8 +117,9 @@ def check_optimizer(optimizer: keras.optimizers.Optimizer, replicas: int) -> Non
     given = inner(optimizer)
     if given.gradient_accumulation_steps:
         raise UserError(
-            f"The optimizer has gradient_accumulation_steps={given.gradient_accumulation_steps}, which Keras can't "
-            "do on several devices: give it to the model's compile(…, gradient_accumulation_steps=…) instead."
+            f"The optimizer has gradient_accumulation_steps={given.gradient_accumulation_steps}, but the models here "
+            "accumulate themselves, on one device as on several: give it to the model's compile(…, "
+            "gradient_accumulation_steps=…) instead."
         )
     if given.use_ema and given.ema_overwrite_frequency and replicas > 1:
         raise UserError(

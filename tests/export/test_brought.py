@@ -63,7 +63,7 @@ def test_what_no_copy_of_weights_brings_along_is_refused(tmp_path):
     finally:
         keras.config.set_dtype_policy("float32")
     forgetful.shift = 50.0
-    with pytest.raises(UserError, match="in float32 gives another 'output' than in mixed precision"):
+    with pytest.raises(UserError, match="in float32 gives another 'output' than in bfloat16"):
         export_model(model, tmp_path / "artifact", "onnx")
 
 
@@ -356,6 +356,88 @@ def test_what_mixes_the_examples_of_a_batch_is_told_so_where_one_is_taken_at_a_t
     with pytest.raises(UserError, match=r"it mixes the examples of a batch, but TFLite takes one at a time"):
         export_model(model, tmp_path / "artifact", "tflite")
     assert not list(tmp_path.glob("artifact*.tflite"))
+
+
+def test_lora_keeps_its_scale_in_float32(tmp_path):
+    x = keras.Input((16,), name="x")
+    dense = k.Dense(16, dtype="mixed_bfloat16")
+    model = keras.Model(x, k.Activation("linear", dtype="float32", name="y")(dense(x)))
+    dense.enable_lora(2, lora_alpha=8)
+    factors = np.random.default_rng(0).normal(0, 0.1, (2, 16)).astype("float32")
+    dense.lora_kernel_b.assign(factors)
+    path = export_model(model, tmp_path / "artifact", "onnx").path
+    given = np.random.default_rng(1).normal(size=(4, 16)).astype("float32")
+    (found,) = onnxruntime.InferenceSession(path).run(None, {"x": given})
+    kernel, one = (np.asarray(w).astype("float64") for w in (dense._kernel, dense.lora_kernel_a))
+    np.testing.assert_allclose(found, given @ (kernel + 8 / 2 * one @ factors) + np.asarray(dense.bias), atol=1e-4)
+
+
+class Fade(k.Layer):
+    """A layer whose strength changes after it was made."""
+
+    strength = 1.0
+
+    def call(self, x):
+        return x * self.strength
+
+
+@pytest.mark.parametrize("dtype", ["float64", "mixed_float16", "mixed_bfloat16"])
+def test_what_float32_would_lose_is_refused(dtype, tmp_path):
+    image, fade = keras.Input((8, 8, 3)), Fade(dtype=dtype)
+    model = keras.Model(image, k.Activation("linear", dtype="float32")(fade(k.Conv2D(4, 3)(image))))
+    export_model(model, tmp_path / "whole", "onnx")
+    fade.strength = 1.05
+    with pytest.raises(UserError, match="a layer holds more than its weights and its get_config say"):
+        export_model(model, tmp_path / "artifact", "onnx")
+    assert not list(tmp_path.glob("artifact*"))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_keras_gives_must_be_finite(format, tmp_path):
+    x = keras.Input((4,))
+    model = keras.Model(x, k.Dense(3)(x))
+    model.layers[-1].bias.assign([np.inf, 0, 0])
+    with pytest.raises(UserError, match="NaN or infinity"):
+        export_model(model, tmp_path / "artifact", format)
+    assert not list(tmp_path.glob("artifact*"))
+
+
+class Count(k.Layer):
+    """A layer that counts its calls."""
+
+    def build(self, input_shape):
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False, name="calls")
+
+    def call(self, x):
+        self.calls.assign_add(1.0)
+        return x + self.calls * 0.001
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_changes_when_it_is_asked_is_refused(format, tmp_path):
+    x = keras.Input((4,))
+    with pytest.raises(UserError, match="gives another 'output' each time"):
+        export_model(keras.Model(x, Count()(x)), tmp_path / "artifact", format)
+
+
+def test_outputs_without_an_axis_of_examples(tmp_path):
+    x = keras.Input((6,))
+    constant = Constant()(x)
+    model = keras.Model(x, [k.Dense(2, name="made")(x), constant])
+    assert export_model(model, tmp_path / "constant", "tflite").parity["max_difference"] < 1e-4
+    likeness = keras.ops.psnr(x, x * 0.9, 1.0)
+    with pytest.raises(UserError, match="it mixes the examples of a batch"):
+        export_model(keras.Model(x, likeness), tmp_path / "psnr", "tflite")
+
+
+class Constant(k.Layer):
+    """A layer that gives its own three numbers, whatever it is given."""
+
+    def build(self, input_shape):
+        self.numbers = self.add_weight(shape=(3,), initializer="random_normal", name="numbers")
+
+    def call(self, x):
+        return self.numbers * 1.0
 
 
 @pytest.mark.parametrize("format", FORMATS)

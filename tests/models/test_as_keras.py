@@ -281,6 +281,23 @@ def test_predict_names_what_models_of_two_pictures_take(kind):
     assert {m.shape[:3] for m in made} == {(2, 32, 32)}
 
 
+@pytest.mark.parametrize("batch", [{"image": IMAGES}, IMAGES, (IMAGES,)], ids=["dict", "array", "tuple"])
+def test_a_generator_gives_the_batches_that_other_data_gives(batch):
+    vae = small_vae()
+    vae.compile("adam")
+    fitted = vae.fit((batch for _ in range(9)), steps_per_epoch=2, epochs=2, verbose=0)
+    assert len(fitted.history["loss"]) == 2
+    assert vae.predict((batch for _ in range(3)), steps=1, verbose=0).shape == IMAGES.shape
+
+
+def test_no_optimizer_is_said():
+    vae = small_vae()
+    vae.compile(optimizer=None)
+    with pytest.raises(UserError, match=r"compile got no optimizer: give one, such as 'adam'"):
+        vae.fit(IMAGES, verbose=0)
+    assert vae.evaluate(IMAGES, verbose=0)
+
+
 def test_data_that_is_nothing_is_said():
     vae = small_vae()
     vae.compile("adam")

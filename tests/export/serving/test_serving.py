@@ -91,6 +91,22 @@ def test_a_model_that_fails_the_gate_is_not_published(tmp_path):
     assert not (tmp_path / "models.config").exists()
 
 
+@pytest.mark.slow
+def test_a_name_is_not_given_to_another_network(tmp_path):
+    def network(filters: int) -> keras.Model:
+        x = keras.Input((4,), name="x")
+        return keras.Model(x, keras.layers.Dense(2)(keras.layers.Dense(filters)(x)), name="network")
+
+    export_serving(network(3), tmp_path)
+    with pytest.raises(UserError, match=r"network holds another network, .*: give it another name"):
+        export_serving(network(5), tmp_path)
+    with pytest.raises(UserError, match="holds another network"):
+        export_serving(network(5), tmp_path, "network", same_network=True)
+    assert [p.name for p in (tmp_path / "network").iterdir() if p.is_dir()] == ["1"]
+    assert export_serving(network(3), tmp_path).number == 2
+    assert export_serving(network(5), tmp_path, "network").number == 3
+
+
 def test_docker_and_kubernetes_start_the_same_server(published):
     base, *_ = published
     compose = yaml.safe_load((base / "compose.yaml").read_text())["services"]["serving"]
