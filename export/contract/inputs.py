@@ -1,5 +1,6 @@
 """Batches of inputs for a network: what the user gives, or what fits."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import numpy as np
 from kerasgen.errors import UserError, a_kind, require_tensorflow
 from kerasgen.keras_hooks import require_export_hooks
 
-from ..gate.parity import psnr
+from ..gate.parity import peak, psnr
 from ..gate.runtime import Arrays
 from .format import Format
 from .precision import in_float32, precisions
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 # By precision, in dB: many layers of bfloat16, whose numbers have eight bits, come near.
 _LEAST_LIKENESS = {"float64": 70.0, "float16": 36.0, "bfloat16": 20.0}
-_MOST_GAIN = 0.02  # of an output, if it explains most of the difference: rounding is noise
+_SAME = 60.0  # dB: no gain of a hundredth is left in what is nearer
+_MOST_GAIN = 0.02  # or offset, if it explains most of the difference
 
 
 def network_and_inputs(
@@ -56,7 +58,8 @@ def _check_twin(own: Signature, twin: Signature, arrays: Arrays, known: set[str]
     given = zip(own.inputs.items(), arrays.values(), strict=True)
     expected = own.reference({name: value.astype(info.dtype) for (name, info), value in given})
     for (name, value), found in zip(expected.items(), twin.reference(arrays).values(), strict=True):
-        if found.dtype.kind == "f" and (psnr(found, value) < least or _is_scaled(found, value)):
+        likeness = psnr(found, value) if found.dtype.kind == "f" else math.inf
+        if likeness < least or (likeness < _SAME and _is_scaled(found, value)):
             raise UserError(
                 f"{own.model.name!r} in float32 gives another {name!r} than in {' and '.join(sorted(known))}: a "
                 "layer holds more than its weights and its get_config say. Make the model in float32, and copy its "
@@ -65,15 +68,14 @@ def _check_twin(own: Signature, twin: Signature, arrays: Arrays, known: set[str]
 
 
 def _is_scaled(found: np.ndarray, expected: np.ndarray) -> bool:
-    """Tell whether one output is mostly the other times a number, plus another: a lost gain, which isn't rounding."""
+    """Tell whether two outputs differ mostly by a gain or an offset: something lost, where rounding is noise."""
     value = expected.astype("float64").ravel()
     error = found.astype("float64").ravel() - value
-    if value.size < 8 or np.std(value) == 0:
-        return False
-    gain, offset = np.polyfit(value, error, 1)
-    rest = error - gain * value - offset
-    moved = max(abs(gain), abs(float(error.mean())) / float(np.std(value)))
-    return bool(moved > _MOST_GAIN and np.mean(rest**2) < 0.5 * np.mean(error**2))
+    spread, noise = value - value.mean(), error - error.mean()
+    gain = float(noise @ spread) / max(float(spread @ spread), 1e-300)
+    scaled = abs(gain) > _MOST_GAIN and gain**2 * (spread @ spread) > 0.5 * (noise @ noise)
+    moved = abs(error.mean()) > _MOST_GAIN * peak(expected) and error.mean() ** 2 > 0.5 * np.mean(error**2)
+    return bool(scaled or moved)
 
 
 def check_inputs(signature: Signature, inputs: object, image: ImageSpec | None = None) -> Arrays:

@@ -144,7 +144,7 @@ def _refuse_another(served: Path, new: Path) -> None:
     if before not in (None, shapes(new)):
         raise UserError(
             f"{served} holds another network, whose weights have other shapes, and its clients would get this one: "
-            f"give it another name, or name it {served.name!r} yourself if it shall take that one's place."
+            f"give it another name (--name), or name it {served.name!r} yourself if it shall take that one's place."
         )
 
 

@@ -98,7 +98,7 @@ def test_a_name_is_not_given_to_another_network(tmp_path):
         return keras.Model(x, keras.layers.Dense(2)(keras.layers.Dense(filters)(x)), name="network")
 
     export_serving(network(3), tmp_path)
-    with pytest.raises(UserError, match=r"network holds another network, .*: give it another name"):
+    with pytest.raises(UserError, match=r"network holds another network, .*: give it another name \(--name\)"):
         export_serving(network(5), tmp_path)
     with pytest.raises(UserError, match="holds another network"):
         export_serving(network(5), tmp_path, "network", same_network=True)
