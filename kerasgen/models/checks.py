@@ -79,8 +79,13 @@ def pictures_in(data: Tensor | Mapping[str, Tensor], model: str) -> Tensor:
     """Return the pictures of what a model learns from: {"image": images, …}, or images alone.
 
     Raises:
-        UserError: they have another name.
+        UserError: they have another name, or are several.
     """
+    if isinstance(data, tuple | list) and any(np.ndim(part) > 1 for part in data):
+        raise UserError(
+            f'{model} takes dicts {{"image": images}}, or images alone, but got {len(data)} arrays: give labels '
+            'beside the images, as fit(images, labels), or as {"image": images, "label": labels}.'
+        )
     if not isinstance(data, Mapping):
         return data
     if "image" not in data:

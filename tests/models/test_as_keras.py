@@ -307,6 +307,14 @@ def test_data_that_is_nothing_is_said():
                 use(*nothing, verbose=0)
 
 
+def test_several_arrays_are_not_taken_for_one():
+    vae = small_vae()
+    vae.compile("adam")
+    for use in (vae.fit, vae.evaluate, vae.predict):
+        with pytest.raises(UserError, match=r"^VAE takes dicts .*but got 2 arrays: give labels beside the images"):
+            use([IMAGES, IMAGES], verbose=0)
+
+
 def test_a_discriminator_that_sees_nothing_is_said():
     said = "The discriminator '.*' has no answer to pictures of 16×16 pixels"
     judge = {"discriminator_options": {"filters": 4}}
