@@ -222,21 +222,23 @@ def _refuse_what_changes(signature: Signature, sent: Arrays, answer: Arrays) -> 
 
 def _refuse_what_mixes(signature: Signature, sent: Arrays, answer: Arrays, form: Format) -> None:
     """Raise `UserError` if what a network gives for an example depends on the others of its batch."""
-    count = len(next(iter(sent.values())))
-    rows = [signature.reference({n: v[i : i + 1] for n, v in sent.items()}) for i in range(count)]
-    for name, value in answer.items():
-        apart = 1e-3 if value.dtype.kind == "f" else 1.0
-        # What has no axis of examples is the same for each, or made of all of them together.
-        whole = [value[i : i + 1] if row[name].shape[:1] == (1,) else value for i, row in enumerate(rows)]
-        pairs = [(row[name].astype("float64"), part.astype("float64")) for row, part in zip(rows, whole, strict=True)]
-        if not all(
-            one.shape == two.shape and np.allclose(one, two, atol=apart, equal_nan=True) for one, two in pairs
-        ):
-            raise UserError(
-                f"{signature.model.name!r} gives another {name!r} for an example alone than among others: it mixes "
-                f"the examples of a batch, but {form.title} takes one at a time. Take its means over height, width "
-                "and channels, not over axis 0, or export it to another format."
-            )
+    for i in range(len(next(iter(sent.values())))):
+        alone = signature.reference({name: value[i : i + 1] for name, value in sent.items()})
+        for name, value in answer.items():
+            # What isn't one part for each example is the same for all, or made of all of them.
+            among = value[i : i + 1] if alone[name].shape[:1] == (1,) else value
+            if not _are_near(alone[name], among):
+                raise UserError(
+                    f"{signature.model.name!r} gives another {name!r} for an example alone than among others: it "
+                    f"mixes the examples of a batch, but {form.title} takes one at a time. Take its means over "
+                    "height, width and channels, not over axis 0, or export it to another format."
+                )
+
+
+def _are_near(one: np.ndarray, two: np.ndarray) -> bool:
+    apart = 1e-3 if two.dtype.kind == "f" else 1.0
+    one, two = one.astype("float64"), two.astype("float64")
+    return one.shape == two.shape and np.allclose(one, two, atol=apart, equal_nan=True)
 
 
 def _layout(options: Mapping[str, str | int]) -> str:

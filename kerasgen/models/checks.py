@@ -204,9 +204,8 @@ def _with_weight(x: object, weight: object) -> dict[str, object]:
 def check_numbers(args: tuple, kwargs: Mapping[str, Config]) -> None:
     """Raise `UserError` if `fit`, `evaluate` or `predict` was given nothing, or arrays or lists of text."""
     given = {**dict(zip(("x", "y"), args, strict=False)), **kwargs}
-    x = given.get("x")
-    empty = isinstance(x, Mapping | list | tuple) and not x
-    if x is None or empty or any(isinstance(v, np.ndarray) and not v.size for v in keras.tree.flatten(x)):
+    parts = keras.tree.flatten(given.get("x"))
+    if all(part is None for part in parts) or any(isinstance(part, np.ndarray) and not part.size for part in parts):
         raise UserError("No data was given: give arrays, or a data set, as kerasgen.data.load makes it.")
     data = {name: given[name] for name in ("x", "y", "validation_data") if name in given}
     for path, value in keras.tree.flatten_with_path(data):

@@ -14,7 +14,7 @@ from kerasgen.keras_hooks import copy_weights
 from kerasgen.models.augmentation import augmented
 from kerasgen.models.base import GenerativeModel
 from kerasgen.models.batches import Share, unpacked
-from kerasgen.models.checks import check_axes, check_pictures
+from kerasgen.models.checks import check_axes, check_pictures, named
 from kerasgen.models.cyclegan import PRESETS as UNPAIRED
 from kerasgen.models.declarations import ExportedNetwork, Loader, Reported, Teacher
 from kerasgen.models.pair_tasks import TASKS, enlarged_input, likeness, psnr, untouched
@@ -292,12 +292,8 @@ class Distiller(PairedTranslator, own_arguments=True):
     def _inputs(self, data: Tensor) -> tuple[Tensor, Share, Tensor | None]:
         """Return pictures, and what they should become where that is known."""
         data, _, share = unpacked(data)
-        if not isinstance(data, dict) or "a" not in data:
-            raise UserError(
-                'A Distiller trains on dicts {"a": images}, but got '
-                f"{sorted(data) if isinstance(data, dict) else type(data).__name__}: "
-                "make them with kerasgen.data.load_inputs, load_pairs or load_paired."
-            )
+        made_by = "kerasgen.data.load_inputs, load_pairs or load_paired"
+        data = named(data, ("a",), 'A Distiller trains on dicts {"a": images}', made_by)
         known = [name for name in ("a", "b") if name in data]
         for name in known:
             check_axes(data[name], what=f"images {name!r}")

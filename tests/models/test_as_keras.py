@@ -267,7 +267,7 @@ def test_predict_names_what_models_of_two_pictures_take(kind):
         "cyclegan": lambda: (
             CycleGAN(24, generator_options=options, discriminator_options={"filters": 4}),
             "b",
-            "load_un",
+            "load_unpaired",
         ),
         "registration": lambda: (Registration(1), "moving", "load_registration"),
     }[kind]()

@@ -149,7 +149,7 @@ def load(path: str, threads: int = 0) -> Loaded:
         runner = runners[signature]
         batch = len(next(iter(inputs.values())))
         rows = [runner(**{n: v[i : i + 1] for n, v in inputs.items()}) for i in range(batch)]
-        # A number of all examples together, or a constant, has no axis to put one behind the other.
+        # A number of all examples together, or a constant, isn't one part for each example.
         return {
             name: np.concatenate([row[name] for row in rows]) if np.shape(last)[:1] == (1,) else np.asarray(last)
             for name, last in rows[-1].items()
